@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A backend holds the bytes of an export. `null` (null.c) is the specification
+ * by example.
+ *
+ * A struct backend is opened once per mapping (one OPEN of one session) and
+ * belongs to the worker of that session: submit, and every completion, happen
+ * on its thread. open and close may block and therefore run as a gw_job on
+ * another thread; nothing else may block.
+ */
+#ifndef GATEWAY_BACKEND_BACKEND_H
+#define GATEWAY_BACKEND_BACKEND_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "rtrs/base/log.h"
+#include "rtrs/base/util.h"
+
+struct backend;
+struct gw_io_engine; /* backend/uring.h; NULL in the simulator */
+
+/* A blocking piece of work and the place that runs it. */
+struct gw_job {
+	void (*work)(struct gw_job *job); /* another thread; may block */
+	void (*done)(struct gw_job *job); /* on the worker, afterwards */
+	struct gw_job *next;              /* the executor's */
+};
+
+/*
+ * Takes jobs from its worker's thread. done() is called from the worker's
+ * loop, never from within run(). Jobs of one executor may run in parallel and
+ * finish in any order. The pool (backend/pool.c) has threads; the simulator's
+ * runs the job in place and delays done().
+ */
+struct gw_exec {
+	void (*run)(struct gw_exec *exec, struct gw_job *job);
+};
+
+enum backend_op {
+	BACKEND_READ,
+	BACKEND_WRITE,
+	BACKEND_FLUSH,   /* all completed writes are durable when it is done */
+	BACKEND_DISCARD, /* contents become undefined */
+	BACKEND_WRITE_ZEROES,
+};
+#define BACKEND_N_OPS 5
+
+#define BACKEND_F_FUA     BIT(0) /* durable before completion */
+#define BACKEND_F_NOUNMAP BIT(1) /* WRITE_ZEROES: keep blocks allocated */
+
+/* One operation. The submitter owns the struct; it is lent until done(). */
+struct backend_io {
+	enum backend_op op;
+	unsigned flags;
+	uint64_t off; /* bytes */
+	uint64_t len; /* bytes; 0 for FLUSH */
+	void *buf;    /* READ: filled; WRITE: not changed */
+	/* Exactly once, on the worker, perhaps from within submit(). */
+	void (*done)(struct backend_io *io, int err);
+	/* The backend's, from submit to done: */
+	struct backend *backend;
+	uint64_t progress;
+	union {
+		struct gw_job job;
+		void *ptr[6];
+	} u;
+};
+
+struct backend_geometry {
+	uint64_t size_bytes;
+	uint32_t logical_block_size;  /* power of two, 512..4096 */
+	uint32_t physical_block_size; /* power of two, >= logical */
+	uint64_t max_discard_bytes;   /* 0: no discard */
+	uint32_t discard_granularity; /* bytes */
+	uint32_t discard_alignment;   /* bytes */
+	uint64_t max_write_zeroes_bytes; /* 0: not offered */
+	bool read_only;  /* cannot be written at all */
+	bool writeback;  /* completed writes need FLUSH to be durable */
+	bool fua;        /* BACKEND_F_FUA on writes is honoured natively */
+	bool rotational;
+};
+
+/* Two backends with the same identity hold the same bytes. */
+struct backend_identity {
+	uint64_t kind; /* tells file systems, devices, memory apart */
+	uint64_t a, b; /* device and inode; device number; address */
+};
+
+struct backend_open_params {
+	struct gw_exec *exec;       /* for blocking work */
+	struct gw_io_engine *io;    /* for files; may be NULL for others */
+	const struct log *log;      /* outlives the backend; used on any thread */
+	bool read_only;
+	/*
+	 * An open descriptor of the file or device: the search path resolves
+	 * names safely and hands over what it found (file.c dups nothing: it
+	 * owns fd from here, even on failure). -1 for other kinds.
+	 */
+	int fd;
+	const char *path;  /* for messages; file backends without fd open it */
+	uint64_t size;     /* memory, null: bytes */
+	void *store;       /* memory: the shared region, see memory.h */
+};
+
+struct backend_ops {
+	const char *name;
+	/*
+	 * Blocking; any thread. Errors as open(2), -ENOTBLK neither a regular
+	 * file nor a block device, -EINVAL unusable geometry.
+	 */
+	int (*open)(const struct backend_open_params *p, struct backend **ret);
+	/* Blocking; any thread. Nothing is in flight. NULL is fine. */
+	void (*close)(struct backend *b);
+	/*
+	 * The submitter has checked: range within size_bytes as known at open,
+	 * alignment to the logical block, not read-only, op is offered.
+	 * Ranges longer than the announced limits do not occur.
+	 */
+	void (*submit)(struct backend *b, struct backend_io *io);
+	/* Submits in one go what submit() queued; NULL if it never queues. */
+	void (*kick)(struct backend *b);
+};
+
+/* Backends embed this first. */
+struct backend {
+	const struct backend_ops *ops;
+	struct backend_geometry geo; /* constant while open */
+	struct backend_identity id;
+};
+
+extern const struct backend_ops backend_null;
+extern const struct backend_ops backend_memory;
+extern const struct backend_ops backend_file;
+
+/* A sparse region of memory shared by all mappings of one memory export. */
+struct memory_store;
+int memory_store_new(uint64_t size_bytes, struct memory_store **ret);
+struct memory_store *memory_store_ref(struct memory_store *s); /* any thread */
+void memory_store_unref(struct memory_store *s);               /* any thread */
+
+#endif

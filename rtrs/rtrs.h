@@ -1,0 +1,453 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * RTRS, the transport of RNBD: requests with a small user message and up to
+ * max_io_size bytes of data, over one session of several paths, each path of
+ * several connections (protocol: rnbd-protocol(7)).
+ *
+ * Both engines are passive. They create no thread, read no clock, draw no
+ * random number, never block and own no event loop. The caller gives them the
+ * time (nanoseconds, monotonic), a source of randomness and a fabric; they give
+ * back descriptors to watch, the next deadline and callbacks. One object is
+ * used by one thread at a time (the caller's lock or loop sees to that);
+ * different objects are independent.
+ *
+ * Errors: negative errno is fatal for the call and forwarded unchanged, 0 is
+ * done, a positive value is a documented condition of that call. Out parameters
+ * are called `ret` and are untouched on failure.
+ *
+ * Callbacks may call back into the engine unless said otherwise, except *_free
+ * and *_progress of the object that calls.
+ */
+#ifndef RTRS_RTRS_H
+#define RTRS_RTRS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#include "proto/rtrs-msg.h"
+#include "rtrs/base/log.h"
+#include "rtrs/base/util.h"
+#include "rtrs/fabric/fabric.h"
+
+/* Heartbeat and reconnect defaults are the kernel's. */
+#define RTRS_HB_INTERVAL_MS         5000
+#define RTRS_HB_MISSED_MAX          5
+#define RTRS_CONNECT_TIMEOUT_MS     30000
+#define RTRS_RECONNECT_DELAY_MS     30000
+#define RTRS_RECONNECT_BACKOFF_MS   1000
+#define RTRS_RECONNECT_JITTER_MS    8 /* random 0..7 */
+#define RTRS_SRV_QUEUE_DEPTH        512
+#define RTRS_SRV_CHUNK_SIZE         131072
+#define RTRS_SRV_HDR_SIZE           4096
+#define RTRS_USR_LEN_MAX            320 /* user message that we send or take */
+
+/* ---------------------------------------------------------------- client */
+
+/* One network route, resolved by the caller. */
+struct rtrs_path_addr {
+	const struct fabric_ops *fabric;
+	struct sockaddr_storage dst;
+	socklen_t dst_len;
+	struct sockaddr_storage src; /* src_len 0: any */
+	socklen_t src_len;
+};
+
+/* What is true of a path now (protocol.md names: kernel's rtrs_clt states). */
+enum rtrs_clt_path_state {
+	RTRS_CLT_CONNECTING,     /* an attempt is under way */
+	RTRS_CLT_CONNECTING_ERR, /* it failed; being torn down */
+	RTRS_CLT_RECONNECTING,   /* down; the next attempt is scheduled */
+	RTRS_CLT_CONNECTED,
+	RTRS_CLT_CLOSING,        /* being torn down for good */
+	RTRS_CLT_CLOSED,
+	RTRS_CLT_DEAD,           /* removed from its session */
+};
+const char *rtrs_clt_path_state_name(unsigned state);
+
+enum rtrs_mp_policy {
+	RTRS_MP_ROUND_ROBIN,
+	RTRS_MP_MIN_INFLIGHT,
+	RTRS_MP_MIN_LATENCY,
+};
+
+struct rtrs_clt;
+struct rtrs_clt_path;
+
+/* Counters of a path, in the order of the kernel's stats files. */
+struct rtrs_clt_stats {
+	uint64_t rd_cnt, rd_bytes; /* bytes: data and user message */
+	uint64_t wr_cnt, wr_bytes;
+	uint64_t inflight;
+	uint64_t failovers;
+	uint64_t reconnects_ok;  /* successful reconnects, not the first one */
+	uint64_t reconnects_err; /* failed attempts */
+	uint64_t hb_latency_ns;  /* the last measured; 0: none yet */
+};
+
+struct rtrs_clt_params {
+	const char *name; /* session name: rtrs_sess_name_check() */
+	const struct rtrs_path_addr *paths;
+	unsigned n_paths; /* 1..RTRS_MAX_PATHS */
+	/* Connections per path, the service connection included: 2.. */
+	unsigned n_cons;
+	/* Ask for SEND_WITH_INV on reads where the fabric can (off: the keys
+	 * of reads are ended locally, which costs the peer nothing). */
+	bool need_inval;
+	/* Cap on permits, so that a server cannot size us; 0: none. */
+	unsigned max_queue_depth;
+
+	unsigned hb_interval_ms; /* 0: default */
+	unsigned hb_missed_max;  /* 0: default */
+	unsigned connect_timeout_ms;   /* each of connect and info; 0: default */
+	unsigned reconnect_delay_ms;   /* as given, 0 is 0 */
+	unsigned reconnect_backoff_ms; /* as given */
+	unsigned reconnect_jitter_ms;  /* random 0..n-1 is added */
+	int max_reconnect_attempts;    /* -1: unlimited */
+	unsigned peer_timeout_ms;      /* passed to the fabric */
+
+	struct rng rng;
+	const struct log *log; /* outlives the session */
+	uint64_t now;
+	void *fabric_priv; /* fabric_ctx_params.priv */
+
+	/*
+	 * Session events; user is passed back. link_up: the first path is up.
+	 * link_down: the last up path is down; every outstanding request was
+	 * completed before. failed: the first open failed, or attempts are
+	 * exhausted on all paths: the session will not come up by itself.
+	 */
+	void (*link_up)(void *user);
+	void (*link_down)(void *user);
+	void (*failed)(void *user, int err);
+	void *user;
+};
+
+/*
+ * Creates a session and starts to connect its paths; link_up or failed tells
+ * the outcome. Errors: -EINVAL parameters or name, -ENOMEM, those of ctx_new.
+ */
+int rtrs_clt_new(const struct rtrs_clt_params *p, struct rtrs_clt **ret);
+
+/*
+ * Starts an orderly close: outstanding requests complete with -ECONNABORTED,
+ * paths disconnect. rtrs_clt_closed() tells when nothing is left under way.
+ */
+void rtrs_clt_close(struct rtrs_clt *clt);
+bool rtrs_clt_closed(const struct rtrs_clt *clt);
+/*
+ * Frees the session, closed or not; what is under way is dropped, and
+ * outstanding requests complete with -ECONNABORTED from within. NULL is fine.
+ */
+void rtrs_clt_free(struct rtrs_clt *clt);
+
+/*
+ * Up to n descriptors to watch for reading (one per fabric in use); returns
+ * their number. Constant over the life of the session.
+ */
+int rtrs_clt_fds(const struct rtrs_clt *clt, int *fds, int n);
+/* Call before waiting. True: call progress at once instead of waiting. */
+bool rtrs_clt_arm(struct rtrs_clt *clt);
+/* When to call progress though no descriptor is ready. */
+uint64_t rtrs_clt_deadline(const struct rtrs_clt *clt);
+/* Does everything that is ready or due; callbacks run from here. */
+void rtrs_clt_progress(struct rtrs_clt *clt, uint64_t now);
+
+bool rtrs_clt_is_up(const struct rtrs_clt *clt);
+/* Valid once the session was up. */
+unsigned rtrs_clt_queue_depth(const struct rtrs_clt *clt);
+uint32_t rtrs_clt_max_io_size(const struct rtrs_clt *clt);
+/*
+ * Why the session is not up, in words, for the log or the user: "tcp:host:1234:
+ * connection refused", "rejected: ..."; "" when nothing failed yet. Borrowed
+ * until the next call on clt.
+ */
+const char *rtrs_clt_why_down(const struct rtrs_clt *clt);
+
+/* --- permits: the right to have one request outstanding */
+
+enum rtrs_permit_type {
+	RTRS_PERMIT_IO,
+	RTRS_PERMIT_ADMIN, /* may take the reserve; travels on connection 0 */
+};
+/* Permits that only admin requests may take (at most half of the depth). */
+#define RTRS_ADMIN_RESERVE 2
+
+struct rtrs_permit {
+	uint16_t id; /* chunk index and msg_id */
+	uint16_t con_hint;
+	uint8_t type; /* enum rtrs_permit_type */
+};
+
+/*
+ * The lowest free permit, or NULL: none free, or the session was never up.
+ * An IO request goes out on connection 1 + con_hint % (n_cons - 1). The pool
+ * is the session's and is rebuilt only while no path is up and all are back.
+ */
+struct rtrs_permit *rtrs_clt_permit_get(struct rtrs_clt *clt,
+					enum rtrs_permit_type type,
+					unsigned con_hint);
+void rtrs_clt_permit_put(struct rtrs_clt *clt, struct rtrs_permit *permit);
+
+/*
+ * To be told when a permit becomes free: waiters are served in order, admin
+ * before IO, from within permit_put() or progress(). got() receives the permit
+ * or, on close, NULL.
+ */
+struct rtrs_permit_waiter {
+	void (*got)(struct rtrs_permit_waiter *w, struct rtrs_permit *permit);
+	enum rtrs_permit_type type;
+	unsigned con_hint;
+	struct rtrs_permit_waiter *prev, *next; /* the engine's */
+};
+void rtrs_clt_permit_wait(struct rtrs_clt *clt, struct rtrs_permit_waiter *w);
+void rtrs_clt_permit_cancel(struct rtrs_clt *clt, struct rtrs_permit_waiter *w);
+
+/* --- requests */
+
+enum rtrs_dir {
+	RTRS_READ,  /* data comes back, or nothing */
+	RTRS_WRITE, /* data goes out, or nothing */
+};
+
+struct rtrs_clt_req {
+	/* Filled by the caller: */
+	enum rtrs_dir dir;
+	struct rtrs_permit *permit;
+	const void *usr; /* copied by submit */
+	uint16_t usr_len; /* <= RTRS_USR_LEN_MAX */
+	void *data;       /* lent until done() */
+	uint32_t data_len;
+	/*
+	 * Exactly once per submitted request. err: 0, the negative errno of
+	 * the server, or -ECONNABORTED: the request was lost with its path and
+	 * no other path took it; whether it was executed is unknown.
+	 * From here the request, its data and (after put) its permit are the
+	 * caller's again. Never called from within submit.
+	 */
+	void (*done)(struct rtrs_clt_req *req, int err);
+	void *user;
+	/* The engine's: */
+	struct rtrs_clt_path *path;
+	struct fabric_mr *mr; /* of a read, registered for this request */
+	uint64_t started_ns;
+	bool counted_inflight;
+	struct rtrs_clt_req *prev, *next;
+};
+
+/*
+ * Sends a request; it leaves at the next flush, arm or progress. Errors: then
+ * done() is not called. -EMSGSIZE too large for a chunk, -ECONNABORTED no path
+ * is up, -EINVAL.
+ */
+int rtrs_clt_submit(struct rtrs_clt *clt, struct rtrs_clt_req *req);
+/* Rings the doorbell for all that was submitted. */
+void rtrs_clt_flush(struct rtrs_clt *clt);
+
+/* --- paths */
+
+struct rtrs_clt_path_info {
+	enum rtrs_clt_path_state state;
+	struct rtrs_path_addr addr;
+	struct fabric_addrs actual; /* valid when connected */
+	struct rtrs_clt_stats stats;
+};
+unsigned rtrs_clt_n_paths(const struct rtrs_clt *clt);
+int rtrs_clt_path_info(const struct rtrs_clt *clt, unsigned i,
+		       struct rtrs_clt_path_info *ret);
+/*
+ * Fails path i as if its transport had died: outstanding requests fail over or
+ * complete with -ECONNABORTED, then it reconnects. For requests that must not
+ * stay out any longer, and for tests.
+ */
+void rtrs_clt_path_reset(struct rtrs_clt *clt, unsigned i);
+/* Ends the wait of every path that is RECONNECTING: attempt now. */
+void rtrs_clt_reconnect_now(struct rtrs_clt *clt);
+
+/* ---------------------------------------------------------------- server */
+
+struct rtrs_listener;
+struct rtrs_srv;
+struct rtrs_srv_sess;
+struct rtrs_conn_request;
+
+/*
+ * A listener lives on the thread that accepts; the sessions live in rtrs_srv
+ * objects, one per worker. A session, with all its paths and connections,
+ * belongs to one rtrs_srv. The listener does the checks that need no session
+ * (1 to 5 of rnbd-protocol(7)) and hands the rest over.
+ */
+struct rtrs_listener_params {
+	const struct fabric_ops *fabric;
+	const struct sockaddr *addr;
+	socklen_t addr_len;
+	struct rng rng;
+	const struct log *log;
+	uint64_t now;
+	void *fabric_priv;
+	unsigned handshake_timeout_ms; /* 0: default of the fabric */
+	unsigned max_half_open;        /* 0: default of the fabric */
+	unsigned max_cons;  /* connections per path; 0: RTRS_MAX_CONS */
+	/*
+	 * A well-formed request. The callee owns it from here and ends it with
+	 * rtrs_srv_take() on the thread of the chosen rtrs_srv, or with
+	 * rtrs_conn_request_reject() on this one.
+	 */
+	void (*request)(void *user, struct rtrs_conn_request *req);
+	void *user;
+};
+
+struct rtrs_listener_stats {
+	uint64_t requests;  /* handed over */
+	uint64_t malformed; /* rejected by checks 1 to 5 */
+};
+
+/* Errors: those of ctx_new and listen. */
+int rtrs_listener_new(const struct rtrs_listener_params *p,
+		      struct rtrs_listener **ret);
+void rtrs_listener_free(struct rtrs_listener *l);
+void rtrs_listener_addr(const struct rtrs_listener *l,
+			struct sockaddr_storage *ret);
+int rtrs_listener_fd(const struct rtrs_listener *l);
+bool rtrs_listener_arm(struct rtrs_listener *l);
+uint64_t rtrs_listener_deadline(const struct rtrs_listener *l);
+void rtrs_listener_progress(struct rtrs_listener *l, uint64_t now);
+const struct rtrs_listener_stats *
+rtrs_listener_stats(const struct rtrs_listener *l);
+
+const struct rtrs_msg_conn_req *
+rtrs_conn_request_msg(const struct rtrs_conn_request *req);
+const struct fabric_ops *
+rtrs_conn_request_fabric(const struct rtrs_conn_request *req);
+const struct fabric_addrs *
+rtrs_conn_request_addrs(const struct rtrs_conn_request *req);
+/* err: negative errno for the peer. Frees req. */
+void rtrs_conn_request_reject(struct rtrs_conn_request *req, int err);
+
+enum rtrs_srv_path_state {
+	RTRS_SRV_CONNECTING, /* connections come in; no INFO_REQ yet */
+	RTRS_SRV_CONNECTED,
+	RTRS_SRV_CLOSING,
+	RTRS_SRV_CLOSED,
+};
+const char *rtrs_srv_path_state_name(unsigned state);
+
+struct rtrs_srv_stats { /* of a path */
+	uint64_t rd_cnt, rd_bytes; /* bytes: data and user message */
+	uint64_t wr_cnt, wr_bytes;
+	uint64_t inflight;
+};
+
+/*
+ * One request. The callee of params.request owns it until
+ * rtrs_srv_op_done(), which it must call exactly once, at once or later, on
+ * the thread of the rtrs_srv.
+ */
+struct rtrs_srv_op {
+	enum rtrs_dir dir;
+	/* The user message: a private copy, the peer can not change it. */
+	const void *usr;
+	uint16_t usr_len;
+	/*
+	 * Inside the chunk. WRITE: the data that came, which a misbehaving
+	 * peer may still change. READ: room for the answer. data_len 0: none.
+	 */
+	void *data;
+	uint32_t data_len;
+	void *user; /* the callee's */
+};
+
+struct rtrs_srv_params {
+	/* Contexts' parameters; contexts are made per fabric when needed. */
+	struct rng rng;
+	const struct log *log;
+	uint64_t now;
+	void *fabric_priv;
+
+	unsigned queue_depth;    /* 0: default. rtrs_imm_sizes_ok() must hold */
+	uint32_t chunk_size;     /* bytes, power of two; 0: default */
+	bool always_invalidate;  /* NEW_RKEY mode, where the fabric has windows */
+	unsigned hb_interval_ms; /* 0: default */
+	unsigned hb_missed_max;  /* 0: default */
+	/* A path must send INFO_REQ this long after its last connection. */
+	unsigned info_timeout_ms; /* 0: 30000 */
+	unsigned peer_timeout_ms; /* passed to the fabric; 0: its default */
+	unsigned max_sessions;    /* 0: 1024 */
+	unsigned max_paths;       /* per session; 0: RTRS_MAX_PATHS */
+	size_t max_chunk_mem;     /* of all sessions, bytes; 0: no limit */
+
+	void *user;
+	/*
+	 * INFO_REQ came: may this session have this name? Called for each
+	 * path. For the first path that comes up *ret_sess_user is what the
+	 * session callbacks get from now on; later *ret_sess_user is preset.
+	 * Negative: the path is closed (-EPERM name in use).
+	 */
+	int (*sess_up)(void *user, struct rtrs_srv_sess *sess, const char *name,
+		       const struct fabric_addrs *addrs, void **ret_sess_user);
+	/*
+	 * The last connected path left: close all devices, then call
+	 * rtrs_srv_sess_down_done(), at once or later. The session's name is
+	 * free again, and memory is freed, only after that. No request() is
+	 * called for this session meanwhile, and its paths stay parked.
+	 */
+	void (*sess_down)(void *sess_user, struct rtrs_srv_sess *sess);
+	void (*request)(void *sess_user, struct rtrs_srv_op *op);
+	/* The session object of this uuid is gone (for routing tables). */
+	void (*sess_gone)(void *user, const struct rtrs_uuid *sess_uuid);
+};
+
+/* Errors: -EINVAL sizes, -ENOMEM. */
+int rtrs_srv_new(const struct rtrs_srv_params *p, struct rtrs_srv **ret);
+/* Closes everything in order; rtrs_srv_closed() tells when it is done. */
+void rtrs_srv_close(struct rtrs_srv *srv);
+bool rtrs_srv_closed(const struct rtrs_srv *srv);
+/* Only when closed. NULL is fine. */
+void rtrs_srv_free(struct rtrs_srv *srv);
+
+/*
+ * Takes a connection request over; checks 6 to 14 follow, now or later, and an
+ * accept or a reject. Frees req.
+ */
+void rtrs_srv_take(struct rtrs_srv *srv, struct rtrs_conn_request *req);
+
+/*
+ * Descriptors to watch, at most one per fabric; the set grows when the first
+ * connection of a fabric is taken, so ask again after rtrs_srv_take().
+ */
+int rtrs_srv_fds(const struct rtrs_srv *srv, int *fds, int n);
+bool rtrs_srv_arm(struct rtrs_srv *srv);
+uint64_t rtrs_srv_deadline(const struct rtrs_srv *srv);
+void rtrs_srv_progress(struct rtrs_srv *srv, uint64_t now);
+/* Rings the doorbell for all replies; progress and arm do it too. */
+void rtrs_srv_flush(struct rtrs_srv *srv);
+
+/*
+ * Answers a request. err: 0 or negative errno. A READ with data that succeeded
+ * sends data_len bytes. If the path is gone the answer is dropped.
+ */
+void rtrs_srv_op_done(struct rtrs_srv_op *op, int err);
+void rtrs_srv_sess_down_done(struct rtrs_srv_sess *sess);
+
+uint32_t rtrs_srv_max_io_size(const struct rtrs_srv *srv);
+const char *rtrs_srv_sess_name(const struct rtrs_srv_sess *sess);
+unsigned rtrs_srv_n_sessions(const struct rtrs_srv *srv);
+/* Closes every path of the session; the peer sees a disconnect. */
+void rtrs_srv_sess_close(struct rtrs_srv_sess *sess);
+
+struct rtrs_srv_path_info {
+	const char *sess_name; /* "" before INFO_REQ; borrowed */
+	enum rtrs_srv_path_state state;
+	const struct fabric_ops *fabric;
+	struct fabric_addrs addrs;
+	unsigned n_cons;
+	struct rtrs_srv_stats stats;
+};
+/* Calls fn for every path of every session. fn must not change anything. */
+void rtrs_srv_for_each_path(struct rtrs_srv *srv,
+			    void (*fn)(void *user,
+				       const struct rtrs_srv_path_info *info),
+			    void *user);
+
+#endif
