@@ -11,6 +11,7 @@
 # and CPU time per I/O of both server processes together (less is better).
 set -euo pipefail
 top=$(dirname "$(dirname "$(dirname "$(realpath "$0")")")")
+read -ra plugin_args <<<"${PLUGIN_ARGS:-}"
 rounds=5 seconds=2 build=$top/build
 while [ $# -gt 0 ]; do
 	case $1 in
@@ -51,7 +52,7 @@ gw=$!
 pids+=("$gw")
 read -r line <"$tmp/fifo"
 nbdkit -P "$tmp/ours.pid" -U "$tmp/ours.sock" "$plugin" sessname=bench \
-	"path=${line#listening on }" device_path=disk ${PLUGIN_ARGS:-}
+	"path=${line#listening on }" device_path=disk "${plugin_args[@]}"
 ours=$(cat "$tmp/ours.pid")
 pids+=("$ours")
 
