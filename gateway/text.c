@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "gateway/text.h"
 
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 char *
@@ -23,4 +25,15 @@ gw_name_text(const char *name)
 
 	gw_text_printable(text.s, sizeof(text.s), name);
 	return text;
+}
+
+int
+gw_text_err(char err_text[GW_TEXT_MAX], int err, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(err_text, GW_TEXT_MAX, fmt, ap);
+	va_end(ap);
+	return err;
 }

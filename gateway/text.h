@@ -8,6 +8,11 @@
 
 #include <stddef.h>
 
+#include "proto/rnbd-msg.h"
+
+/* A line for the peer that asked or the user that configured. */
+#define GW_TEXT_MAX RNBD_EXPLAIN_RSP_LEN
+
 /* Long names are cut so that the words around them fit in GW_TEXT_MAX. */
 #define GW_NAME_TEXT_MAX 96
 
@@ -23,5 +28,9 @@ char *gw_text_printable(char *dst, size_t size, const char *src);
 
 /* For arguments: gw_name_text(name).s lives until the end of the expression. */
 struct gw_name_text gw_name_text(const char *name);
+
+/* Writes err_text, cut when it is too long, and returns err. */
+int gw_text_err(char err_text[GW_TEXT_MAX], int err, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
 
 #endif
