@@ -147,8 +147,8 @@ void rnbd_msg_explain_rsp_encode(const char *text,
 				 uint8_t buf[RNBD_EXPLAIN_RSP_LEN]);
 
 /* Names for logs and statistics; total functions ("unknown"). */
-const char *rnbd_msg_type_name(unsigned type);
-const char *rnbd_op_name(unsigned op);
+const char *rnbd_msg_type_name(unsigned type); /* "SESS_INFO", ... */
+const char *rnbd_op_name(unsigned op); /* "read", ..., "write_zeroes" */
 const char *rnbd_access_mode_name(unsigned mode); /* "ro", "rw", "migration" */
 /* The mode of a name, or -EINVAL. */
 int rnbd_access_mode_parse(const char *name);

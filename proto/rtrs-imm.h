@@ -56,6 +56,7 @@ void rtrs_imm_io_req_payload(uint32_t payload, unsigned mem_bits,
 /*
  * IO_RSP. err is 0 or negative; its absolute value travels in 9 bits, a value
  * that does not fit travels as EIO. Decoding gives 0 or a negative errno.
+ * Both are wire numbers: see wire-errno.h for those of the host.
  */
 uint32_t rtrs_imm_io_rsp(uint32_t msg_id, int err, bool w_inv);
 void rtrs_imm_io_rsp_payload(uint32_t payload, uint32_t *ret_msg_id,

@@ -136,7 +136,8 @@ int rtrs_msg_info_rsp_encode(const struct rtrs_desc *desc, uint16_t sg_cnt,
 /*
  * The rules that a client applies to an INFO_RSP as a whole: sg_cnt divides
  * queue_depth, the bit sum, every len is a non-zero multiple of chunk_size,
- * together they cover exactly queue_depth chunks.
+ * together they cover exactly queue_depth chunks. "The bit sum" is that of
+ * rtrs_imm_sizes_ok(); no descriptor may wrap around the address space.
  * Calls put(user, chunk index, addr, key) for each chunk in order, only after
  * everything was checked. Errors: those of decode, -EINVAL a rule is broken.
  */

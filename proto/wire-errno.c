@@ -2,8 +2,9 @@
 #include "proto/wire-errno.h"
 
 #include <errno.h>
-#include <stddef.h>
+#include <limits.h>
 
+/* clang-format off */
 /* Index: asm-generic number on the wire; value: this host's number. */
 static const short host_of_wire[] = {
 	[1] = EPERM, [2] = ENOENT, [3] = ESRCH, [4] = EINTR, [5] = EIO,
@@ -33,8 +34,9 @@ static const short host_of_wire[] = {
 	[128] = EKEYREVOKED, [129] = EKEYREJECTED, [130] = EOWNERDEAD,
 	[131] = ENOTRECOVERABLE, [132] = ERFKILL, [133] = EHWPOISON,
 };
+/* clang-format on */
 
-#define N_WIRE ((int)(sizeof(host_of_wire) / sizeof(host_of_wire[0])))
+#define N_WIRE   ((int)(sizeof(host_of_wire) / sizeof(host_of_wire[0])))
 #define WIRE_EIO 5
 
 int
@@ -42,11 +44,14 @@ wire_errno_from_host(int err)
 {
 	if (err == 0)
 		return 0;
+	/* INT_MIN has no absolute value. */
+	if (err > 0 || err < -SHRT_MAX)
+		return -WIRE_EIO;
 	/* Nearly every host has the generic numbers: look there first. */
-	if (err < 0 && err > -N_WIRE && host_of_wire[-err] == -err)
+	if (err > -N_WIRE && host_of_wire[-err] == -err)
 		return err;
-	for (int i = 1; err < 0 && i < N_WIRE; i++)
-		if (host_of_wire[i] && host_of_wire[i] == -err)
+	for (int i = 1; i < N_WIRE; i++)
+		if (host_of_wire[i] == -err)
 			return -i;
 	return -WIRE_EIO;
 }
