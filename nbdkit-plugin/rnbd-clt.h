@@ -35,8 +35,9 @@ int rnbd_clt_new(const struct rnbd_clt_params *p, struct rnbd_clt **ret);
 /* Frees at once; whatever is outstanding ends with -ESHUTDOWN from within. */
 void rnbd_clt_free(struct rnbd_clt *c);
 /*
- * Orderly end: CLOSE of every device, disconnect. done: rnbd_clt_closed().
- * Nothing may be outstanding.
+ * Orderly end: whatever waits ends with -ESHUTDOWN, the paths disconnect (the
+ * server closes devices that were not closed before). Goes on in progress
+ * until rnbd_clt_closed().
  */
 void rnbd_clt_close(struct rnbd_clt *c);
 bool rnbd_clt_closed(const struct rnbd_clt *c);
@@ -61,15 +62,17 @@ typedef void (*rnbd_clt_opened_fn)(void *user, struct rnbd_clt_dev *dev,
 int rnbd_clt_dev_open(struct rnbd_clt *c, const char *name,
 		      enum rnbd_access_mode mode, rnbd_clt_opened_fn opened,
 		      void *user);
-/* closed() comes exactly once, when the server has answered or is gone. No I/O
- * may be outstanding on dev. */
+/*
+ * closed() comes exactly once, when the server has answered or is gone; from
+ * within, if nothing has to be sent. No I/O may be outstanding on dev.
+ */
 void rnbd_clt_dev_close(struct rnbd_clt_dev *dev, void (*closed)(void *user),
 			void *user);
 
 struct rnbd_clt_geometry {
 	uint64_t size_bytes;
 	uint32_t logical_block_size, physical_block_size;
-	uint32_t max_io_size;  /* bytes; larger I/O is split here */
+	uint32_t max_io_size;       /* bytes; larger I/O is split here */
 	uint64_t max_discard_bytes; /* 0: none */
 	uint32_t discard_granularity;
 	uint64_t max_write_zeroes_bytes; /* 0: not offered */
@@ -102,15 +105,21 @@ struct rnbd_clt_io {
 	uint64_t off;      /* bytes */
 	uint64_t len;      /* bytes */
 	void *buf;         /* lent until done() */
-	/* Exactly once; never from within submit. err: 0 or negative. */
+	/*
+	 * Exactly once, from progress; never from within submit. err: 0 or
+	 * negative. op may have become FLUSH (the second half of a FUA).
+	 */
 	void (*done)(struct rnbd_clt_io *io, int err);
 	void *user;
 	/* The session's: */
 	uint64_t next_off; /* first byte not yet sent */
-	uint64_t deadline; /* while held */
-	unsigned pieces;   /* under way or held */
-	int err;           /* the first one wins */
-	bool queued;
+	uint64_t
+		deadline; /* from the first time it had to wait; 0: never had */
+	unsigned pieces;  /* under way or held */
+	int err;          /* the first one wins */
+	uint8_t where;    /* which list it is on */
+	bool flush_after; /* FUA that the server cannot do in one step */
+	bool all_sent;
 	struct rnbd_clt_io *prev, *next;
 };
 /* Leaves at the next flush, arm or progress. Errors come through done(). */

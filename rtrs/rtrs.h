@@ -106,6 +106,12 @@ struct rtrs_clt_params {
 	unsigned reconnect_jitter_ms;  /* random 0..n-1 is added */
 	int max_reconnect_attempts;    /* -1: unlimited */
 	unsigned peer_timeout_ms;      /* passed to the fabric */
+	/*
+	 * When a path was lost and nothing confirms that the server lost it
+	 * too, its requests are sent again or reported lost not before this
+	 * long after the loss; 0: as soon as the fabric calls it closed.
+	 */
+	unsigned quiesce_ms;
 
 	struct rng rng;
 	const struct log *log; /* outlives the session */
@@ -117,6 +123,7 @@ struct rtrs_clt_params {
 	 * link_down: the last up path is down; every outstanding request was
 	 * completed before. failed: the first open failed, or attempts are
 	 * exhausted on all paths: the session will not come up by itself.
+	 * None of them comes after rtrs_clt_close().
 	 */
 	void (*link_up)(void *user);
 	void (*link_down)(void *user);
@@ -239,7 +246,7 @@ struct rtrs_clt_req {
 /*
  * Sends a request; it leaves at the next flush, arm or progress. Errors: then
  * done() is not called. -EMSGSIZE too large for a chunk, -ECONNABORTED no path
- * is up, -EINVAL.
+ * is up, -ENOMEM from the fabric's mr_reg, -EINVAL.
  */
 int rtrs_clt_submit(struct rtrs_clt *clt, struct rtrs_clt_req *req);
 /* Rings the doorbell for all that was submitted. */
@@ -264,6 +271,8 @@ int rtrs_clt_path_info(const struct rtrs_clt *clt, unsigned i,
 void rtrs_clt_path_reset(struct rtrs_clt *clt, unsigned i);
 /* Ends the wait of every path that is RECONNECTING: attempt now. */
 void rtrs_clt_reconnect_now(struct rtrs_clt *clt);
+/* Which path takes the next requests; RTRS_MP_MIN_INFLIGHT by default. */
+void rtrs_clt_set_policy(struct rtrs_clt *clt, enum rtrs_mp_policy policy);
 
 /* ---------------------------------------------------------------- server */
 
@@ -411,6 +420,17 @@ void rtrs_srv_free(struct rtrs_srv *srv);
  * accept or a reject. Frees req.
  */
 void rtrs_srv_take(struct rtrs_srv *srv, struct rtrs_conn_request *req);
+
+/*
+ * What there is of a session, for routing tables: bits of rtrs_srv_presence_bit.
+ * PENDING: connection requests that are not answered yet.
+ */
+enum rtrs_srv_presence_bit {
+	RTRS_SRV_PRESENT = BIT(0),
+	RTRS_SRV_PENDING = BIT(1),
+};
+unsigned rtrs_srv_presence(const struct rtrs_srv *srv,
+			   const struct rtrs_uuid *sess_uuid);
 
 /*
  * Descriptors to watch, at most one per fabric; the set grows when the first

@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# Installs the Debian packages that a job needs, and only those that are
+# missing: a second run asks the network for nothing.
+#
+#   config/install-deps.sh [run|test]...
+#
+# run:  to build the two programs and run the quick start
+# test: what the test suites need besides
+set -euo pipefail
+
+run_packages=(
+	gcc libc6-dev meson ninja-build pkg-config perl
+	libevent-dev liburing-dev libjansson-dev uthash-dev
+	nbdkit nbdkit-plugin-dev libnbd-bin libnbd-dev
+	e2fsprogs
+)
+test_packages=(
+	check libsubunit-dev clang libclang-rt-14-dev python3 python3-libnbd
+	qemu-utils fio strace iproute2 procps man-db shellcheck
+)
+
+packages=("${run_packages[@]}")
+for set in "$@"; do
+	case $set in
+	run) ;;
+	test) packages+=("${test_packages[@]}") ;;
+	*)
+		echo "install-deps.sh: unknown set '$set': use run or test" >&2
+		exit 2
+		;;
+	esac
+done
+
+missing=()
+for p in "${packages[@]}"; do
+	status=$(dpkg-query -W -f '${db:Status-Status}' "$p" 2>/dev/null || :)
+	[ "$status" = installed ] || missing+=("$p")
+done
+[ ${#missing[@]} -gt 0 ] || exit 0
+
+as_root=()
+if [ "$(id -u)" != 0 ]; then
+	if ! command -v sudo >/dev/null; then
+		echo "install-deps.sh: these packages are missing and installing" \
+			"them needs root or sudo: ${missing[*]}" >&2
+		exit 1
+	fi
+	as_root=(sudo)
+fi
+echo "installing: ${missing[*]}"
+export DEBIAN_FRONTEND=noninteractive
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+if ! {
+	"${as_root[@]}" apt-get -q update &&
+		"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+			apt-get -qy install --no-install-recommends "${missing[@]}"
+} >"$log" 2>&1; then
+	tail -n 20 "$log" >&2
+	echo "install-deps.sh: apt-get failed; its last lines are above" >&2
+	exit 1
+fi

@@ -1,0 +1,634 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Devices of the session: opening, reopening, comparing, closing. */
+#include "nbdkit-plugin/rnbd-priv.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+
+#include <utlist.h>
+
+/* The server in words: "tcp:192.0.2.1:1234", of the first path. */
+static void
+server_text(const struct rnbd_clt *c, char *buf, size_t len)
+{
+	char host[INET6_ADDRSTRLEN] = "?";
+	struct rtrs_clt_path_info info;
+
+	if (rtrs_clt_path_info(c->rtrs, 0, &info) < 0) {
+		snprintf(buf, len, "the server");
+		return;
+	}
+	if (info.addr.dst.ss_family == AF_INET6) {
+		const struct sockaddr_in6 *s6 = (const void *)&info.addr.dst;
+
+		inet_ntop(AF_INET6, &s6->sin6_addr, host, sizeof(host));
+		snprintf(buf, len, "%s:[%s]:%u", info.addr.fabric->name, host,
+			 ntohs(s6->sin6_port));
+	} else if (info.addr.dst.ss_family == AF_INET) {
+		const struct sockaddr_in *s4 = (const void *)&info.addr.dst;
+
+		inet_ntop(AF_INET, &s4->sin_addr, host, sizeof(host));
+		snprintf(buf, len, "%s:%s:%u", info.addr.fabric->name, host,
+			 ntohs(s4->sin_port));
+	} else {
+		snprintf(buf, len, "%s", info.addr.fabric->name);
+	}
+}
+
+/* What an OPEN error means to the person who asked for the device. */
+static void
+open_error_text(struct device *d, int err, const char *explained)
+{
+	char at[128];
+
+	server_text(d->c, at, sizeof(at));
+	if (explained[0]) {
+		snprintf(d->text, sizeof(d->text), "%s (at %s)", explained, at);
+		return;
+	}
+	switch (-err) {
+	case ENOENT:
+		snprintf(d->text, sizeof(d->text),
+			 "no such export '%.254s' at %s", d->name, at);
+		break;
+	case EPERM:
+		snprintf(d->text, sizeof(d->text),
+			 "busy: '%.254s' at %s is already open for writing by "
+			 "another session (access_mode=ro is still possible)",
+			 d->name, at);
+		break;
+	case ENOTBLK:
+		snprintf(d->text, sizeof(d->text),
+			 "'%.254s' at %s is not a block device", d->name, at);
+		break;
+	case EACCES:
+	case EROFS:
+		snprintf(d->text, sizeof(d->text),
+			 "'%.254s' at %s may not be opened with "
+			 "access_mode=%s: %s",
+			 d->name, at, rnbd_access_mode_name(d->mode),
+			 strerror(-err));
+		break;
+	case EINVAL:
+		snprintf(d->text, sizeof(d->text),
+			 "%s refuses the name '%.254s' (\"..\" is not allowed, "
+			 "nor are overlong names)",
+			 at, d->name);
+		break;
+	default:
+		snprintf(d->text, sizeof(d->text),
+			 "cannot open '%.254s' at %s: %s", d->name, at,
+			 strerror(-err));
+	}
+}
+
+static void
+openers_finish(struct device *d, int err, const char *text)
+{
+	struct opener *o;
+
+	while ((o = d->openers)) {
+		d->openers = o->next;
+		if (err) {
+			o->opened(o->user, NULL, err, text);
+			free(o->handle);
+			d->n_handles--;
+		} else {
+			LL_PREPEND(d->handles, o->handle);
+			o->opened(o->user, o->handle, 0, "");
+		}
+		free(o);
+	}
+}
+
+static void
+dev_closed(struct device *d)
+{
+	d->state = DEV_GONE;
+	if (d->closed)
+		d->closed(d->closed_user);
+	d->closed = NULL;
+}
+
+static void
+dev_failed(struct device *d)
+{
+	d->state = DEV_FAILED;
+	log_err(d->c->log, "device '%s': %s", d->name, d->text);
+	ios_fail(d->c, d, -EIO);
+}
+
+/* Fills ret; false if no disk can have this shape. */
+static bool
+geometry(const struct rnbd_clt *c, const struct rnbd_msg_open_rsp *m,
+	 struct rnbd_clt_geometry *ret)
+{
+	struct rnbd_clt_geometry g = {
+		.logical_block_size = m->logical_block_size,
+		.physical_block_size = m->physical_block_size,
+		.max_io_size = rtrs_clt_max_io_size(c->rtrs),
+		.discard_granularity = m->discard_granularity,
+		.writeback = m->cache_policy & RNBD_CACHE_WRITEBACK,
+		.fua = m->cache_policy & RNBD_CACHE_FUA,
+	};
+	uint32_t lbs = g.logical_block_size;
+
+	if (m->nsectors > (uint64_t)INT64_MAX / RNBD_SECTOR_SIZE)
+		return false;
+	g.size_bytes = m->nsectors * RNBD_SECTOR_SIZE;
+	if (lbs < RNBD_SECTOR_SIZE || (lbs & (lbs - 1)) || lbs > g.max_io_size)
+		return false;
+	if (g.size_bytes % lbs)
+		g.size_bytes -= g.size_bytes % lbs;
+	if (g.physical_block_size < lbs)
+		g.physical_block_size = lbs;
+	g.max_io_size -= g.max_io_size % lbs;
+	/* One message carries 32 bits of bytes, in whole blocks. */
+	g.max_discard_bytes =
+		(uint64_t)m->max_discard_sectors * RNBD_SECTOR_SIZE;
+	if (g.max_discard_bytes > UINT32_MAX)
+		g.max_discard_bytes = UINT32_MAX;
+	g.max_discard_bytes -= g.max_discard_bytes % lbs;
+	if (c->trust_write_zeroes)
+		g.max_write_zeroes_bytes =
+			(uint64_t)m->max_write_zeroes_sectors *
+			RNBD_SECTOR_SIZE;
+	if (g.max_write_zeroes_bytes > UINT32_MAX)
+		g.max_write_zeroes_bytes = UINT32_MAX;
+	g.max_write_zeroes_bytes -= g.max_write_zeroes_bytes % lbs;
+	*ret = g;
+	return true;
+}
+
+/* True if what the users of the device rely on still holds. */
+static bool
+geometry_still_fits(struct device *d, const struct rnbd_clt_geometry *now)
+{
+	const struct rnbd_clt_geometry *was = &d->geo;
+
+	if (now->size_bytes < was->size_bytes) {
+		snprintf(d->text, sizeof(d->text),
+			 "the device shrank from %" PRIu64 " to %" PRIu64
+			 " bytes while the server was away",
+			 was->size_bytes, now->size_bytes);
+		return false;
+	}
+	if (now->logical_block_size != was->logical_block_size) {
+		snprintf(d->text, sizeof(d->text),
+			 "the logical block size changed from %u to %u bytes "
+			 "while the server was away",
+			 was->logical_block_size, now->logical_block_size);
+		return false;
+	}
+	return true;
+}
+
+static void
+dev_opened(struct device *d, const struct rnbd_msg_open_rsp *m)
+{
+	struct rnbd_clt_geometry g;
+
+	if (!geometry(d->c, m, &g)) {
+		snprintf(d->text, sizeof(d->text),
+			 "the server describes an impossible disk: %" PRIu64
+			 " sectors, blocks of %u bytes",
+			 m->nsectors, m->logical_block_size);
+		if (!d->was_open) {
+			openers_finish(d, -EINVAL, d->text);
+			d->state = DEV_GONE;
+		} else {
+			dev_failed(d);
+		}
+		return;
+	}
+	if (d->was_open && !geometry_still_fits(d, &g)) {
+		dev_failed(d);
+		return;
+	}
+	/*
+	 * Users who saw a write-through cache never flush. If it is volatile
+	 * now, each of their writes must bring its own durability.
+	 */
+	if (d->was_open && !d->geo.writeback && g.writeback)
+		d->sync_writes = true;
+	if (d->was_open)
+		log_info(d->c->log, "device '%s': open again", d->name);
+	d->geo = g;
+	d->id = m->device_id;
+	d->was_open = true;
+	d->open_err = 0;
+	d->state = DEV_OPEN;
+	openers_finish(d, 0, NULL);
+	ios_release(d->c);
+}
+
+/* OPEN failed and the reason is in d->text. */
+static void
+dev_open_failed(struct device *d)
+{
+	if (d->was_open) {
+		/* Said once per kind of error, not at each try. */
+		log_warn(d->c->log, "device '%s': cannot open again: %s",
+			 d->name, d->text);
+		d->state = DEV_WANTED;
+		d->retry_at = time_after_ms(d->c->now, REOPEN_RETRY_MS);
+		return;
+	}
+	openers_finish(d, d->open_err, d->text);
+	d->state = DEV_GONE;
+}
+
+static void
+explained(struct device *d, int err)
+{
+	char text[RNBD_EXPLAIN_RSP_LEN] = "";
+
+	if (!err)
+		rnbd_msg_explain_rsp_decode(d->admin.data, RNBD_EXPLAIN_RSP_LEN,
+					    text);
+	open_error_text(d, d->open_err, text);
+	dev_open_failed(d);
+}
+
+static void
+dev_explain(struct device *d, int err)
+{
+	if (d->was_open && d->open_err == err) {
+		/* The same as at the last try: no need to ask again. */
+		d->state = DEV_WANTED;
+		d->retry_at = time_after_ms(d->c->now, REOPEN_RETRY_MS);
+		return;
+	}
+	d->open_err = err;
+	d->state = DEV_EXPLAIN;
+	rnbd_msg_explain_encode(d->admin.usr);
+	d->admin.dir = RTRS_READ;
+	d->admin.usr_len = RNBD_EXPLAIN_LEN;
+	d->admin.data_len = RNBD_EXPLAIN_RSP_LEN;
+	memset(d->admin.data, 0, sizeof(d->admin.data));
+	if (admin_send(&d->admin) < 0)
+		explained(d, -ECONNABORTED);
+}
+
+static void
+dev_send_close(struct device *d)
+{
+	struct rnbd_msg_close m = {.device_id = d->id};
+
+	d->state = DEV_CLOSING;
+	rnbd_msg_close_encode(&m, d->admin.usr);
+	d->admin.dir = RTRS_WRITE;
+	d->admin.usr_len = RNBD_CLOSE_LEN;
+	d->admin.data_len = 0;
+	if (admin_send(&d->admin) < 0)
+		dev_closed(d);
+}
+
+static void
+dev_admin_done(struct admin *a, int err)
+{
+	struct device *d = container_of(a, struct device, admin);
+	struct rnbd_msg_open_rsp m;
+
+	switch (d->state) {
+	case DEV_OPENING:
+		if (err == -ECONNABORTED) {
+			d->state = DEV_WANTED;
+			d->retry_at = 0;
+			return;
+		}
+		if (!err)
+			err = rnbd_msg_open_rsp_decode(a->data, a->data_len,
+						       &m);
+		if (err)
+			dev_explain(d, err);
+		else
+			dev_opened(d, &m);
+		break;
+	case DEV_EXPLAIN:
+		explained(d, err);
+		break;
+	case DEV_CLOSING:
+		if (err && err != -ECONNABORTED)
+			log_warn(d->c->log, "device '%s': CLOSE failed: %s",
+				 d->name, strerror(-err));
+		dev_closed(d);
+		break;
+	case DEV_FAILED:
+	case DEV_GONE:
+		/* Nobody waits for it any more, but the server has opened it.
+		 */
+		if (!err && a->data_len == RNBD_OPEN_RSP_LEN &&
+		    !rnbd_msg_open_rsp_decode(a->data, a->data_len, &m)) {
+			d->id = m.device_id;
+			dev_send_close(d);
+		}
+		break;
+	case DEV_WANTED:
+	case DEV_OPEN:
+		break; /* the session was lost meanwhile */
+	}
+}
+
+static bool
+name_is_closing(const struct device *d)
+{
+	for (const struct device *o = d->c->devices; o; o = o->next)
+		if (o->state == DEV_CLOSING && !strcmp(o->name, d->name))
+			return true;
+	return false;
+}
+
+static void
+dev_try_open(struct device *d)
+{
+	struct rnbd_msg_open m = {.access_mode = (uint8_t)d->mode};
+
+	/* An answer to the last message may still be on its way. */
+	if (d->admin.busy || name_is_closing(d))
+		return;
+	memcpy(m.dev_name, d->name, sizeof(m.dev_name));
+	rnbd_msg_open_encode(&m, d->admin.usr);
+	d->admin.dir = RTRS_READ;
+	d->admin.usr_len = RNBD_OPEN_LEN;
+	d->admin.data_len = RNBD_OPEN_RSP_LEN;
+	memset(d->admin.data, 0, sizeof(d->admin.data));
+	d->state = DEV_OPENING;
+	if (admin_send(&d->admin) < 0)
+		d->state = DEV_WANTED; /* no path: the session tells later */
+}
+
+static struct device *
+device_new(struct rnbd_clt *c, const char *name, enum rnbd_access_mode mode)
+{
+	struct device *d = calloc(1, sizeof(*d));
+
+	if (!d)
+		return NULL;
+	d->c = c;
+	d->mode = mode;
+	d->admin.c = c;
+	d->admin.done = dev_admin_done;
+	snprintf(d->name, sizeof(d->name), "%s", name);
+	DL_APPEND(c->devices, d);
+	return d;
+}
+
+/* The device that a new handle may share; its mode may differ. */
+static struct device *
+device_find(struct rnbd_clt *c, const char *name)
+{
+	struct device *d;
+
+	DL_FOREACH(c->devices, d)
+		if (d->state != DEV_CLOSING && d->state != DEV_GONE &&
+		    !strcmp(d->name, name))
+			return d;
+	return NULL;
+}
+
+int
+rnbd_clt_dev_open(struct rnbd_clt *c, const char *name,
+		  enum rnbd_access_mode mode, rnbd_clt_opened_fn opened,
+		  void *user)
+{
+	struct opener *o;
+	struct device *d;
+
+	if (!name[0] || strlen(name) >= RNBD_NAME_LEN)
+		return -EINVAL;
+	o = calloc(1, sizeof(*o));
+	if (!o)
+		return -ENOMEM;
+	o->handle = calloc(1, sizeof(*o->handle));
+	if (!o->handle)
+		goto err_free_opener;
+	o->opened = opened;
+	o->user = user;
+	d = device_find(c, name);
+	if (!d) {
+		d = device_new(c, name, mode);
+		if (!d)
+			goto err_free_handle;
+	} else if (d->mode != mode) {
+		/* The server would hand out the mapping that is there. */
+		const char *has = rnbd_access_mode_name(d->mode);
+
+		d = device_new(c, name, mode);
+		if (!d)
+			goto err_free_handle;
+		d->state = DEV_FAILED;
+		d->open_err = -EBUSY;
+		snprintf(d->text, sizeof(d->text),
+			 "busy: '%.254s' is open with access_mode=%s in this "
+			 "session",
+			 name, has);
+	}
+	o->handle->d = d;
+	d->n_handles++;
+	LL_APPEND(d->openers, o);
+	return 0;
+err_free_handle:
+	free(o->handle);
+err_free_opener:
+	free(o);
+	return -ENOMEM;
+}
+
+void
+rnbd_clt_dev_close(struct rnbd_clt_dev *dev, void (*closed)(void *user),
+		   void *user)
+{
+	struct device *d = dev->d;
+
+	LL_DELETE(d->handles, dev);
+	free(dev);
+	if (--d->n_handles) {
+		closed(user);
+		return;
+	}
+	d->closed = closed;
+	d->closed_user = user;
+	if (d->state != DEV_OPEN || d->c->state != CLT_READY) {
+		dev_closed(d);
+		return;
+	}
+	dev_send_close(d);
+}
+
+void
+rnbd_clt_dev_geometry(const struct rnbd_clt_dev *dev,
+		      struct rnbd_clt_geometry *ret)
+{
+	*ret = dev->d->geo;
+}
+
+const char *
+rnbd_clt_dev_failed(const struct rnbd_clt_dev *dev)
+{
+	return dev->d->state == DEV_FAILED ? dev->d->text : NULL;
+}
+
+void
+dev_lost(struct device *d)
+{
+	if (d->state != DEV_OPEN)
+		return;
+	log_warn(d->c->log, "device '%s': the server closed it", d->name);
+	d->state = DEV_WANTED;
+	d->retry_at = 0;
+}
+
+void
+devs_session_ready(struct rnbd_clt *c)
+{
+	struct device *d;
+
+	DL_FOREACH(c->devices, d)
+		if (d->state == DEV_WANTED)
+			dev_try_open(d);
+}
+
+void
+devs_session_lost(struct rnbd_clt *c)
+{
+	struct device *d;
+
+	DL_FOREACH(c->devices, d) {
+		admin_cancel(&d->admin);
+		switch (d->state) {
+		case DEV_OPEN:
+		case DEV_OPENING:
+		case DEV_EXPLAIN:
+		case DEV_WANTED:
+			d->state = DEV_WANTED;
+			d->retry_at = 0;
+			break;
+		case DEV_CLOSING: /* the server closes what a session had */
+			dev_closed(d);
+			break;
+		case DEV_FAILED:
+		case DEV_GONE:
+			break;
+		}
+	}
+}
+
+void
+devs_session_failed(struct rnbd_clt *c, int err, const char *text)
+{
+	struct device *d;
+
+	devs_session_lost(c);
+	DL_FOREACH(c->devices, d) {
+		if (d->state != DEV_WANTED)
+			continue;
+		d->open_err = err;
+		d->state = DEV_FAILED;
+		snprintf(d->text, sizeof(d->text), "%s", text);
+	}
+}
+
+/* Openers that waited for the session longer than they may. */
+static void
+openers_expire(struct device *d)
+{
+	struct rnbd_clt *c = d->c;
+	struct opener *o = d->openers;
+	const char *why;
+
+	if (!o || !c->open_timeout_ms || d->state == DEV_OPEN)
+		return;
+	LL_FOREACH(d->openers, o)
+		if (!o->deadline)
+			o->deadline = time_after_ms(c->now, c->open_timeout_ms);
+	/* The first in the list waits longest. */
+	if (d->openers->deadline > c->now)
+		return;
+	why = rtrs_clt_why_down(c->rtrs);
+	snprintf(d->text, sizeof(d->text), "no answer within %u ms%s%s",
+		 c->open_timeout_ms, why[0] ? ": " : "", why);
+	openers_finish(d, -ETIMEDOUT, d->text);
+	if (d->n_handles)
+		return;
+	/* An answer may still come: the object stays until then. */
+	d->state = d->admin.busy && !d->admin.waiting ? DEV_FAILED : DEV_GONE;
+}
+
+void
+devs_progress(struct rnbd_clt *c)
+{
+	struct device *d, *tmp;
+
+	DL_FOREACH_SAFE(c->devices, d, tmp) {
+		if (d->state == DEV_WANTED && c->state == CLT_FAILED) {
+			d->state = DEV_FAILED;
+			d->open_err = c->failed_err;
+			snprintf(d->text, sizeof(d->text), "%s",
+				 rtrs_clt_why_down(c->rtrs));
+		}
+		if (d->state == DEV_FAILED && d->openers)
+			openers_finish(d, d->open_err ? d->open_err : -EIO,
+				       d->text);
+		if (d->state == DEV_OPEN && d->openers)
+			openers_finish(d, 0, NULL);
+		openers_expire(d);
+		if (d->state == DEV_WANTED && c->state == CLT_READY &&
+		    d->retry_at <= c->now)
+			dev_try_open(d);
+		if (d->state == DEV_FAILED && !d->n_handles)
+			d->state = DEV_GONE;
+		if (d->state == DEV_GONE) {
+			admin_cancel(&d->admin);
+			if (d->admin.busy)
+				continue;
+			DL_DELETE(c->devices, d);
+			free(d);
+		}
+	}
+}
+
+uint64_t
+devs_deadline(const struct rnbd_clt *c)
+{
+	uint64_t t = TIME_NEVER;
+
+	for (const struct device *d = c->devices; d; d = d->next) {
+		if (d->state == DEV_WANTED && c->state == CLT_READY &&
+		    !d->admin.busy && !name_is_closing(d))
+			t = time_min(t, d->retry_at);
+		if (d->openers &&
+		    (d->state == DEV_OPEN || d->state == DEV_FAILED ||
+		     c->state == CLT_FAILED))
+			return 0;
+		if (d->openers && c->open_timeout_ms)
+			t = time_min(t, d->openers->deadline);
+		if (d->state == DEV_GONE && !d->admin.busy)
+			return 0;
+	}
+	return t;
+}
+
+void
+devs_free(struct rnbd_clt *c)
+{
+	struct rnbd_clt_dev *h, *htmp;
+	struct device *d, *tmp;
+
+	DL_FOREACH_SAFE(c->devices, d, tmp) {
+		openers_finish(d, -ESHUTDOWN, "the session was closed");
+		if (d->closed)
+			d->closed(d->closed_user);
+		LL_FOREACH_SAFE(d->handles, h, htmp)
+			free(h); /* it was not closed; it means nothing now */
+		DL_DELETE(c->devices, d);
+		free(d);
+	}
+}

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Inside the RNBD client session. Three nouns, three files: the session
+ * (rnbd-clt.c), its devices (rnbd-dev.c), their I/O (rnbd-io.c).
+ *
+ *   link_up -> SESS_INFO -> OPEN of every device -> what waits is sent
+ *
+ * A device that cannot be reopened is tried again from time to time; only its
+ * own I/O waits for it.
+ */
+#ifndef NBDKIT_PLUGIN_RNBD_PRIV_H
+#define NBDKIT_PLUGIN_RNBD_PRIV_H
+
+#include "nbdkit-plugin/rnbd-clt.h"
+
+#define REOPEN_RETRY_MS 500
+
+enum clt_state {
+	CLT_DOWN,     /* no path is up, or was ever */
+	CLT_GREETING, /* a path is up, SESS_INFO is under way */
+	CLT_READY,    /* devices are opened and used as they come */
+	CLT_FAILED,   /* will not come up by itself */
+	CLT_CLOSING,
+	CLT_CLOSED,
+	CLT_FREEING, /* completions only */
+};
+
+/* One SESS_INFO, OPEN, CLOSE or EXPLAIN at a time and owner. */
+struct admin {
+	struct rnbd_clt *c;
+	struct rtrs_clt_req req;
+	struct rtrs_permit_waiter waiter;
+	void (*done)(struct admin *a, int err);
+	enum rtrs_dir dir;
+	uint16_t usr_len;
+	uint32_t data_len;
+	bool busy;    /* from admin_send() to done() */
+	bool waiting; /* for a permit */
+	uint8_t usr[RNBD_USR_LEN_MAX];
+	uint8_t data[RNBD_EXPLAIN_RSP_LEN];
+};
+
+/*
+ * Sends what was filled in. 0: done() will follow, not from within. Negative:
+ * it will not.
+ */
+int admin_send(struct admin *a);
+/* Takes back what waits for a permit; what was sent still ends in done(). */
+void admin_cancel(struct admin *a);
+
+enum dev_state {
+	DEV_WANTED,  /* to be opened as soon as the session is ready */
+	DEV_OPENING, /* OPEN is under way */
+	DEV_EXPLAIN, /* OPEN failed, the reason was asked for */
+	DEV_OPEN,
+	DEV_CLOSING, /* CLOSE is under way */
+	DEV_FAILED,  /* for good; text says why */
+	DEV_GONE,    /* closed, to be freed at the next progress */
+};
+
+struct opener {
+	struct opener *next;
+	struct rnbd_clt_dev *handle;
+	rnbd_clt_opened_fn opened;
+	void *user;
+	uint64_t deadline; /* 0: not set yet */
+};
+
+/* An open export of the session, shared by all its handles. */
+struct device {
+	struct device *prev, *next;
+	struct rnbd_clt *c;
+	enum dev_state state;
+	enum rnbd_access_mode mode;
+	bool was_open;    /* geo is what users rely on */
+	bool sync_writes; /* the cache became volatile after users looked */
+	uint32_t id;      /* valid in DEV_OPEN */
+	struct rnbd_clt_geometry geo;
+	struct admin admin;
+	unsigned n_handles; /* given out, or to be by openers */
+	struct rnbd_clt_dev *handles;
+	struct opener *openers;
+	void (*closed)(void *user);
+	void *closed_user;
+	uint64_t retry_at; /* DEV_WANTED after a failure; 0: at once */
+	int open_err;
+	char name[RNBD_NAME_LEN];
+	char text[512]; /* why opening failed, or failed for good */
+};
+
+struct rnbd_clt_dev { /* a handle */
+	struct device *d;
+	struct rnbd_clt_dev *next;
+};
+
+/* One request of an I/O; it keeps its range while it waits to be sent again. */
+struct piece {
+	struct rtrs_clt_req req;
+	struct rnbd_clt *c;
+	struct rnbd_clt_io *io;
+	uint64_t off;
+	uint32_t len;
+	struct piece *prev, *next; /* held, or free (next only) */
+};
+
+enum io_where {
+	IO_NOWHERE,
+	IO_QUEUED,
+	IO_HELD,
+	IO_FINISHED
+};
+
+struct rnbd_clt {
+	struct rtrs_clt *rtrs;
+	const struct log *log;
+	enum clt_state state;
+	int failed_err;
+	unsigned io_timeout_ms;
+	unsigned open_timeout_ms;
+	bool trust_write_zeroes;
+	uint64_t now;        /* of the last progress */
+	uint64_t down_since; /* when state became CLT_DOWN */
+	struct admin greet;
+	struct device *devices;
+	/*
+	 * An I/O with bytes still to be sent is on `queued`, round robin, or
+	 * on `held` while its device cannot take it. Pieces to be sent again
+	 * are on `again`. `finished` is delivered by the next progress.
+	 */
+	struct rnbd_clt_io *queued, *held, *finished;
+	struct piece *again;
+	struct piece *free_pieces;
+	struct piece *pieces;
+	unsigned n_pieces;
+	struct rtrs_permit_waiter waiter;
+	bool waiting; /* for a permit */
+	bool dispatching;
+	struct rnbd_clt_stats stats;
+};
+
+/* devices */
+void devs_session_ready(struct rnbd_clt *c);
+void devs_session_lost(struct rnbd_clt *c);
+void devs_session_failed(struct rnbd_clt *c, int err, const char *text);
+void devs_progress(struct rnbd_clt *c);
+uint64_t devs_deadline(const struct rnbd_clt *c);
+void devs_free(struct rnbd_clt *c);
+/* The server does not know the id any more: open again. */
+void dev_lost(struct device *d);
+
+/* I/O */
+void ios_dispatch(struct rnbd_clt *c);
+void ios_deliver(struct rnbd_clt *c);
+/* Something changed that held I/O may have waited for. */
+void ios_release(struct rnbd_clt *c);
+void ios_expire(struct rnbd_clt *c);
+/* Ends everything that waits, of one device or (NULL) of all. */
+void ios_fail(struct rnbd_clt *c, const struct device *d, int err);
+uint64_t ios_deadline(const struct rnbd_clt *c);
+/* Makes room for as many pieces as the session has permits. */
+int ios_resize(struct rnbd_clt *c);
+
+#endif

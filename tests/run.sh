@@ -1,0 +1,150 @@
+#!/usr/bin/env bash
+# Installs what the tests need, builds, runs every suite, and closes with
+# "N passed, N failed, N skipped".
+#
+#   tests/run.sh                 all suites
+#   tests/run.sh --suite NAME    one of them (may be repeated)
+#   tests/run.sh --list          their names, a line each
+set -euo pipefail
+
+top=$(dirname "$(dirname "$(realpath "$0")")")
+cd "$top"
+
+# name: what it is
+list() {
+	cat <<'EOF'
+lint         include rules, headers alone, scripts, manual pages, shell syntax
+unit         every module by itself (gcc, -Werror)
+clang        the same built by clang, -Werror
+fuzz         every decoder over its corpus and mutations of it
+sim          client, server and gateway in the simulator, faults at every step
+integration  the two programs with stock NBD clients
+asan         unit, fuzz, sim and integration under ASan and UBSan
+tsan         the threaded parts under TSan
+bench        the benches run and report (no figure is judged)
+EOF
+}
+
+suites=()
+while [ $# -gt 0 ]; do
+	case $1 in
+	--list)
+		list
+		exit 0
+		;;
+	--suite)
+		if [ $# -lt 2 ] || ! list | grep -q "^${2:-?} "; then
+			echo "run.sh: --suite needs one of:" \
+				"$(list | cut -d' ' -f1 | tr '\n' ' ')" >&2
+			exit 2
+		fi
+		suites+=("$2")
+		shift 2
+		;;
+	-h | --help)
+		sed -n '2,8s/^# \{0,1\}//p' "$0"
+		exit 0
+		;;
+	*)
+		echo "run.sh: unknown argument '$1' (see --help)" >&2
+		exit 2
+		;;
+	esac
+done
+if [ ${#suites[@]} -eq 0 ]; then
+	mapfile -t suites < <(list | cut -d' ' -f1)
+fi
+
+config/install-deps.sh run test
+
+base=${RNBD_TEST_BUILDDIR:-$top/build-test}
+mkdir -p "$base"
+passed=0 failed=0 skipped=0
+results=$base/results
+: >"$results"
+
+# build DIR CC MESON_OPTIONS...
+build() {
+	local dir=$base/$1 cc=$2
+	shift 2
+	if [ ! -f "$dir/build.ninja" ]; then
+		CC=$cc meson setup "$dir" "$top" -Dwerror=true "$@" \
+			>"$dir.log" 2>&1 || { tail -n 30 "$dir.log"; return 1; }
+	fi
+	ninja -C "$dir" >"$dir.log" 2>&1 || { tail -n 60 "$dir.log"; return 1; }
+}
+
+# run DIR LABEL MESON_SUITE...: counts cases out of meson's JUnit file.
+run() {
+	local dir=$base/$1 label=$2 args=() counts
+	shift 2
+	for s in "$@"; do
+		args+=(--suite "$s")
+	done
+	rm -f "$dir"/meson-logs/testlog*.junit.xml
+	RNBD_SUITE=$label meson test -C "$dir" --no-rebuild \
+		--print-errorlogs -t "${RNBD_TIMEOUT_MULTIPLIER:-1}" \
+		"${args[@]}" || :
+	counts=$(python3 tests/count.py "$dir/meson-logs/testlog.junit.xml")
+	echo "$label: $counts"
+	echo "$counts" >>"$results"
+}
+
+broken() {
+	echo "$1: cannot build"
+	echo "0 passed, 1 failed, 0 skipped" >>"$results"
+}
+
+build_plain() {
+	build gcc gcc
+}
+
+for suite in "${suites[@]}"; do
+	echo
+	echo "=== $suite ==="
+	case $suite in
+	lint | unit | fuzz | sim | integration | bench)
+		if build_plain; then
+			run gcc "$suite" "$suite"
+		else
+			broken "$suite"
+		fi
+		;;
+	clang)
+		if build clang clang -Dfuzz=true; then
+			run clang clang unit fuzz
+		else
+			broken clang
+		fi
+		;;
+	asan)
+		export ASAN_OPTIONS=detect_stack_use_after_return=1:abort_on_error=1
+		export UBSAN_OPTIONS=halt_on_error=1:abort_on_error=1:print_stacktrace=1
+		if build asan gcc -Db_sanitize=address,undefined \
+			-Dsim_seeds=1500; then
+			RNBD_SANITIZER=asan RNBD_TIMEOUT_MULTIPLIER=3 \
+				run asan asan unit fuzz sim integration
+		else
+			broken asan
+		fi
+		unset ASAN_OPTIONS UBSAN_OPTIONS
+		;;
+	tsan)
+		export TSAN_OPTIONS=halt_on_error=1:abort_on_error=1
+		if build tsan gcc -Db_sanitize=thread; then
+			RNBD_SANITIZER=tsan RNBD_TIMEOUT_MULTIPLIER=3 \
+				run tsan tsan threads
+		else
+			broken tsan
+		fi
+		unset TSAN_OPTIONS
+		;;
+	esac
+done
+
+while read -r p _ f _ s _; do
+	passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
+done <"$results"
+echo
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" = 0 ]
