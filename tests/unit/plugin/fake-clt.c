@@ -96,9 +96,11 @@ peer_main(void *arg)
 	while ((n = read(c->to[0], batch, sizeof(batch))) > 0) {
 		unsigned count = (unsigned)n / sizeof(batch[0]);
 
-		if (atomic_load(&fake.mode) == FAKE_SILENT)
+		enum fake_mode mode = atomic_load(&fake.mode);
+
+		if (mode == FAKE_SILENT || mode == FAKE_LOCAL)
 			continue;
-		if (atomic_load(&fake.mode) == FAKE_SHUFFLE)
+		if (mode == FAKE_SHUFFLE)
 			for (unsigned i = 0; i + 1 < count; i += 2) {
 				struct request *r = batch[i];
 
