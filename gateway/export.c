@@ -168,10 +168,12 @@ probe_file(const struct gw_exports *x, const struct export *ex,
 	export_params(ex, &params);
 	params.log = x->log;
 	err = ex->ops->open(&params, &b);
-	if (err)
-		return say_unopened(err, ex, err_text);
-	ex->ops->close(b);
-	return 0;
+	if (!err) {
+		if (b->geo.read_only && !ex->read_only)
+			err = -EACCES;
+		ex->ops->close(b);
+	}
+	return err ? say_unopened(err, ex, err_text) : 0;
 }
 
 /* Fills ex by spec, whose path it takes over. */
