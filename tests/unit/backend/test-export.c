@@ -232,6 +232,10 @@ START_TEST(named_exports_hide_those_of_the_search_path)
 	ck_assert_int_eq(rig_read(&f.r, o.b, 512, 512, buf), 0);
 	ck_assert_int_eq(buf[511], 'o');
 	do_close(&f, &o);
+	rig_file(f.r.dir, "empty", 0);
+	ck_assert_int_eq(do_open(&f, "s", "empty", RW, &o), -EINVAL);
+	ck_assert_str_eq(f.text, "the server cannot use 'empty': it is empty, "
+				 "or its blocks are of no usable size");
 	ck_assert_int_eq(do_open(&f, "s", "nothing", RW, &o), -ENOENT);
 	ck_assert_str_eq(f.text, "no such export 'nothing'");
 	fixture_deinit(&f);
