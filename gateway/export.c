@@ -401,9 +401,9 @@ open_searched(const struct gw_exports *x, const struct gw_open_params *p,
 		return err;
 	err = backend_file.open(&params, ret);
 	if (err)
-		return gw_text_err(
-			err_text, err, "the server cannot use '%s': %s",
-			gw_name_text(p->dev_name).s, strerrordesc_np(-err));
+		return gw_text_err(err_text, err,
+				   "the server cannot use '%s': %s",
+				   gw_name_text(p->dev_name).s, reason(err));
 	return 0;
 }
 
