@@ -12,10 +12,8 @@
 #include <stdint.h>
 
 #include "gateway/backend/backend.h"
-#include "proto/rnbd-msg.h"
+#include "gateway/text.h"
 #include "rtrs/base/log.h"
-
-#define GW_TEXT_MAX RNBD_EXPLAIN_RSP_LEN
 
 struct gw_exports;
 
@@ -24,16 +22,25 @@ void gw_exports_free(struct gw_exports *x);
 
 /*
  * Adds NAME=SPEC: SPEC is a path, file:PATH, memory:SIZE or null:SIZE (SIZE
- * with K, M, G, T), then ",ro". err_text gets one clear line on failure that
- * names the export, the cause and the remedy. Errors: -EINVAL syntax,
- * -EEXIST, -ENOMEM; of a path that cannot be opened: that of open(2).
+ * with K, M, G, T), then ",ro" and, for files, ",buffered". err_text gets one
+ * clear line on failure that names the export, the cause and the remedy.
+ * Errors: -EINVAL syntax, -EEXIST, -ENOMEM; of a path that cannot be opened:
+ * that of open(2).
  */
 int gw_exports_add(struct gw_exports *x, const char *name_spec,
 		   char err_text[GW_TEXT_MAX]);
 /*
+ * Adds an export with a backend of the caller's: store, size and read_only are
+ * what ops->open gets. store is borrowed. -EINVAL name, -EEXIST, -ENOMEM.
+ */
+int gw_exports_add_backend(struct gw_exports *x, const char *name,
+			   const struct backend_ops *ops, void *store,
+			   uint64_t size, bool read_only);
+/*
  * The kernel's dev_search_path, with %SESSNAME%. Names that are no named
  * export are looked up below it, with openat2(RESOLVE_BENEATH); without one,
- * only named exports are offered.
+ * only named exports are offered. To be set once, before the first open.
+ * Errors as openat2(2) on dir; -EEXIST the second time.
  */
 int gw_exports_set_search_path(struct gw_exports *x, const char *dir,
 			       char err_text[GW_TEXT_MAX]);
@@ -48,9 +55,11 @@ void gw_exports_for_each(struct gw_exports *x,
  * Finds what dev_name means to a session and opens it (blocking, any thread).
  * Claims it for mode: RO always, RW without other writers, MIGRATION with at
  * most one other. Errors for the wire, with a text for humans in err_text:
- * -ENOENT, -EINVAL (".." in the name, unknown mode), -ENOTBLK, -EACCES (or
- * read-only export opened for writing: -EROFS is not in the kernel's list),
- * -EPERM busy (the text names the sessions that write).
+ * -ENOENT, -EINVAL (".." in the name, unknown mode, unusable geometry),
+ * -ENOTBLK, -EACCES (or read-only export opened for writing: -EROFS is not in
+ * the kernel's list; or a symbolic link that leads out of the search path),
+ * -EPERM busy (the text names the sessions that write), -ENOMEM, and what
+ * else open(2) gives.
  */
 struct gw_claim;
 struct gw_open_params {

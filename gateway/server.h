@@ -28,8 +28,9 @@ int gw_server_new(const struct gw_server_params *p, struct gw_server **ret);
 void gw_server_free(struct gw_server *s); /* after rtrs_srv_closed() */
 struct rtrs_srv *gw_server_rtrs(struct gw_server *s);
 /*
- * After a round of progress: hands all queued operations to the kernel
- * (kick of each backend that was used, gw_io_engine_submit).
+ * After each round of progress, and after completions were reaped: hands all
+ * queued operations to the kernel (kick of each backend that was used,
+ * gw_io_engine_submit) and starts to close devices that have drained.
  */
 void gw_server_kick(struct gw_server *s);
 

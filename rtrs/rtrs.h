@@ -422,6 +422,17 @@ void rtrs_srv_free(struct rtrs_srv *srv);
 void rtrs_srv_take(struct rtrs_srv *srv, struct rtrs_conn_request *req);
 
 /*
+ * What there is of a session, for routing tables: bits of rtrs_srv_presence_bit.
+ * PENDING: connection requests that are not answered yet.
+ */
+enum rtrs_srv_presence_bit {
+	RTRS_SRV_PRESENT = BIT(0),
+	RTRS_SRV_PENDING = BIT(1),
+};
+unsigned rtrs_srv_presence(const struct rtrs_srv *srv,
+			   const struct rtrs_uuid *sess_uuid);
+
+/*
  * Descriptors to watch, at most one per fabric; the set grows when the first
  * connection of a fabric is taken, so ask again after rtrs_srv_take().
  */

@@ -50,6 +50,12 @@ enum backend_op {
 #define BACKEND_F_FUA     BIT(0) /* durable before completion */
 #define BACKEND_F_NOUNMAP BIT(1) /* WRITE_ZEROES: keep blocks allocated */
 
+/*
+ * What a backend without a limit of its own announces for DISCARD and
+ * WRITE_ZEROES: the wire counts 32 bits of bytes; a round number below that.
+ */
+#define BACKEND_MAX_RANGE (UINT64_C(4095) << 20)
+
 /* One operation. The submitter owns the struct; it is lent until done(). */
 struct backend_io {
 	enum backend_op op;
@@ -64,44 +70,57 @@ struct backend_io {
 	uint64_t progress;
 	union {
 		struct gw_job job;
-		void *ptr[6];
+		void *ptr[12];
 	} u;
 };
 
 struct backend_geometry {
 	uint64_t size_bytes;
-	uint32_t logical_block_size;  /* power of two, 512..4096 */
-	uint32_t physical_block_size; /* power of two, >= logical */
-	uint64_t max_discard_bytes;   /* 0: no discard */
-	uint32_t discard_granularity; /* bytes */
-	uint32_t discard_alignment;   /* bytes */
+	uint32_t logical_block_size;     /* power of two, 512..4096 */
+	uint32_t physical_block_size;    /* power of two, >= logical */
+	uint64_t max_discard_bytes;      /* 0: no discard */
+	uint32_t discard_granularity;    /* bytes */
+	uint32_t discard_alignment;      /* bytes */
 	uint64_t max_write_zeroes_bytes; /* 0: not offered */
-	bool read_only;  /* cannot be written at all */
-	bool writeback;  /* completed writes need FLUSH to be durable */
-	bool fua;        /* BACKEND_F_FUA on writes is honoured natively */
+	bool read_only;                  /* cannot be written at all */
+	bool writeback; /* completed writes need FLUSH to be durable */
+	bool fua;       /* BACKEND_F_FUA on writes is honoured natively */
 	bool rotational;
+};
+
+enum backend_kind {
+	BACKEND_KIND_NULL,
+	BACKEND_KIND_MEMORY,
+	BACKEND_KIND_FILE,
+	BACKEND_KIND_BLOCK,
+	BACKEND_KIND_OTHER, /* of tests and the simulator */
 };
 
 /* Two backends with the same identity hold the same bytes. */
 struct backend_identity {
-	uint64_t kind; /* tells file systems, devices, memory apart */
+	uint64_t kind; /* enum backend_kind */
 	uint64_t a, b; /* device and inode; device number; address */
 };
 
 struct backend_open_params {
-	struct gw_exec *exec;       /* for blocking work */
-	struct gw_io_engine *io;    /* for files; may be NULL for others */
-	const struct log *log;      /* outlives the backend; used on any thread */
+	/*
+	 * Both NULL: opened for a look at geo and id, never submitted to.
+	 */
+	struct gw_exec *exec;    /* for blocking work */
+	struct gw_io_engine *io; /* for files; may be NULL for others */
+	const struct log *log;   /* outlives the backend; used on any thread */
 	bool read_only;
+	bool buffered; /* files: through the page cache, never O_DIRECT */
 	/*
 	 * An open descriptor of the file or device: the search path resolves
 	 * names safely and hands over what it found (file.c dups nothing: it
 	 * owns fd from here, even on failure). -1 for other kinds.
 	 */
 	int fd;
-	const char *path;  /* for messages; file backends without fd open it */
-	uint64_t size;     /* memory, null: bytes */
-	void *store;       /* memory: the shared region, see memory.h */
+	const char *path; /* for messages; file backends without fd open it */
+	uint64_t size;    /* memory, null: bytes, a multiple of 512 */
+	/* memory: its memory_store; null: any address that is the export's */
+	void *store;
 };
 
 struct backend_ops {
@@ -116,10 +135,15 @@ struct backend_ops {
 	/*
 	 * The submitter has checked: range within size_bytes as known at open,
 	 * alignment to the logical block, not read-only, op is offered.
-	 * Ranges longer than the announced limits do not occur.
+	 * Ranges longer than the announced limits do not occur. A buffer
+	 * that starts at a multiple of 4096 is never copied.
 	 */
 	void (*submit)(struct backend *b, struct backend_io *io);
-	/* Submits in one go what submit() queued; NULL if it never queues. */
+	/*
+	 * The end of a round of the worker's loop that submitted something; an
+	 * op may submit in one go what it queued. NULL if it has no use for
+	 * it.
+	 */
 	void (*kick)(struct backend *b);
 };
 

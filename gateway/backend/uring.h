@@ -16,23 +16,37 @@
 
 struct gw_io_engine;
 
-/* A request to the engine, embedded in or pointed to by a backend_io. */
+/* A request to the engine: lies in backend_io.u, so nothing is allocated. */
 struct gw_uring_req {
-	/* res as io_uring's: bytes, or a negative errno. */
+	/* res as io_uring's: bytes, or a negative errno. Never from within
+	 * the call that queued the request. */
 	void (*done)(struct gw_uring_req *req, int64_t res);
+	/* The engine's: */
+	struct gw_job job;
+	void *buf;
+	uint64_t off;
+	int64_t res;
+	uint32_t len;
+	int fd;
+	int rwf_flags;
+	int opcode;
 };
 
 /*
  * force_pool: do not try io_uring. Errors: -ENOMEM, -EMFILE. Where io_uring
- * is refused (-EPERM, -ENOSYS) the engine runs on exec instead and says so
- * once on log.
+ * is refused (-EPERM, -ENOSYS and the like) the engine runs on exec instead
+ * and says so once on log, which outlives it. May be called on another thread
+ * than the worker's: the first request binds the engine to its thread.
  */
 int gw_io_engine_new(struct gw_exec *exec, const struct log *log,
 		     bool force_pool, struct gw_io_engine **ret);
 void gw_io_engine_free(struct gw_io_engine *e); /* nothing in flight */
 /* Readable when completions wait; -1 when running on the pool. */
 int gw_io_engine_fd(const struct gw_io_engine *e);
-/* Reaps completions (done() runs from here); their number. */
+/*
+ * Reaps completions (done() runs from here); their number. Submits what the
+ * callbacks queued.
+ */
 int gw_io_engine_reap(struct gw_io_engine *e);
 /* One io_uring_enter for all that was queued. */
 void gw_io_engine_submit(struct gw_io_engine *e);

@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * One IO through its states: checked, then up to three backend operations in
+ * order (flush before, the operation, flush after), then answered.
+ */
+#include "gateway/session.h"
+
+#include <errno.h>
+#include <utlist.h>
+
+#include "proto/wire.h"
+
+/* ---------------------------------------------------------------- rules */
+
+/*
+ * RTRS direction and sizes. data_len is what moves through the chunk, bi_size
+ * is what the operation is about; where there is data they are the same.
+ */
+static int
+check_shape(const struct rtrs_srv_op *op, enum rnbd_op rop, uint32_t bi_size)
+{
+	if (op->data_len && op->data_len != bi_size)
+		return -EINVAL;
+	switch (rop) {
+	case RNBD_OP_READ:
+		return op->dir == RTRS_READ && op->data_len ? 0 : -EINVAL;
+	case RNBD_OP_WRITE:
+		/* Without data but with a size, success would be a lie. */
+		return op->dir == RTRS_WRITE && op->data_len == bi_size
+			       ? 0
+			       : -EINVAL;
+	case RNBD_OP_FLUSH:
+		/* The kernel sends it as a READ; either way will do. */
+		return op->data_len ? -EINVAL : 0;
+	case RNBD_OP_DISCARD:
+	case RNBD_OP_WRITE_ZEROES:
+		return op->dir == RTRS_WRITE && bi_size ? 0 : -EINVAL;
+	default:
+		return 0;
+	}
+}
+
+/* Limits are those of OPEN_RSP, which cannot say more than 32 bits. */
+static int
+check_limit(uint64_t max_bytes, uint32_t bi_size)
+{
+	if (max_bytes < RNBD_SECTOR_SIZE)
+		return -EOPNOTSUPP;
+	return bi_size <= max_bytes ? 0 : -EINVAL;
+}
+
+static int
+check_offered(const struct backend_geometry *g, enum rnbd_op rop,
+	      uint32_t bi_size)
+{
+	switch (rop) {
+	case RNBD_OP_DISCARD:
+		return check_limit(g->max_discard_bytes, bi_size);
+	case RNBD_OP_WRITE_ZEROES:
+		return check_limit(g->max_write_zeroes_bytes, bi_size);
+	default:
+		return 0;
+	}
+}
+
+static int
+check_range(const struct backend_geometry *g, uint64_t sector, uint32_t bi_size)
+{
+	uint32_t block_sectors = g->logical_block_size >> RNBD_SECTOR_SHIFT;
+
+	if (bi_size % g->logical_block_size || sector % block_sectors)
+		return -EINVAL;
+	if (!wire_range_ok(sector, bi_size >> RNBD_SECTOR_SHIFT,
+			   g->size_bytes >> RNBD_SECTOR_SHIFT))
+		return -EIO;
+	return 0;
+}
+
+/* The rules for all but FLUSH, in the order in which they are answered. */
+static int
+check_io(const struct gw_device *dev, enum rnbd_op rop,
+	 const struct rnbd_msg_io *m)
+{
+	const struct backend_geometry *g = &dev->backend->geo;
+	int r = check_offered(g, rop, m->bi_size);
+
+	if (r < 0)
+		return r;
+	if (rop != RNBD_OP_READ &&
+	    (dev->access_mode == RNBD_ACCESS_RO || g->read_only))
+		return -EROFS;
+	return check_range(g, m->sector, m->bi_size);
+}
+
+/* ---------------------------------------------------------------- steps */
+
+static void
+io_end(struct gw_req *req, int err)
+{
+	struct gw_device *dev = req->dev;
+	struct gw_server *s = dev->sess->srv;
+	struct gw_op_stats *st = &s->stats.op[req->main_op];
+	struct gw_op_stats *dst = &dev->stats[req->main_op];
+	uint64_t bytes = err ? 0 : req->len;
+
+	st->ops++;
+	dst->ops++;
+	st->bytes += bytes;
+	dst->bytes += bytes;
+	st->errors += err < 0;
+	dst->errors += err < 0;
+	s->stats.inflight--;
+	gw_req_done(req, err);
+	if (--dev->inflight || dev->state != GW_DEV_DRAINING)
+		return;
+	dev->drained_next = s->drained;
+	s->drained = dev;
+}
+
+static void step_done(struct backend_io *io, int err);
+
+/* Runs the lowest step that is left. At most three deep, as done() may come
+ * from within submit(). */
+static void
+io_step(struct gw_req *req)
+{
+	struct gw_device *dev = req->dev;
+	struct backend *b = dev->backend;
+	struct backend_io *io = &req->io;
+	unsigned step = req->steps & -req->steps;
+
+	req->steps &= ~step;
+	if (step == GW_STEP_MAIN) {
+		io->op = req->main_op;
+		io->flags = req->main_flags;
+		io->off = req->off;
+		io->len = req->len;
+		io->buf = req->op->data;
+	} else {
+		io->op = BACKEND_FLUSH;
+		io->flags = 0;
+		io->off = 0;
+		io->len = 0;
+		io->buf = NULL;
+	}
+	io->done = step_done;
+	if (b->ops->kick && !dev->kick_queued) {
+		dev->kick_queued = true;
+		DL_APPEND2(dev->sess->srv->kick, dev, kick_prev, kick_next);
+	}
+	b->ops->submit(b, io);
+}
+
+static void
+step_done(struct backend_io *io, int err)
+{
+	struct gw_req *req = container_of(io, struct gw_req, io);
+	struct gw_sess *sess = req->sess;
+
+	if (!err && req->steps) {
+		io_step(req);
+		return;
+	}
+	gw_sess_enter(sess);
+	io_end(req, err);
+	gw_sess_leave(sess);
+}
+
+/* -1: none of ours */
+static int
+backend_op_of(enum rnbd_op rop)
+{
+	switch (rop) {
+	case RNBD_OP_READ:
+		return BACKEND_READ;
+	case RNBD_OP_WRITE:
+		return BACKEND_WRITE;
+	case RNBD_OP_FLUSH:
+		return BACKEND_FLUSH;
+	case RNBD_OP_DISCARD:
+		return BACKEND_DISCARD;
+	case RNBD_OP_WRITE_ZEROES:
+		return BACKEND_WRITE_ZEROES;
+	default:
+		return -1;
+	}
+}
+
+/*
+ * Which flushes surround the operation. Without a volatile cache there is
+ * nothing to flush: what has completed is durable.
+ */
+static void
+plan(struct gw_req *req, uint32_t rw)
+{
+	const struct backend_geometry *g = &req->dev->backend->geo;
+	bool fua = rw & RNBD_F_FUA;
+
+	req->steps = GW_STEP_MAIN;
+	req->main_flags = 0;
+	if (req->main_op == BACKEND_READ || req->main_op == BACKEND_FLUSH)
+		return;
+	if (req->main_op == BACKEND_WRITE_ZEROES && (rw & RNBD_F_NOUNMAP))
+		req->main_flags |= BACKEND_F_NOUNMAP;
+	if (g->writeback && (rw & RNBD_F_PREFLUSH))
+		req->steps |= GW_STEP_PREFLUSH;
+	if (fua && g->fua && req->main_op == BACKEND_WRITE)
+		req->main_flags |= BACKEND_F_FUA;
+	else if (fua && g->writeback)
+		req->steps |= GW_STEP_POSTFLUSH;
+}
+
+void
+gw_io_start(struct gw_req *req, const struct rnbd_msg_io *m)
+{
+	struct gw_device *dev = gw_sess_find_dev(req->sess, m->device_id);
+	enum rnbd_op rop = m->rw & RNBD_RW_OP_MASK;
+	int bop, r;
+
+	if (rop == RNBD_OP_WRITE && !m->bi_size && req->op->dir == RTRS_WRITE)
+		rop = RNBD_OP_FLUSH; /* how older clients ask for one */
+	bop = backend_op_of(rop);
+	if (!dev || bop < 0) {
+		gw_req_done(req, dev ? -EOPNOTSUPP : -ENOTCONN);
+		return;
+	}
+	req->dev = dev;
+	req->main_op = bop;
+	req->off = 0;
+	req->len = 0;
+	dev->inflight++;
+	req->sess->srv->stats.inflight++;
+
+	r = check_shape(req->op, rop, m->bi_size);
+	/* A FLUSH has no range: the kernel's has a sector of all ones. */
+	if (!r && rop != RNBD_OP_FLUSH) {
+		r = check_io(dev, rop, m);
+		req->off = m->sector << RNBD_SECTOR_SHIFT;
+		req->len = m->bi_size;
+	}
+	if (r < 0) {
+		io_end(req, r);
+		return;
+	}
+	plan(req, m->rw);
+	io_step(req);
+}

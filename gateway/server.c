@@ -1,0 +1,356 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * RTRS callbacks to RNBD messages: the life of sessions and requests. What a
+ * message does is in session.c (devices) and io.c (data).
+ */
+#include "gateway/server.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <utlist.h>
+
+#include "gateway/backend/uring.h"
+#include "gateway/session.h"
+
+/* ------------------------------------------------------------- requests */
+
+static struct gw_req *
+req_get(struct gw_sess *sess, struct rtrs_srv_op *op)
+{
+	struct gw_req *req = sess->free_reqs;
+
+	if (req)
+		sess->free_reqs = req->next;
+	else if (sess->n_reqs_touched < sess->n_reqs)
+		req = &sess->reqs[sess->n_reqs_touched++];
+	else
+		return NULL;
+	req->op = op;
+	req->sess = sess;
+	req->next = NULL;
+	req->dev = NULL;
+	sess->n_reqs_used++;
+	return req;
+}
+
+void
+gw_req_done(struct gw_req *req, int err)
+{
+	struct gw_sess *sess = req->sess;
+	struct rtrs_srv_op *op = req->op;
+
+	req->op = NULL;
+	req->next = sess->free_reqs;
+	sess->free_reqs = req;
+	sess->n_reqs_used--;
+	rtrs_srv_op_done(op, err);
+}
+
+/* ------------------------------------------------------------- messages */
+
+/*
+ * Room for an answer of n bytes. The peer gets as many bytes as it asked for,
+ * so what is behind the answer is cleared.
+ */
+static uint8_t *
+answer_room(struct rtrs_srv_op *op, size_t n)
+{
+	if (op->dir != RTRS_READ || op->data_len < n)
+		return NULL;
+	memset(op->data, 0, op->data_len);
+	return op->data;
+}
+
+static void
+on_sess_info(struct gw_req *req)
+{
+	struct rtrs_srv_op *op = req->op;
+	struct rnbd_msg_sess_info m;
+	uint8_t *buf = answer_room(op, RNBD_SESS_INFO_LEN);
+
+	if (!buf ||
+	    rnbd_msg_sess_info_decode(op->usr, op->usr_len, false, &m) < 0) {
+		gw_req_done(req, -EINVAL);
+		return;
+	}
+	if (m.ver > RNBD_PROTO_VER_MAJOR)
+		m.ver = RNBD_PROTO_VER_MAJOR;
+	req->sess->ver = m.ver;
+	rnbd_msg_sess_info_encode(&m, true, buf);
+	gw_req_done(req, 0);
+}
+
+static void
+on_open(struct gw_req *req)
+{
+	struct rtrs_srv_op *op = req->op;
+	struct rnbd_msg_open m;
+
+	if (!answer_room(op, RNBD_OPEN_RSP_LEN) ||
+	    rnbd_msg_open_decode(op->usr, op->usr_len, &m) < 0) {
+		req->sess->srv->stats.open_errors++;
+		strcpy(req->sess->explain, "malformed OPEN");
+		gw_req_done(req, -EINVAL);
+		return;
+	}
+	gw_sess_open_dev(req, &m);
+}
+
+static void
+on_io(struct gw_req *req)
+{
+	struct rnbd_msg_io m;
+
+	if (rnbd_msg_io_decode(req->op->usr, req->op->usr_len, &m) < 0)
+		gw_req_done(req, -EINVAL);
+	else
+		gw_io_start(req, &m);
+}
+
+static void
+on_close(struct gw_req *req)
+{
+	struct rtrs_srv_op *op = req->op;
+	struct rnbd_msg_close m;
+
+	if (op->data_len || rnbd_msg_close_decode(op->usr, op->usr_len, &m) < 0)
+		gw_req_done(req, -EINVAL);
+	else
+		gw_sess_close_dev(req, m.device_id);
+}
+
+static void
+on_explain(struct gw_req *req)
+{
+	uint8_t *buf = answer_room(req->op, RNBD_EXPLAIN_RSP_LEN);
+
+	if (!buf) {
+		gw_req_done(req, -EINVAL);
+		return;
+	}
+	rnbd_msg_explain_rsp_encode(req->sess->explain, buf);
+	gw_req_done(req, 0);
+}
+
+static void
+dispatch(struct gw_req *req)
+{
+	struct rtrs_srv_op *op = req->op;
+	uint16_t type;
+
+	if (rnbd_msg_type_decode(op->usr, op->usr_len, &type) < 0) {
+		gw_req_done(req, -EINVAL);
+		return;
+	}
+	switch (type) {
+	case RNBD_MSG_IO:
+		on_io(req);
+		break;
+	case RNBD_MSG_SESS_INFO:
+		on_sess_info(req);
+		break;
+	case RNBD_MSG_OPEN:
+		on_open(req);
+		break;
+	case RNBD_MSG_CLOSE:
+		on_close(req);
+		break;
+	case RNBD_MSG_EXPLAIN:
+		on_explain(req);
+		break;
+	default:
+		log_warn(req->sess->srv->log,
+			 "session '%s': message of unknown type %u refused",
+			 req->sess->name, type);
+		gw_req_done(req, -EINVAL);
+	}
+}
+
+static void
+on_request(void *sess_user, struct rtrs_srv_op *op)
+{
+	struct gw_sess *sess = sess_user;
+	struct gw_req *req = req_get(sess, op);
+
+	if (!req) {
+		/* More than queue_depth at once: RTRS does not let it happen;
+		 * if it did, one request would fail. */
+		rtrs_srv_op_done(op, -ENOMEM);
+		return;
+	}
+	gw_sess_enter(sess);
+	dispatch(req);
+	gw_sess_leave(sess);
+}
+
+/* ------------------------------------------------------------- sessions */
+
+static int
+on_sess_up(void *user, struct rtrs_srv_sess *rtrs, const char *name,
+	   const struct fabric_addrs *addrs, void **ret_sess_user)
+{
+	struct gw_server *s = user;
+	struct gw_sess *sess = *ret_sess_user;
+	int r;
+
+	if (sess) /* a further path; the name is that of the session */
+		return strcmp(sess->name, name) ? -EINVAL : 0;
+
+	r = gw_exports_name_claim(s->p.exports, name);
+	if (r < 0) {
+		log_warn(s->log, "session '%s' refused: %s", name,
+			 r == -EPERM ? "the name is in use" : strerror(-r));
+		return r;
+	}
+	sess = calloc(1, sizeof(*sess) + s->queue_depth * sizeof(*sess->reqs));
+	if (!sess) {
+		gw_exports_name_release(s->p.exports, name);
+		return -ENOMEM;
+	}
+	sess->srv = s;
+	sess->rtrs = rtrs;
+	snprintf(sess->name, sizeof(sess->name), "%s", name);
+	sess->n_reqs = s->queue_depth;
+	DL_APPEND(s->sessions, sess);
+	s->stats.sessions++;
+	log_info(s->log, "session '%s' is up", name);
+	*ret_sess_user = sess;
+	return 0;
+}
+
+static void
+on_sess_down(void *sess_user, struct rtrs_srv_sess *rtrs)
+{
+	struct gw_sess *sess = sess_user;
+
+	gw_sess_enter(sess);
+	sess->down = true;
+	gw_sess_close_all(sess);
+	gw_sess_leave(sess);
+}
+
+void
+gw_sess_leave(struct gw_sess *sess)
+{
+	struct gw_server *s = sess->srv;
+	struct rtrs_srv_sess *rtrs = sess->rtrs;
+
+	sess->entered--;
+	if (!sess->down || sess->entered || sess->devs || sess->n_reqs_used)
+		return;
+	DL_DELETE(s->sessions, sess);
+	s->stats.sessions--;
+	log_info(s->log, "session '%s' is down", sess->name);
+	/* The name first: the client may be back under it at once. */
+	gw_exports_name_release(s->p.exports, sess->name);
+	free(sess);
+	rtrs_srv_sess_down_done(rtrs);
+}
+
+static void
+on_sess_gone(void *user, const struct rtrs_uuid *sess_uuid)
+{
+	struct gw_server *s = user;
+
+	if (s->p.sess_gone)
+		s->p.sess_gone(s->p.user, sess_uuid);
+}
+
+/* --------------------------------------------------------------- server */
+
+int
+gw_server_new(const struct gw_server_params *p, struct gw_server **ret)
+{
+	struct gw_server *s = calloc(1, sizeof(*s));
+	int r;
+
+	if (!s)
+		return -ENOMEM;
+	s->p = *p;
+	s->p.rtrs.user = s;
+	s->p.rtrs.sess_up = on_sess_up;
+	s->p.rtrs.sess_down = on_sess_down;
+	s->p.rtrs.request = on_request;
+	s->p.rtrs.sess_gone = on_sess_gone;
+	s->log = p->rtrs.log;
+	s->queue_depth = p->rtrs.queue_depth ? p->rtrs.queue_depth
+					     : RTRS_SRV_QUEUE_DEPTH;
+	r = rtrs_srv_new(&s->p.rtrs, &s->rtrs);
+	if (r < 0) {
+		free(s);
+		return r;
+	}
+	s->max_io_size = rtrs_srv_max_io_size(s->rtrs);
+	*ret = s;
+	return 0;
+}
+
+void
+gw_server_free(struct gw_server *s)
+{
+	if (!s)
+		return;
+	rtrs_srv_free(s->rtrs);
+	free(s);
+}
+
+struct rtrs_srv *
+gw_server_rtrs(struct gw_server *s)
+{
+	return s->rtrs;
+}
+
+void
+gw_server_kick(struct gw_server *s)
+{
+	struct gw_device *dev;
+
+	/* A backend may complete from kick(), and what completes may queue
+	 * again: take one at a time. */
+	while ((dev = s->kick)) {
+		DL_DELETE2(s->kick, dev, kick_prev, kick_next);
+		dev->kick_queued = false;
+		dev->backend->ops->kick(dev->backend);
+	}
+	while ((dev = s->drained)) {
+		s->drained = dev->drained_next;
+		gw_device_start_close(dev);
+	}
+	if (s->p.io)
+		gw_io_engine_submit(s->p.io);
+}
+
+void
+gw_server_stats(const struct gw_server *s, struct gw_server_stats *ret)
+{
+	*ret = s->stats;
+}
+
+void
+gw_server_for_each_device(struct gw_server *s,
+			  void (*fn)(void *user,
+				     const struct gw_device_info *info),
+			  void *user)
+{
+	struct gw_sess *sess;
+	struct gw_device *dev;
+
+	DL_FOREACH(s->sessions, sess) {
+		DL_FOREACH(sess->devs, dev) {
+			struct gw_device_info info = {
+				.sess_name = sess->name,
+				.dev_name = dev->name,
+				.device_id = dev->id,
+				.access_mode = dev->access_mode,
+			};
+
+			if (dev->state != GW_DEV_OPEN)
+				continue;
+			info.size_bytes = dev->backend->geo.size_bytes;
+			memcpy(info.op, dev->stats, sizeof(info.op));
+			fn(user, &info);
+		}
+	}
+}

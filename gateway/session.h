@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The inside of the RNBD server, shared by server.c, session.c and io.c.
+ *
+ *   gw_server  one worker's server; owns its sessions and the rtrs_srv
+ *   gw_sess    one client, from its first path up until its last path down
+ *   gw_device  one OPEN of one client: an export with a device id
+ *   gw_req     one request until its one answer; from a pool of the session
+ *
+ * Everything is used on the worker's thread, but for the fields of gw_device
+ * that are marked as the job's.
+ */
+#ifndef GATEWAY_SESSION_H
+#define GATEWAY_SESSION_H
+
+/* A failed insertion is an error of one OPEN, not the end of the process. */
+#define HASH_NONFATAL_OOM 1
+#include <uthash.h>
+
+#include "gateway/server.h"
+
+/* Devices of one session, those that are being closed included. */
+#define GW_MAX_DEVICES  1024
+/* What OPEN_RSP says about segments; our peers use the RTRS limits. */
+#define GW_MAX_SEGMENTS 128
+
+/* A request is at most three backend operations, done in this order. */
+enum gw_step {
+	GW_STEP_PREFLUSH = BIT(0),
+	GW_STEP_MAIN = BIT(1),
+	GW_STEP_POSTFLUSH = BIT(2),
+};
+
+struct gw_req {
+	struct rtrs_srv_op *op;
+	struct gw_sess *sess;
+	struct gw_req *next; /* free list, or waiters of a device */
+	/* IO only: */
+	struct gw_device *dev;
+	unsigned steps; /* still to be done: gw_step bits */
+	enum backend_op main_op;
+	unsigned main_flags;
+	uint64_t off, len; /* bytes; of the main operation */
+	struct backend_io io;
+};
+
+/*
+ * What is true of a device now.
+ *   OPENING   the open job runs; no id yet
+ *   OPEN      has an id; takes IO
+ *   DRAINING  lost its id; waits for its running IO
+ *   CLOSING   the close job runs
+ */
+enum gw_device_state {
+	GW_DEV_OPENING,
+	GW_DEV_OPEN,
+	GW_DEV_DRAINING,
+	GW_DEV_CLOSING,
+};
+
+struct gw_device {
+	UT_hash_handle hh; /* in gw_sess.by_id while OPEN */
+	struct gw_sess *sess;
+	struct gw_device *prev, *next; /* gw_sess.devs */
+	struct gw_device *kick_prev, *kick_next;
+	bool kick_queued; /* in gw_server.kick */
+	struct gw_device *drained_next;
+	enum gw_device_state state;
+	uint32_t id; /* valid when OPEN */
+	uint8_t access_mode;
+	char name[RNBD_NAME_LEN];
+	unsigned inflight;     /* IO submitted and not yet answered */
+	struct gw_req *opener; /* the OPEN to be answered */
+	struct gw_req *closer; /* the CLOSE to be answered */
+	/* OPENs of this name that came while it was neither open nor gone;
+	 * dispatched again once it is either. In order of arrival. */
+	struct gw_req *waiters;
+	struct gw_op_stats stats[BACKEND_N_OPS];
+	/* The job's from run() to done(): */
+	struct gw_job job;
+	int err;
+	struct backend *backend;
+	struct gw_claim *claim;
+	char err_text[GW_TEXT_MAX];
+};
+
+struct gw_sess {
+	struct gw_server *srv;
+	struct rtrs_srv_sess *rtrs;
+	struct gw_sess *prev, *next; /* gw_server.sessions */
+	char name[RTRS_NAME_LEN];
+	uint8_t ver; /* agreed protocol major; 0 before SESS_INFO */
+	bool down;   /* the last path left; ends when nothing is under way */
+	/* Calls of ours on the stack that still use the session; it is freed
+	 * by the last one, whatever they made RTRS call back. */
+	unsigned entered;
+	struct gw_device *by_id; /* hash of the open ones */
+	struct gw_device *devs;  /* all of them, any state */
+	unsigned n_devs;
+	uint32_t next_id; /* monotonic: a stale id never hits another device */
+	char explain[GW_TEXT_MAX]; /* why the last OPEN failed */
+	/* The pool: as many as RTRS can have outstanding in one session. */
+	struct gw_req *free_reqs;
+	unsigned n_reqs_used;    /* handed out now */
+	unsigned n_reqs_touched; /* reqs[] from here on were never used */
+	unsigned n_reqs;
+	struct gw_req reqs[];
+};
+
+struct gw_server {
+	struct gw_server_params p;
+	struct rtrs_srv *rtrs;
+	const struct log *log;
+	struct gw_sess *sessions;
+	struct gw_device *kick; /* backends that hold queued operations */
+	/* Devices whose last IO has ended: closed by gw_server_kick(), since
+	 * the backend may be on the stack below the completion of that IO. */
+	struct gw_device *drained;
+	struct gw_server_stats stats;
+	uint32_t max_io_size;
+	unsigned queue_depth;
+};
+
+/* server.c */
+static inline void
+gw_sess_enter(struct gw_sess *sess)
+{
+	sess->entered++;
+}
+/* Frees the session if it is down and nothing of it is under way. */
+void gw_sess_leave(struct gw_sess *sess);
+/* Answers the request and gives it back to the pool. */
+void gw_req_done(struct gw_req *req, int err);
+
+/* session.c */
+void gw_sess_open_dev(struct gw_req *req, const struct rnbd_msg_open *m);
+void gw_sess_close_dev(struct gw_req *req, uint32_t device_id);
+/* Closes all devices as by CLOSE; those still opening close afterwards. */
+void gw_sess_close_all(struct gw_sess *sess);
+struct gw_device *gw_sess_find_dev(struct gw_sess *sess, uint32_t device_id);
+/* The close of a device that has nothing in flight any more. */
+void gw_device_start_close(struct gw_device *dev);
+
+/* io.c */
+void gw_io_start(struct gw_req *req, const struct rnbd_msg_io *m);
+
+#endif

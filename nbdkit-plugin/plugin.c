@@ -1,0 +1,462 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The nbdkit callbacks. One RTRS session serves all NBD connections; the device
+ * is open on the server while at least one of them is there.
+ */
+#define NBDKIT_API_VERSION 2
+#include <nbdkit-plugin.h>
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "nbdkit-plugin/blocks.h"
+#include "nbdkit-plugin/params.h"
+#include "nbdkit-plugin/progress.h"
+#include "nbdkit-plugin/wait.h"
+
+#define THREAD_MODEL NBDKIT_THREAD_MODEL_PARALLEL
+
+/* At the end, an unreachable server is given up after this. */
+#define CLOSE_TIMEOUT_MS 1000
+/*
+ * What NBD clients may count on being served in one request, whatever the
+ * session's own limit is: larger I/O is split here.
+ */
+#define MAX_REQUEST      (32u << 20)
+
+/* -D rnbd.session=1: what the session does; rnbd.io=1: each failed request;
+ * rnbd.wait=1: at the end, how the threads shared the work. */
+NBDKIT_DLL_PUBLIC int rnbd_debug_session;
+NBDKIT_DLL_PUBLIC int rnbd_debug_io;
+NBDKIT_DLL_PUBLIC int rnbd_debug_wait;
+
+static struct params params;
+static struct rtrs_path_addr *paths;
+static struct rnbd_wait *session;
+static struct progress *helper;
+static struct block_ranges ranges = BLOCK_RANGES_INIT;
+
+/* One NBD connection. */
+struct handle {
+	struct rnbd_clt_dev *dev;
+	bool readonly;
+	struct rnbd_clt_geometry geo;
+	struct blocks blocks;
+};
+
+/* ------------------------------------------------- log */
+
+static void
+log_sink(void *user, enum log_level level, const char *line)
+{
+	if (level <= LOG_LVL_WARNING)
+		nbdkit_error("%s", line);
+	else
+		nbdkit_debug("%s", line);
+}
+
+static struct log session_log = {
+	.sink = log_sink,
+	.threshold = LOG_LVL_INFO,
+};
+
+/* Says what failed, and why if the session knows more than errno. */
+static int
+fail(struct handle *h, const char *what, uint64_t count, uint64_t offset,
+     int err)
+{
+	char why[RNBD_WAIT_TEXT_MAX];
+
+	rnbd_wait_why(session, h->dev, why);
+	nbdkit_error("%s: %s of %" PRIu64 " bytes at %" PRIu64 ": %s%s%s",
+		     params.device_path, what, count, offset, strerror(-err),
+		     *why ? ": " : "", why);
+	errno = -err;
+	return -1;
+}
+
+/* ------------------------------------------------- configuration */
+
+static void
+plugin_load(void)
+{
+	params_init(&params);
+}
+
+static void
+plugin_unload(void)
+{
+	free(paths);
+	paths = NULL;
+	params_deinit(&params);
+}
+
+static int
+plugin_config(const char *key, const char *value)
+{
+	char err[PARAMS_ERR_MAX];
+
+	if (!params_set(&params, key, value, err))
+		return 0;
+	nbdkit_error("%s", err);
+	return -1;
+}
+
+static int
+plugin_config_complete(void)
+{
+	char err[PARAMS_ERR_MAX];
+
+	if (!params_check(&params, err))
+		return 0;
+	nbdkit_error("%s", err);
+	return -1;
+}
+
+static void
+plugin_dump(void)
+{
+	printf("rnbd_version=%s\n", RNBD_VERSION);
+	printf("rnbd_fabrics=tcp\n");
+	printf("rnbd_rtrs_protocol=%d\n", RTRS_PROTO_VER_MAJOR);
+	printf("rnbd_protocol=%d\n", RNBD_PROTO_VER_MAJOR);
+	printf("rnbd_max_paths=%d\n", RTRS_MAX_PATHS);
+}
+
+/* ------------------------------------------------- life */
+
+/* From the helper, which belongs to no connection: only a shutdown ends it. */
+static bool
+quitting(void *user)
+{
+	return nbdkit_nanosleep(0, 0) == -1;
+}
+
+static int
+session_new(struct rnbd_wait **ret)
+{
+	struct rnbd_wait_params wp;
+	int err;
+
+	params_session(&params, &wp);
+	wp.clt.rtrs.paths = paths;
+	wp.clt.rtrs.log = &session_log;
+	wp.quit = quitting;
+	err = rnbd_wait_new(&wp, ret);
+	if (err)
+		nbdkit_error("session %s: %s", params.sessname, strerror(-err));
+	return err ? -1 : 0;
+}
+
+static int
+device_open(struct rnbd_wait *s, enum rnbd_access_mode mode,
+	    struct rnbd_clt_dev **ret)
+{
+	char text[RNBD_WAIT_TEXT_MAX];
+	int err = rnbd_wait_open(s, params.device_path, mode, text, ret);
+
+	if (!err)
+		return 0;
+	nbdkit_error("cannot open '%s' in session %s: %s", params.device_path,
+		     params.sessname, text);
+	errno = -err;
+	return -1;
+}
+
+/*
+ * While the user still looks: can the server be reached, and has it got the
+ * device? With a session of its own, which ends before nbdkit forks.
+ */
+static int
+preflight(void)
+{
+	struct rnbd_wait *s;
+	struct rnbd_clt_dev *dev;
+	int rc;
+
+	if (session_new(&s))
+		return -1;
+	rc = device_open(s, params.access_mode, &dev);
+	if (!rc)
+		rnbd_wait_close(s, dev);
+	rnbd_wait_free(s, CLOSE_TIMEOUT_MS);
+	return rc;
+}
+
+static int
+plugin_get_ready(void)
+{
+	char err[PARAMS_ERR_MAX];
+
+	if (rnbd_debug_session)
+		session_log.threshold = LOG_LVL_DEBUG;
+	if (params_resolve(&params, &paths, err)) {
+		nbdkit_error("%s", err);
+		return -1;
+	}
+	return params.preflight ? preflight() : 0;
+}
+
+static int
+plugin_after_fork(void)
+{
+	int err;
+
+	if (session_new(&session))
+		return -1;
+	err = progress_start(session, &helper);
+	if (err) {
+		nbdkit_error("cannot start a thread: %s", strerror(-err));
+		return -1;
+	}
+	rnbd_wait_connect(session);
+	return 0;
+}
+
+static void
+plugin_cleanup(void)
+{
+	struct rnbd_wait_stats st;
+
+	if (!session)
+		return;
+	progress_stop(helper);
+	helper = NULL;
+	if (rnbd_debug_wait) {
+		rnbd_wait_stats(session, &st);
+		nbdkit_debug("rnbd: %" PRIu64 " requests, %" PRIu64
+			     " combined; %" PRIu64
+			     " sleeps of drivers, %" PRIu64
+			     " handovers, %" PRIu64 " wakes, %" PRIu64
+			     " turns of the helper",
+			     st.ops, st.combined, st.sleeps, st.handovers,
+			     st.wakes, st.helper);
+	}
+	rnbd_wait_free(session, CLOSE_TIMEOUT_MS);
+	session = NULL;
+}
+
+/* ------------------------------------------------- connections */
+
+static int
+handle_io(void *user, enum rnbd_clt_op op, unsigned flags, void *buf,
+	  uint64_t len, uint64_t off)
+{
+	struct handle *h = user;
+
+	return rnbd_wait_io(session, h->dev, op, flags, buf, len, off);
+}
+
+static void *
+plugin_open(int readonly)
+{
+	enum rnbd_access_mode mode =
+		readonly ? RNBD_ACCESS_RO : params.access_mode;
+	struct handle *h = calloc(1, sizeof(*h));
+
+	if (!h) {
+		nbdkit_error("%s", strerror(errno));
+		return NULL;
+	}
+	if (device_open(session, mode, &h->dev)) {
+		free(h);
+		return NULL;
+	}
+	if (rnbd_wait_geometry(session, h->dev, &h->geo)) {
+		nbdkit_error("shutting down");
+		free(h);
+		return NULL;
+	}
+	h->readonly = mode == RNBD_ACCESS_RO;
+	h->blocks.size = h->geo.logical_block_size;
+	h->blocks.ranges = &ranges;
+	h->blocks.io = handle_io;
+	h->blocks.user = h;
+	return h;
+}
+
+static void
+plugin_close(void *handle)
+{
+	struct handle *h = handle;
+
+	rnbd_wait_close(session, h->dev);
+	free(h);
+}
+
+static int64_t
+plugin_get_size(void *handle)
+{
+	const struct handle *h = handle;
+
+	/* Whole blocks: a rest could be neither read nor written. */
+	return (int64_t)(h->geo.size_bytes -
+			 h->geo.size_bytes % h->geo.logical_block_size);
+}
+
+static int
+plugin_block_size(void *handle, uint32_t *minimum, uint32_t *preferred,
+		  uint32_t *maximum)
+{
+	const struct handle *h = handle;
+
+	*minimum = h->geo.logical_block_size;
+	*preferred = h->geo.physical_block_size;
+	if (*preferred < 4096)
+		*preferred = 4096;
+	*maximum = MAX_REQUEST;
+	return 0;
+}
+
+static int
+plugin_can_write(void *handle)
+{
+	const struct handle *h = handle;
+
+	return !h->readonly;
+}
+
+static int
+plugin_true(void *handle)
+{
+	return 1;
+}
+
+static int
+plugin_can_trim(void *handle)
+{
+	const struct handle *h = handle;
+
+	return h->geo.max_discard_bytes != 0;
+}
+
+static int
+plugin_can_fua(void *handle)
+{
+	return NBDKIT_FUA_NATIVE;
+}
+
+static int
+plugin_can_cache(void *handle)
+{
+	/* There is no such operation, and reading moves all for nothing. */
+	return NBDKIT_CACHE_NONE;
+}
+
+static int
+plugin_is_rotational(void *handle)
+{
+	const struct handle *h = handle;
+
+	return h->geo.rotational;
+}
+
+/* ------------------------------------------------- data */
+
+/* Passed down as it is: the session knows what the server needs for it. */
+static unsigned
+fua(uint32_t flags)
+{
+	return flags & NBDKIT_FLAG_FUA ? RNBD_CLT_F_FUA : 0;
+}
+
+static int
+plugin_pread(void *handle, void *buf, uint32_t count, uint64_t offset,
+	     uint32_t flags)
+{
+	struct handle *h = handle;
+	int err = blocks_read(&h->blocks, buf, count, offset);
+
+	return err ? fail(h, "read", count, offset, err) : 0;
+}
+
+static int
+plugin_pwrite(void *handle, const void *buf, uint32_t count, uint64_t offset,
+	      uint32_t flags)
+{
+	struct handle *h = handle;
+	int err = blocks_write(&h->blocks, buf, count, offset, fua(flags));
+
+	return err ? fail(h, "write", count, offset, err) : 0;
+}
+
+static int
+plugin_flush(void *handle, uint32_t flags)
+{
+	struct handle *h = handle;
+	int err;
+
+	/* If it gets one later, the session makes every write durable. */
+	if (!h->geo.writeback)
+		return 0;
+	err = handle_io(h, RNBD_CLT_FLUSH, 0, NULL, 0, 0);
+	return err ? fail(h, "flush", 0, 0, err) : 0;
+}
+
+static int
+plugin_trim(void *handle, uint32_t count, uint64_t offset, uint32_t flags)
+{
+	struct handle *h = handle;
+	int err = blocks_discard(&h->blocks, count, offset, fua(flags));
+
+	return err ? fail(h, "trim", count, offset, err) : 0;
+}
+
+static int
+plugin_zero(void *handle, uint32_t count, uint64_t offset, uint32_t flags)
+{
+	struct handle *h = handle;
+	bool fast = h->geo.max_write_zeroes_bytes &&
+		    params.zero != PARAMS_ZERO_WRITE;
+	unsigned f = fua(flags);
+	int err;
+
+	if (flags & NBDKIT_FLAG_FAST_ZERO && !fast) {
+		errno = EOPNOTSUPP;
+		return -1;
+	}
+	if (!(flags & NBDKIT_FLAG_MAY_TRIM))
+		f |= RNBD_CLT_F_NOUNMAP;
+	err = blocks_zero(&h->blocks, count, offset, f);
+	return err ? fail(h, "zero", count, offset, err) : 0;
+}
+
+static struct nbdkit_plugin plugin = {
+	.name = "rnbd",
+	.longname = "RDMA network block device client",
+	.version = RNBD_VERSION,
+	.description = "attaches a device of an RNBD server",
+	.load = plugin_load,
+	.unload = plugin_unload,
+	.config = plugin_config,
+	.config_complete = plugin_config_complete,
+	.config_help = params_help,
+	.magic_config_key = "device_path",
+	.dump_plugin = plugin_dump,
+	.get_ready = plugin_get_ready,
+	.after_fork = plugin_after_fork,
+	.cleanup = plugin_cleanup,
+	.open = plugin_open,
+	.close = plugin_close,
+	.get_size = plugin_get_size,
+	.block_size = plugin_block_size,
+	.can_write = plugin_can_write,
+	.can_flush = plugin_true,
+	.can_fua = plugin_can_fua,
+	.can_trim = plugin_can_trim,
+	.can_zero = plugin_true,
+	.can_fast_zero = plugin_true,
+	.can_multi_conn = plugin_true,
+	.can_cache = plugin_can_cache,
+	.is_rotational = plugin_is_rotational,
+	.pread = plugin_pread,
+	.pwrite = plugin_pwrite,
+	.flush = plugin_flush,
+	.trim = plugin_trim,
+	.zero = plugin_zero,
+	.errno_is_preserved = 1,
+};
+
+NBDKIT_REGISTER_PLUGIN(plugin)

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Path addresses:
+ *
+ *   path    = [ address sep ] address      sep = "," or "@", comma first
+ *   address = "tcp:" host [ ":" port ]
+ *   host    = name | ipv4 | ipv6 | "[" ipv6 "]"
+ *
+ * Two addresses are source and destination; the source has no port. An IPv6
+ * address needs its brackets when a port follows.
+ */
+#ifndef NBDKIT_PLUGIN_RESOLVE_H
+#define NBDKIT_PLUGIN_RESOLVE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "rtrs/rtrs.h"
+
+#define PATH_HOST_MAX 256
+
+struct path_spec {
+	char src[PATH_HOST_MAX]; /* "": any */
+	char dst[PATH_HOST_MAX];
+	uint16_t port;
+};
+
+/*
+ * Takes a path apart. port is used where text names none.
+ * -EINVAL, with words in err.
+ */
+int path_parse(const char *text, uint16_t port, struct path_spec *ret,
+	       char *err, size_t err_len);
+
+/*
+ * Looks the names up. Of several addresses of one name the first is taken that
+ * accepts a connection within probe_ms, or the first one if none does (or
+ * probe_ms is 0). Blocks. -EINVAL or -EHOSTUNREACH, with words in err.
+ */
+int path_resolve(const struct path_spec *spec, unsigned probe_ms,
+		 struct rtrs_path_addr *ret, char *err, size_t err_len);
+
+#endif

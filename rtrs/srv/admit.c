@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Checks 6 to 14 of rnbd-protocol(7), and parking.
+ *
+ * A request that a client may send only after it gave up an older incarnation
+ * of the same path, or of the whole session, is parked: not answered until all
+ * that is left of the old one is gone, its executing requests included, and
+ * judged again then. So nothing of the new incarnation can overtake the old.
+ */
+#include "rtrs/srv/srv-priv.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A documented condition of the checks, besides 0 and errors. */
+#define PARK 1
+
+void
+rtrs_srv_take(struct rtrs_srv *srv, struct rtrs_conn_request *req)
+{
+	struct srv_ctx *ctx;
+	int err;
+
+	err = srv_ctx_get(srv, req->ops, &ctx);
+	if (err)
+		goto err_reject;
+	err = req->ops->migrate(req->conn, ctx->fabric);
+	if (err)
+		goto err_reject;
+	req->ctx = ctx;
+	/* Judged in progress, which knows the time. */
+	DL_APPEND(srv->incoming, req);
+	srv_work(srv, SRV_WORK_ADMIT);
+	return;
+
+err_reject:
+	log_warn(srv->log, "connection request dropped: %s", strerror(-err));
+	rtrs_conn_request_reject(req, err);
+}
+
+/* The address without its port; IPv4 in its mapped form. */
+static bool
+ip_of(const struct sockaddr_storage *ss, struct in6_addr *ret)
+{
+	struct sockaddr_in sin;
+	struct sockaddr_in6 sin6;
+
+	memset(ret, 0, sizeof(*ret));
+	switch (ss->ss_family) {
+	case AF_INET:
+		memcpy(&sin, ss, sizeof(sin));
+		ret->s6_addr[10] = 0xff;
+		ret->s6_addr[11] = 0xff;
+		memcpy(&ret->s6_addr[12], &sin.sin_addr, 4);
+		return true;
+	case AF_INET6:
+		memcpy(&sin6, ss, sizeof(sin6));
+		*ret = sin6.sin6_addr;
+		return true;
+	default:
+		return false;
+	}
+}
+
+static bool
+same_host(const struct sockaddr_storage *a, const struct sockaddr_storage *b)
+{
+	struct in6_addr ia, ib;
+
+	if (ip_of(a, &ia) && ip_of(b, &ib))
+		return !memcmp(&ia, &ib, sizeof(ia));
+	return a->ss_family == b->ss_family && !memcmp(a, b, sizeof(*a));
+}
+
+/*
+ * The request meets a path that it can not join. With a larger recon_cnt (a
+ * serial number: it may wrap) it says that the client gave that one up.
+ */
+static int
+check_stale(struct srv_path *path, const struct rtrs_msg_conn_req *msg)
+{
+	if ((int16_t)(msg->recon_cnt - path->recon_cnt) <= 0)
+		return -ECONNRESET;
+	srv_path_close(path, LOG_LVL_INFO, "peer starts over");
+	return PARK;
+}
+
+/* Checks 8 to 10. */
+static int
+check_known_path(struct srv_path *path, const struct rtrs_conn_request *req)
+{
+	const struct rtrs_msg_conn_req *msg = &req->msg;
+
+	if (path->state != RTRS_SRV_CONNECTING ||
+	    path->recon_cnt != msg->recon_cnt ||
+	    path->cid_num != msg->cid_num || path->cons[msg->cid])
+		return check_stale(path, msg);
+	/* One path has one PD, so one device. */
+	return path->ctx == req->ctx ? 0 : -ECONNRESET;
+}
+
+/* Checks 11 and 12, and our limit of memory. */
+static int
+check_new_path(struct rtrs_srv *srv, struct rtrs_srv_sess *sess,
+	       const struct rtrs_conn_request *req)
+{
+	size_t mem = (size_t)srv->p.queue_depth * srv->p.chunk_size;
+	struct srv_path *path;
+
+	if (sess && HASH_COUNT(sess->paths) >= srv->p.max_paths)
+		return -ECONNRESET;
+	for (path = sess ? sess->paths : NULL; path; path = path->hh.next) {
+		if (!same_host(&path->addrs.local, &req->addrs.local) ||
+		    !same_host(&path->addrs.peer, &req->addrs.peer))
+			continue;
+		return path->state == RTRS_SRV_CLOSING ? PARK : -EEXIST;
+	}
+	if (srv->p.max_chunk_mem &&
+	    (mem > srv->p.max_chunk_mem ||
+	     srv->chunk_mem > srv->p.max_chunk_mem - mem))
+		return -ENOMEM;
+	return 0;
+}
+
+static int
+admit_new_path(struct rtrs_srv *srv, struct rtrs_srv_sess *sess,
+	       const struct rtrs_conn_request *req, struct srv_path **ret)
+{
+	bool new_sess = !sess;
+	int err;
+
+	if (new_sess) {
+		if (HASH_COUNT(srv->sessions) >= srv->p.max_sessions)
+			return -ENOMEM;
+	}
+	err = check_new_path(srv, sess, req);
+	if (err)
+		return err;
+	if (new_sess) {
+		err = srv_sess_new(srv, &req->msg.sess_uuid, &sess);
+		if (err)
+			return err;
+	}
+	err = srv_path_new(sess, req, ret);
+	if (err && new_sess)
+		srv_work(srv, SRV_WORK_TEARDOWN); /* it has no path: gone */
+	return err;
+}
+
+/* 0: accepted. PARK: not now. Negative: to be rejected with that. */
+static int
+admit(struct rtrs_srv *srv, const struct rtrs_conn_request *req)
+{
+	struct rtrs_srv_sess *sess;
+	struct srv_path *path = NULL;
+	int err;
+
+	if (srv->closing)
+		return -ECONNRESET;
+	sess = srv_sess_find(srv, &req->msg.sess_uuid);
+	if (!sess && !req->msg.first_conn)
+		return -ENXIO;
+	if (sess && sess->going_down)
+		return PARK;
+	if (sess)
+		path = srv_path_find(sess, &req->msg.path_uuid);
+	err = path ? check_known_path(path, req)
+		   : admit_new_path(srv, sess, req, &path);
+	if (err)
+		return err;
+	err = srv_con_accept(path, req->msg.cid, req->conn);
+	if (err)
+		srv_path_close(path, LOG_LVL_WARNING,
+			       "connection %u not accepted: %s", req->msg.cid,
+			       strerror(-err));
+	return err;
+}
+
+static unsigned
+n_parked(const struct rtrs_srv *srv, const struct rtrs_uuid *sess_uuid)
+{
+	const struct rtrs_conn_request *req;
+	unsigned n = 0;
+
+	DL_FOREACH(srv->parked, req)
+		n += !memcmp(&req->msg.sess_uuid, sess_uuid,
+			     sizeof(*sess_uuid));
+	return n;
+}
+
+static bool
+is_pending(const struct rtrs_conn_request *list,
+	   const struct rtrs_uuid *sess_uuid)
+{
+	const struct rtrs_conn_request *req;
+
+	DL_FOREACH(list, req) {
+		if (!memcmp(&req->msg.sess_uuid, sess_uuid, sizeof(*sess_uuid)))
+			return true;
+	}
+	return false;
+}
+
+unsigned
+rtrs_srv_presence(const struct rtrs_srv *srv, const struct rtrs_uuid *sess_uuid)
+{
+	unsigned ret = 0;
+
+	if (srv_sess_find(srv, sess_uuid))
+		ret |= RTRS_SRV_PRESENT;
+	if (is_pending(srv->incoming, sess_uuid) ||
+	    is_pending(srv->parked, sess_uuid))
+		ret |= RTRS_SRV_PENDING;
+	return ret;
+}
+
+static void
+refuse(struct rtrs_srv *srv, struct rtrs_conn_request *req, int err)
+{
+	log_info(srv->log, "connection %u of %u rejected: %s", req->msg.cid,
+		 req->msg.cid_num, strerror(-err));
+	rtrs_conn_request_reject(req, err);
+}
+
+/* A newer attempt at the same path makes the parked older ones pointless. */
+static void
+supersede(struct rtrs_srv *srv, const struct rtrs_conn_request *by)
+{
+	struct rtrs_conn_request *req, *next;
+
+	DL_FOREACH_SAFE(srv->parked, req, next) {
+		if (memcmp(&req->msg.path_uuid, &by->msg.path_uuid,
+			   sizeof(by->msg.path_uuid)) ||
+		    (int16_t)(by->msg.recon_cnt - req->msg.recon_cnt) <= 0)
+			continue;
+		DL_DELETE(srv->parked, req);
+		refuse(srv, req, -ECONNRESET);
+	}
+}
+
+static void
+park(struct rtrs_srv *srv, struct rtrs_conn_request *req)
+{
+	supersede(srv, req);
+	/* A client has one attempt per path under way, no more. */
+	if (n_parked(srv, &req->msg.sess_uuid) >= srv->p.max_paths) {
+		refuse(srv, req, -EBUSY);
+		return;
+	}
+	req->expires = time_after_ms(srv->now, SRV_PARK_TIMEOUT_MS);
+	srv_deadline(srv, req->expires);
+	DL_APPEND(srv->parked, req);
+}
+
+/* Takes from one list, in order; what must wait ends up in parked. */
+static void
+judge(struct rtrs_srv *srv, struct rtrs_conn_request **list, bool fresh)
+{
+	struct rtrs_conn_request *req, *next;
+	int err;
+
+	DL_FOREACH_SAFE(*list, req, next) {
+		err = admit(srv, req);
+		if (err == PARK && !fresh)
+			continue;
+		DL_DELETE(*list, req);
+		if (err == PARK)
+			park(srv, req);
+		else if (err)
+			refuse(srv, req, err);
+		else
+			free(req);
+	}
+}
+
+void
+srv_admit_run(struct rtrs_srv *srv)
+{
+	judge(srv, &srv->parked, false);
+	judge(srv, &srv->incoming, true);
+}
+
+uint64_t
+srv_admit_expire(struct rtrs_srv *srv)
+{
+	struct rtrs_conn_request *req, *next;
+	uint64_t t = TIME_NEVER;
+
+	DL_FOREACH_SAFE(srv->parked, req, next) {
+		if (srv->now < req->expires) {
+			t = time_min(t, req->expires);
+			continue;
+		}
+		DL_DELETE(srv->parked, req);
+		refuse(srv, req, -EBUSY);
+	}
+	return t;
+}
+
+bool
+srv_admit_drop(struct rtrs_srv *srv, const struct fabric_conn *conn)
+{
+	struct rtrs_conn_request *req;
+
+	DL_SEARCH_SCALAR(srv->parked, req, conn, conn);
+	if (req) {
+		DL_DELETE(srv->parked, req);
+	} else {
+		DL_SEARCH_SCALAR(srv->incoming, req, conn, conn);
+		if (!req)
+			return false;
+		DL_DELETE(srv->incoming, req);
+	}
+	req->ops->conn_free(req->conn);
+	free(req);
+	return true;
+}

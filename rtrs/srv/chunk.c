@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A path has its own chunks, so that nothing that an old path still executes
+ * can touch what a new one receives. Pages cost nothing until they are used
+ * (where the fabric does not pin them).
+ */
+#include "rtrs/srv/srv-priv.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+/* Binds that go into one list. */
+#define BIND_BATCH 16
+
+static int
+map(struct srv_path *path)
+{
+	struct srv_chunks *c = &path->chunks;
+	void *mem;
+
+	mem = mmap(NULL, path->chunk_mem, PROT_READ | PROT_WRITE,
+		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (mem == MAP_FAILED)
+		return -errno;
+	/* A peer's data has no place in a core dump. Advice: may fail. */
+	(void)madvise(mem, path->chunk_mem, MADV_DONTDUMP);
+	c->mem = mem;
+	c->len = path->chunk_mem;
+	return 0;
+}
+
+static int
+make_windows(struct srv_path *path)
+{
+	struct srv_chunks *c = &path->chunks;
+	unsigned qd = path->srv->p.queue_depth;
+	int err;
+
+	c->mw = calloc(qd, sizeof(struct fabric_mw *));
+	if (!c->mw)
+		return -ENOMEM;
+	for (; c->n_mw < qd; c->n_mw++) {
+		err = path->ctx->ops->mw_new(path->pd, &c->mw[c->n_mw]);
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+int
+srv_chunks_init(struct srv_path *path)
+{
+	const struct fabric_ops *ops = path->ctx->ops;
+	struct srv_chunks *c = &path->chunks;
+	unsigned qd = path->srv->p.queue_depth;
+	/* With windows the key of the whole stays with us. */
+	unsigned access = path->new_rkey ? FABRIC_ACCESS_MW_BIND
+					 : FABRIC_ACCESS_REMOTE_WRITE;
+	size_t tx_len;
+	int err;
+
+	/* What is made here is undone by unregister and free of the path. */
+	err = map(path);
+	if (err)
+		return err;
+	err = ops->mr_reg(path->pd, c->mem, c->len, access, &c->mr);
+	if (err)
+		return err;
+	c->tx_rkey = rtrs_msg_info_rsp_len(path->new_rkey ? qd : 1);
+	tx_len = c->tx_rkey +
+		 (path->new_rkey ? (size_t)qd * RTRS_RKEY_RSP_LEN : 0);
+	c->tx = calloc(1, tx_len);
+	if (!c->tx)
+		return -ENOMEM;
+	err = ops->mr_reg(path->pd, c->tx, tx_len, FABRIC_ACCESS_LOCAL,
+			  &c->tx_mr);
+	if (err)
+		return err;
+	return path->new_rkey ? make_windows(path) : 0;
+}
+
+static int
+bind_all(struct srv_path *path)
+{
+	struct srv_chunks *c = &path->chunks;
+	uint32_t chunk_size = path->srv->p.chunk_size;
+	struct fabric_send_wr wr[BIND_BATCH];
+	unsigned done = 0;
+	int err;
+
+	while (done < c->n_mw) {
+		unsigned n = c->n_mw - done;
+
+		if (n > BIND_BATCH)
+			n = BIND_BATCH;
+		memset(wr, 0, sizeof(wr));
+		for (unsigned i = 0; i < n; i++) {
+			wr[i].op = FABRIC_WR_MW_BIND;
+			wr[i].mw = c->mw[done + i];
+			wr[i].bind_mr = c->mr;
+			wr[i].bind_off = (size_t)(done + i) * chunk_size;
+			wr[i].bind_len = chunk_size;
+			wr[i].bind_access = FABRIC_ACCESS_REMOTE_WRITE;
+		}
+		/* The queue is empty and has room for more than these. */
+		err = srv_con_post(path->cons[0], wr, n, SRV_WR_SEND, 0, false);
+		if (err)
+			return err;
+		done += n;
+	}
+	return 0;
+}
+
+static int
+encode_info_rsp(struct srv_path *path)
+{
+	struct srv_chunks *c = &path->chunks;
+	unsigned n = path->new_rkey ? c->n_mw : 1;
+	cleanup_free struct rtrs_desc *desc = calloc(n, sizeof(*desc));
+
+	if (!desc)
+		return -ENOMEM;
+	for (unsigned i = 0; i < n; i++) {
+		if (path->new_rkey)
+			desc[i] = (struct rtrs_desc){
+				.addr = c->mw[i]->raddr,
+				.key = c->mw[i]->rkey,
+				.len = path->srv->p.chunk_size,
+			};
+		else
+			desc[i] = (struct rtrs_desc){
+				.addr = c->mr->raddr,
+				.key = c->mr->rkey,
+				.len = (uint32_t)c->len,
+			};
+	}
+	return rtrs_msg_info_rsp_encode(desc, (uint16_t)n, c->tx, c->tx_rkey);
+}
+
+int
+srv_chunks_announce(struct srv_path *path)
+{
+	struct srv_chunks *c = &path->chunks;
+	struct fabric_send_wr wr = {
+		.op = FABRIC_WR_SEND,
+		.num_sge = 1,
+		.sge[0] = {.addr = c->tx, .mr = c->tx_mr},
+	};
+	int len, err;
+
+	err = bind_all(path);
+	if (err)
+		return err;
+	len = encode_info_rsp(path);
+	if (len < 0)
+		return len;
+	wr.sge[0].len = (uint32_t)len;
+	return srv_con_post(path->cons[0], &wr, 1, SRV_WR_SEND, 0, true);
+}
+
+void
+srv_chunks_unregister(struct srv_path *path)
+{
+	const struct fabric_ops *ops = path->ctx->ops;
+	struct srv_chunks *c = &path->chunks;
+	int err;
+
+	while (c->n_mw)
+		ops->mw_free(c->mw[--c->n_mw]);
+	free(c->mw);
+	c->mw = NULL;
+	if (c->tx_mr)
+		ops->mr_dereg(c->tx_mr);
+	c->tx_mr = NULL;
+	free(c->tx);
+	c->tx = NULL;
+	if (!c->mr)
+		return;
+	err = ops->mr_dereg(c->mr);
+	c->mr = NULL;
+	if (err) {
+		/* Better lost than written to by a peer that kept a key. */
+		log_err(path->srv->log,
+			"path %s: chunks stay mapped, their key can not be "
+			"ended: %s",
+			path->label, strerror(-err));
+		c->mem = NULL;
+	}
+}
+
+void
+srv_chunks_free(struct srv_path *path)
+{
+	struct srv_chunks *c = &path->chunks;
+
+	if (c->mem)
+		munmap(c->mem, c->len);
+	c->mem = NULL;
+}

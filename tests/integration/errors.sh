@@ -1,0 +1,127 @@
+#!/usr/bin/env bash
+# Bad input gets one clear line that names the object and the cause, and the
+# right exit code.
+. "$(dirname "$0")/functions.sh"
+requires nbdkit
+random_file disk 4
+mkdir "$tmp/root" "$tmp/root/sub" "$tmp/outside"
+truncate -s 4M "$tmp/root/ok" "$tmp/outside/secret"
+ln -s ../outside/secret "$tmp/root/leak"
+ln -s ok "$tmp/root/inside"
+mkfifo "$tmp/root/fifo"
+start_gateway gw --export "disk=file:$tmp/disk" --search-path "$tmp/root"
+bad=0
+
+# gateway CODE PATTERN ARGS...
+gateway() {
+	local want=$1 pattern=$2 rc=0
+	shift 2
+	timeout 30 "$RNBD_GATEWAYD" --foreground "$@" >"$tmp/out" 2>&1 || rc=$?
+	if [ $rc != "$want" ] || ! grep -Eq "$pattern" "$tmp/out" ||
+		[ "$(wc -l <"$tmp/out")" -gt 2 ]; then
+		echo "rnbd-gatewayd $*: exit code $rc (want $want), said:"
+		cat "$tmp/out"
+		bad=1
+	fi
+}
+L=(--listen tcp:127.0.0.1:0)
+gateway 2 "nosuch" --nosuch
+gateway 2 "listen.*rdma|RDMA" --listen ip:127.0.0.1
+gateway 2 "listen.*99999" --listen tcp:127.0.0.1:99999
+gateway 2 "listen.*carrier-pigeon" --listen carrier-pigeon:x
+gateway 2 "export.*NAME=SPEC|NAME=SPEC" "${L[@]}" --export disk
+gateway 2 "memory.*lots|lots" "${L[@]}" --export m=memory:lots
+gateway 1 "$tmp/nosuch.*No such file" "${L[@]}" --export "d=file:$tmp/nosuch"
+gateway 1 "$tmp/outside.*(block device|regular file)" "${L[@]}" --export "d=$tmp/outside"
+gateway 2 "queue-depth.*0" "${L[@]}" --queue-depth 0
+gateway 2 "chunk-size.*power of two" "${L[@]}" --chunk-size 100000
+gateway 2 "chunk-size|queue-depth" "${L[@]}" --queue-depth 4096 --chunk-size 1M
+gateway 2 "workers.*-1" "${L[@]}" --workers -1
+gateway 2 "log-level.*loud" "${L[@]}" --log-level loud
+gateway 1 "search-path|$tmp/nosuch" "${L[@]}" --search-path "$tmp/nosuch"
+gateway 1 "in use" --listen "$path_gw" --export m=memory:1M
+gateway 1 "$tmp/no/such/dir" "${L[@]}" --control "$tmp/no/such/dir/sock"
+
+# plugin PATTERN ARGS...: nbdkit must not start.
+plugin() {
+	local pattern=$1
+	shift
+	if timeout 60 "${san_env[@]}" nbdkit -U - "$RNBD_PLUGIN" "$@" \
+		--run true >"$tmp/out" 2>&1; then
+		echo "nbdkit rnbd $*: started"
+		bad=1
+	elif ! grep -Eq "$pattern" "$tmp/out"; then
+		echo "nbdkit rnbd $*: wants /$pattern/, said:"
+		cat "$tmp/out"
+		bad=1
+	fi
+}
+P=("path=$path_gw")
+plugin "sessname" "${P[@]}" device_path=disk
+plugin "path=" sessname=s device_path=disk
+plugin "device_path" sessname=s "${P[@]}"
+plugin "sessname.*('/'|'\.'|\"/\")" sessname=a.b "${P[@]}" device_path=disk
+plugin "sessname.*('/'|'\.'|\"/\")" sessname=a/b "${P[@]}" device_path=disk
+plugin "sessname.*254" "sessname=$(printf 'x%.0s' {1..255})" "${P[@]}" device_path=disk
+plugin "device_path.*254" sessname=s "${P[@]}" "device_path=$(printf 'x%.0s' {1..255})"
+plugin "access_mode.*(ro.*rw.*migration)" sessname=s "${P[@]}" device_path=disk access_mode=x
+plugin "dest_port.*70000" sessname=s "${P[@]}" device_path=disk dest_port=70000
+plugin "connections" sessname=s "${P[@]}" device_path=disk connections=0
+plugin "io-timeout" sessname=s "${P[@]}" device_path=disk io-timeout=soon
+plugin "nosuchkey" sessname=s "${P[@]}" device_path=disk nosuchkey=1
+plugin "RDMA|tcp:" sessname=s path=ip:127.0.0.1 device_path=disk
+plugin "tcp:" sessname=s path=127.0.0.1 device_path=disk
+plugin "nosuchhost.invalid" sessname=s path=tcp:nosuchhost.invalid device_path=disk
+plugin "refused" sessname=s "path=tcp:127.0.0.1:$(free_port)" device_path=disk
+plugin "no such export 'nosuch'.*tcp:127.0.0.1" sessname=s "${P[@]}" device_path=nosuch
+plugin "\.\." sessname=s "${P[@]}" device_path=../outside/secret
+plugin "\.\." sessname=s "${P[@]}" device_path=sub/../../outside/secret
+plugin "leak.*(search path|leads out)" sessname=s "${P[@]}" device_path=leak
+plugin "fifo.*(block device|regular)" sessname=s "${P[@]}" device_path=fifo
+plugin "sub.*(block device|regular|directory)" sessname=s "${P[@]}" device_path=sub
+
+# What is allowed below the search path works.
+for name in ok /ok inside; do
+	# shellcheck disable=SC2016
+	run_nbdkit 'nbdinfo --size "$uri" >/dev/null' "$RNBD_PLUGIN" sessname=s \
+		"${P[@]}" "device_path=$name" 2>"$tmp/out" || {
+		echo "device_path=$name is refused:"
+		cat "$tmp/out"
+		bad=1
+	}
+done
+
+# A port where something else answers, and one where nobody says anything.
+python3 - "$tmp/ports" <<'EOF' &
+import os, socket, sys, threading
+def serve(answer):
+    s = socket.socket(); s.bind(("127.0.0.1", 0)); s.listen(16)
+    def run():
+        kept = []
+        while True:
+            c, _ = s.accept(); kept.append(c)
+            if answer:
+                c.sendall(answer)
+    threading.Thread(target=run, daemon=True).start()
+    return s.getsockname()[1]
+ports = f"{serve(b'220 mail.example ESMTP ready, good day to you all here\r\n' * 4)} {serve(None)}\n"
+with open(sys.argv[1] + ".new", "w") as f:
+    f.write(ports)
+os.rename(sys.argv[1] + ".new", sys.argv[1])
+threading.Event().wait()
+EOF
+pids+=($!)
+timeout 20 bash -c "until [ -s '$tmp/ports' ]; do sleep 0.05; done"
+read -r smtp silent <"$tmp/ports"
+plugin "not.*RTRS|something else|does not speak" sessname=s "path=tcp:127.0.0.1:$smtp" device_path=disk
+plugin "not answer|timed out|no answer" sessname=s "path=tcp:127.0.0.1:$silent" device_path=disk open-timeout=1
+
+# rnbdctl
+rc=0
+"$RNBD_CTL" --control "$tmp/nosuch.sock" status >"$tmp/out" 2>&1 || rc=$?
+[ $rc != 0 ] && grep -q "$tmp/nosuch.sock" "$tmp/out" || {
+	echo "rnbdctl without a daemon: $rc"
+	cat "$tmp/out"
+	bad=1
+}
+exit $bad
