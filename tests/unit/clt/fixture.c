@@ -145,13 +145,19 @@ fx_run_at(struct fx *f, uint64_t now)
 }
 
 void
-fx_accept(struct fx *f)
+fx_accept_conn(struct fx *f, struct fabric_conn *c)
 {
 	uint8_t buf[RTRS_CONN_RSP_LEN];
 
 	rtrs_msg_conn_rsp_encode(&f->rsp, buf);
-	mock_established(mock_last_conn(&f->m), buf, sizeof(buf));
+	mock_established(c, buf, sizeof(buf));
 	fx_run(f);
+}
+
+void
+fx_accept(struct fx *f)
+{
+	fx_accept_conn(f, mock_last_conn(&f->m));
 }
 
 void

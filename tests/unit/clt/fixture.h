@@ -48,6 +48,8 @@ void fx_note(struct fx *f, char what);
 
 void fx_run(struct fx *f);
 void fx_run_at(struct fx *f, uint64_t now);
+void fx_accept_conn(struct fx *f, struct fabric_conn *c);
+/* The one that connects last. */
 void fx_accept(struct fx *f);
 /* Accepts every connection of the path that is connecting. */
 void fx_accept_all(struct fx *f);
