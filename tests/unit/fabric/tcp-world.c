@@ -168,6 +168,16 @@ end_ev(struct end *e, enum fabric_ev_type type)
 	return NULL;
 }
 
+struct fabric_event *
+need_ev(struct end *e, enum fabric_ev_type type)
+{
+	struct fabric_event *ev = end_ev(e, type);
+
+	if (!ev)
+		abort();
+	return ev;
+}
+
 unsigned
 end_n_ev(const struct end *e, enum fabric_ev_type type)
 {
@@ -186,7 +196,7 @@ world_connect(struct world *w)
 	w->c.n_ev = w->s.n_ev = w->c.n_wc = w->s.n_wc = 0;
 	ck_assert_int_eq(F->connect(w->c.ctx, &p, &w->c.conn), 0);
 	WORLD_UNTIL(w, end_ev(&w->s, FABRIC_EV_CONNECT_REQUEST));
-	w->s.conn = end_ev(&w->s, FABRIC_EV_CONNECT_REQUEST)->conn;
+	w->s.conn = need_ev(&w->s, FABRIC_EV_CONNECT_REQUEST)->conn;
 	ck_assert_int_eq(F->accept(w->s.conn, &p), 0);
 	WORLD_UNTIL(w, end_ev(&w->s, FABRIC_EV_ESTABLISHED) &&
 			       end_ev(&w->c, FABRIC_EV_ESTABLISHED));
@@ -199,7 +209,7 @@ world_close(struct world *w, struct end *e)
 
 	F->disconnect(e->conn);
 	WORLD_UNTIL(w, end_ev(e, FABRIC_EV_CLOSED));
-	confirmed = end_ev(e, FABRIC_EV_CLOSED)->confirmed;
+	confirmed = need_ev(e, FABRIC_EV_CLOSED)->confirmed;
 	F->conn_free(e->conn);
 	e->conn = NULL;
 	return confirmed;
@@ -378,7 +388,7 @@ world_raw_peer(struct world *w)
 
 	raw_hello(fd, NULL, 0);
 	WORLD_UNTIL(w, end_ev(&w->s, FABRIC_EV_CONNECT_REQUEST));
-	w->s.conn = end_ev(&w->s, FABRIC_EV_CONNECT_REQUEST)->conn;
+	w->s.conn = need_ev(&w->s, FABRIC_EV_CONNECT_REQUEST)->conn;
 	ck_assert_int_eq(F->accept(w->s.conn, &p), 0);
 	WORLD_UNTIL(w, end_ev(&w->s, FABRIC_EV_ESTABLISHED));
 	ck_assert_uint_eq(raw_read(fd, buf, sizeof(buf)), sizeof(buf));
@@ -398,4 +408,15 @@ count_fds(void)
 		n++;
 	closedir(d);
 	return n;
+}
+
+bool
+all_zero(const void *p, size_t n)
+{
+	const uint8_t *b = p;
+
+	for (size_t i = 0; i < n; i++)
+		if (b[i])
+			return false;
+	return true;
 }

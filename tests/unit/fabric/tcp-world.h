@@ -68,6 +68,9 @@ void world_wait(struct world *w);
 
 /* Last event of this type, NULL if there was none. */
 struct fabric_event *end_ev(struct end *e, enum fabric_ev_type type);
+/* The same, where there must be one. */
+struct fabric_event *need_ev(struct end *e, enum fabric_ev_type type)
+	__attribute__((returns_nonnull));
 /* Number of events of this type. */
 unsigned end_n_ev(const struct end *e, enum fabric_ev_type type);
 /* Disconnects, waits for CLOSED, frees. Returns confirmed. */
@@ -101,5 +104,7 @@ void raw_reset(int fd);
 int world_raw_peer(struct world *w);
 
 unsigned count_fds(void);
+/* An assertion of check is a system call: not one per byte, please. */
+bool all_zero(const void *p, size_t n);
 
 #endif

@@ -48,7 +48,7 @@ static struct fabric_event *
 request(struct world *w)
 {
 	WORLD_UNTIL(w, end_ev(&w->s, REQ));
-	w->s.conn = end_ev(&w->s, REQ)->conn;
+	w->s.conn = need_ev(&w->s, REQ)->conn;
 	return end_ev(&w->s, REQ);
 }
 
@@ -225,7 +225,7 @@ START_TEST(nobody_listens)
 	w->l = NULL;
 	start(w, "");
 	WORLD_UNTIL(w, end_ev(&w->c, FABRIC_EV_CONNECT_ERROR));
-	ck_assert_int_eq(end_ev(&w->c, FABRIC_EV_CONNECT_ERROR)->err,
+	ck_assert_int_eq(need_ev(&w->c, FABRIC_EV_CONNECT_ERROR)->err,
 			 -ECONNREFUSED);
 	F->conn_free(w->c.conn);
 	w->c.conn = NULL;
@@ -535,14 +535,14 @@ START_TEST(orderly_end)
 	F->disconnect(w->c.conn);
 	F->disconnect(w->c.conn);
 	WORLD_UNTIL(w, end_ev(&w->s, DOWN));
-	ck_assert_int_eq(end_ev(&w->s, DOWN)->err, 0);
+	ck_assert_int_eq(need_ev(&w->s, DOWN)->err, 0);
 	ck_assert_ptr_null(end_ev(&w->c, FABRIC_EV_CLOSED));
 	F->disconnect(w->s.conn);
 	F->disconnect(w->s.conn);
 	WORLD_UNTIL(w, end_ev(&w->s, FABRIC_EV_CLOSED) &&
 			       end_ev(&w->c, FABRIC_EV_CLOSED));
-	ck_assert(end_ev(&w->s, FABRIC_EV_CLOSED)->confirmed);
-	ck_assert(end_ev(&w->c, FABRIC_EV_CLOSED)->confirmed);
+	ck_assert(need_ev(&w->s, FABRIC_EV_CLOSED)->confirmed);
+	ck_assert(need_ev(&w->c, FABRIC_EV_CLOSED)->confirmed);
 	ck_assert_ptr_null(end_ev(&w->c, DOWN));
 	for (int i = 0; i < 5; i++)
 		world_step(w);
@@ -561,8 +561,8 @@ START_TEST(both_end_at_once)
 	F->disconnect(w->s.conn);
 	WORLD_UNTIL(w, end_ev(&w->s, FABRIC_EV_CLOSED) &&
 			       end_ev(&w->c, FABRIC_EV_CLOSED));
-	ck_assert(end_ev(&w->s, FABRIC_EV_CLOSED)->confirmed);
-	ck_assert(end_ev(&w->c, FABRIC_EV_CLOSED)->confirmed);
+	ck_assert(need_ev(&w->s, FABRIC_EV_CLOSED)->confirmed);
+	ck_assert(need_ev(&w->c, FABRIC_EV_CLOSED)->confirmed);
 	ck_assert_ptr_null(end_ev(&w->c, DOWN));
 	ck_assert_ptr_null(end_ev(&w->s, DOWN));
 	world_free(w);
@@ -588,7 +588,7 @@ START_TEST(end_without_answer)
 	ck_assert_uint_eq(f.op, TCP_OP_DISCONNECT);
 	w->now = F->ctx_deadline(w->s.ctx);
 	WORLD_UNTIL(w, end_ev(&w->s, FABRIC_EV_CLOSED));
-	ck_assert(!end_ev(&w->s, FABRIC_EV_CLOSED)->confirmed);
+	ck_assert(!need_ev(&w->s, FABRIC_EV_CLOSED)->confirmed);
 	ck_assert_int_eq(send(fd, "x", 1, MSG_NOSIGNAL), -1);
 	close(fd);
 	world_free(w);
@@ -606,11 +606,11 @@ START_TEST(peer_resets)
 	raw_reset(fd);
 	if (!_i) {
 		WORLD_UNTIL(w, end_ev(&w->s, DOWN));
-		ck_assert_int_eq(end_ev(&w->s, DOWN)->err, -ECONNRESET);
+		ck_assert_int_eq(need_ev(&w->s, DOWN)->err, -ECONNRESET);
 		F->disconnect(w->s.conn);
 	}
 	WORLD_UNTIL(w, end_ev(&w->s, FABRIC_EV_CLOSED));
-	ck_assert(!end_ev(&w->s, FABRIC_EV_CLOSED)->confirmed);
+	ck_assert(!need_ev(&w->s, FABRIC_EV_CLOSED)->confirmed);
 	world_free(w);
 }
 END_TEST

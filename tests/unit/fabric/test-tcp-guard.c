@@ -39,14 +39,13 @@ expect_violation(void)
 {
 	WORLD_UNTIL(w, end_ev(&w->s, FABRIC_EV_DISCONNECTED) &&
 			       end_ev(&w->c, FABRIC_EV_DISCONNECTED));
-	ck_assert_int_eq(end_ev(&w->s, FABRIC_EV_DISCONNECTED)->err, -EPROTO);
-	ck_assert_int_eq(end_ev(&w->c, FABRIC_EV_DISCONNECTED)->err, -EPROTO);
-	for (size_t i = 0; i < LEN; i++)
-		ck_assert(!mem[i]);
+	ck_assert_int_eq(need_ev(&w->s, FABRIC_EV_DISCONNECTED)->err, -EPROTO);
+	ck_assert_int_eq(need_ev(&w->c, FABRIC_EV_DISCONNECTED)->err, -EPROTO);
+	ck_assert(all_zero(mem, LEN));
 	F->disconnect(w->s.conn);
 	ck_assert(world_close(w, &w->c));
 	WORLD_UNTIL(w, end_ev(&w->s, FABRIC_EV_CLOSED));
-	ck_assert(end_ev(&w->s, FABRIC_EV_CLOSED)->confirmed);
+	ck_assert(need_ev(&w->s, FABRIC_EV_CLOSED)->confirmed);
 	ck_assert_uint_eq(end_n_ev(&w->s, FABRIC_EV_DISCONNECTED), 1);
 }
 
@@ -224,7 +223,7 @@ expect_error_frame(int fd, unsigned why)
 	struct tcp_frame f;
 
 	WORLD_UNTIL(w, end_ev(&w->s, FABRIC_EV_DISCONNECTED));
-	ck_assert_int_eq(end_ev(&w->s, FABRIC_EV_DISCONNECTED)->err, -EPROTO);
+	ck_assert_int_eq(need_ev(&w->s, FABRIC_EV_DISCONNECTED)->err, -EPROTO);
 	ck_assert_uint_eq(raw_read(fd, buf, sizeof(buf)), TCP_FRAME_SIZE);
 	ck_assert_int_eq(tcp_frame_decode(buf, &f), 0);
 	ck_assert_uint_eq(f.op, TCP_OP_ERROR);
@@ -308,8 +307,7 @@ START_TEST(dereg_in_the_middle)
 	m = reg(&w->s, mem, LEN, FABRIC_ACCESS_REMOTE_WRITE);
 	raw_write(fd, src, len - len / 2);
 	expect_error_frame(fd, TCP_V_KEY);
-	for (size_t i = 0; i < LEN; i++)
-		ck_assert(!mem[i]);
+	ck_assert(all_zero(mem, LEN));
 	ck_assert_int_eq(F->mr_dereg(m), 0);
 	close(fd);
 	free(src);
@@ -344,7 +342,7 @@ START_TEST(end_in_the_middle)
 		ck_assert_uint_eq(raw_read(fd, src, LEN), TCP_FRAME_SIZE);
 		close(fd);
 		WORLD_UNTIL(w, end_ev(&w->s, FABRIC_EV_CLOSED));
-		ck_assert(end_ev(&w->s, FABRIC_EV_CLOSED)->confirmed);
+		ck_assert(need_ev(&w->s, FABRIC_EV_CLOSED)->confirmed);
 	} else {
 		close(fd);
 		world_step(w);
@@ -369,7 +367,7 @@ START_TEST(recv_buffer_deregistered)
 	raw_frame(fd, (struct tcp_frame){.op = TCP_OP_SEND, .len = 4});
 	raw_write(fd, "abcd", 4);
 	WORLD_UNTIL(w, end_ev(&w->s, FABRIC_EV_DISCONNECTED));
-	ck_assert_int_eq(end_ev(&w->s, FABRIC_EV_DISCONNECTED)->err, -EIO);
+	ck_assert_int_eq(need_ev(&w->s, FABRIC_EV_DISCONNECTED)->err, -EIO);
 	ck_assert_int_eq(w->s.wc[0].status, FABRIC_WC_ERROR);
 	close(fd);
 	ck_assert(world_close(w, &w->s));
@@ -390,7 +388,7 @@ START_TEST(cut_in_a_frame)
 	else
 		close(fd);
 	WORLD_UNTIL(w, end_ev(&w->s, FABRIC_EV_DISCONNECTED));
-	ck_assert_int_eq(end_ev(&w->s, FABRIC_EV_DISCONNECTED)->err,
+	ck_assert_int_eq(need_ev(&w->s, FABRIC_EV_DISCONNECTED)->err,
 			 -ECONNRESET);
 	/* A FIN proves that the peer is gone, a reset does not. */
 	ck_assert(world_close(w, &w->s) == !_i);
@@ -418,8 +416,7 @@ START_TEST(noise)
 	raw_write(fd, buf, sizeof(buf));
 	close(fd);
 	WORLD_UNTIL(w, end_ev(&w->s, FABRIC_EV_DISCONNECTED));
-	for (size_t i = 0; i < LEN; i++)
-		ck_assert(!mem[i]);
+	ck_assert(all_zero(mem, LEN));
 	world_close(w, &w->s);
 }
 END_TEST
