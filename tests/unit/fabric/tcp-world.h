@@ -60,8 +60,10 @@ void world_wait(struct world *w);
 
 #define WORLD_UNTIL(w, cond)                                                   \
 	do {                                                                   \
-		for (int _i = 0; world_step(w), !(cond); _i++) {               \
-			ck_assert_msg(_i < 100000, "never came: %s", #cond);   \
+		int round_ = 0;                                                \
+		while (world_step(w), !(cond)) {                               \
+			ck_assert_msg(round_++ < 100000, "never came: %s",     \
+				      #cond);                                  \
 			world_wait(w);                                         \
 		}                                                              \
 	} while (0)
