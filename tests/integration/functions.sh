@@ -12,9 +12,10 @@ PATH=/usr/sbin:/usr/bin:/sbin:/bin:$PATH
 
 tmp=$(mktemp -d "${TMPDIR:-/tmp}/rnbd-test.XXXXXX")
 pids=()
+at_exit=() # commands, run when everything is ended
 
 cleanup() {
-	local rc=$? pid
+	local rc=$? pid f cmd
 	trap - EXIT
 	set +e
 	for pid in "${pids[@]}"; do
@@ -35,6 +36,9 @@ cleanup() {
 	if ! sanitizer_findings; then
 		rc=1
 	fi
+	for cmd in "${at_exit[@]}"; do
+		eval "$cmd"
+	done
 	rm -rf "$tmp"
 	exit $rc
 }
