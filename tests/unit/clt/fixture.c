@@ -145,13 +145,19 @@ fx_run_at(struct fx *f, uint64_t now)
 }
 
 void
-fx_accept(struct fx *f)
+fx_accept_conn(struct fx *f, struct fabric_conn *c)
 {
 	uint8_t buf[RTRS_CONN_RSP_LEN];
 
 	rtrs_msg_conn_rsp_encode(&f->rsp, buf);
-	mock_established(mock_last_conn(&f->m), buf, sizeof(buf));
+	mock_established(c, buf, sizeof(buf));
 	fx_run(f);
+}
+
+void
+fx_accept(struct fx *f)
+{
+	fx_accept_conn(f, mock_last_conn(&f->m));
 }
 
 void
@@ -234,8 +240,33 @@ req_done(struct rtrs_clt_req *req, int err)
 
 	r->n_done++;
 	r->err = err;
+	r->f->depth++;
+	ck_assert_uint_eq(r->f->depth, 1);
+	/* The buffer is the caller's again: nobody else can write it. */
+	ck_assert(!mock_is_exposed(&r->f->m, r->data));
 	fx_note(r->f, 'r');
 	rtrs_clt_permit_put(r->f->clt, req->permit);
+	if (r->again) {
+		r->again--;
+		ck_assert_int_eq(fx_resubmit(r), 0);
+	}
+	r->f->depth--;
+}
+
+int
+fx_resubmit(struct fx_req *r)
+{
+	unsigned before = r->n_done;
+	int err;
+
+	r->req.permit = rtrs_clt_permit_get(r->f->clt, r->type, 0);
+	ck_assert_ptr_nonnull(r->req.permit);
+	err = rtrs_clt_submit(r->f->clt, &r->req);
+	if (err)
+		rtrs_clt_permit_put(r->f->clt, r->req.permit);
+	/* Never from within submit. */
+	ck_assert_uint_eq(r->n_done, before);
+	return err;
 }
 
 int
@@ -243,26 +274,19 @@ fx_submit(struct fx *f, struct fx_req *r, enum rtrs_dir dir,
 	  enum rtrs_permit_type type, const void *usr, uint16_t usr_len,
 	  uint32_t data_len)
 {
-	int err;
-
 	r->f = f;
 	r->n_done = 0;
+	r->again = 0;
+	r->type = type;
 	r->req = (struct rtrs_clt_req){
 		.dir = dir,
-		.permit = rtrs_clt_permit_get(f->clt, type, 0),
 		.usr = usr,
 		.usr_len = usr_len,
 		.data = data_len ? r->data : NULL,
 		.data_len = data_len,
 		.done = req_done,
 	};
-	ck_assert_ptr_nonnull(r->req.permit);
-	err = rtrs_clt_submit(f->clt, &r->req);
-	if (err)
-		rtrs_clt_permit_put(f->clt, r->req.permit);
-	else
-		ck_assert_uint_eq(r->n_done, 0);
-	return err;
+	return fx_resubmit(r);
 }
 
 void

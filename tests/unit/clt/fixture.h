@@ -36,6 +36,7 @@ struct fx {
 	int failed_err;
 	char order[64];
 	unsigned n_order;
+	unsigned depth; /* of done() within done() */
 };
 
 /* Fills in parameters; change them before fx_open(). */
@@ -47,6 +48,8 @@ void fx_note(struct fx *f, char what);
 
 void fx_run(struct fx *f);
 void fx_run_at(struct fx *f, uint64_t now);
+void fx_accept_conn(struct fx *f, struct fabric_conn *c);
+/* The one that connects last. */
 void fx_accept(struct fx *f);
 /* Accepts every connection of the path that is connecting. */
 void fx_accept_all(struct fx *f);
@@ -64,14 +67,17 @@ struct rtrs_clt_stats fx_stats(struct fx *f, unsigned p);
 struct fx_req {
 	struct fx *f;
 	struct rtrs_clt_req req;
+	enum rtrs_permit_type type;
 	unsigned n_done;
+	unsigned again; /* submit as often from within done() */
 	int err;
-	char usr[RTRS_USR_LEN_MAX];
 	uint8_t data[8192];
 };
 int fx_submit(struct fx *f, struct fx_req *r, enum rtrs_dir dir,
 	      enum rtrs_permit_type type, const void *usr, uint16_t usr_len,
 	      uint32_t data_len);
+/* The same once more, with another permit. */
+int fx_resubmit(struct fx_req *r);
 /* The reply to permit id: WRITE_WITH_IMM on the connection of the request. */
 void fx_reply(struct fx *f, unsigned p, unsigned cid, unsigned id, int err);
 
