@@ -174,6 +174,14 @@ parse_log_level(const struct ctx *c, const char *s)
 }
 
 static int
+parse_no_io_uring(const struct ctx *c, const char *s)
+{
+	(void)s;
+	c->o->no_io_uring = true;
+	return 0;
+}
+
+static int
 parse_foreground(const struct ctx *c, const char *s)
 {
 	c->o->foreground = true;
@@ -362,6 +370,8 @@ static const struct option_row rows[] = {
 	{"workers", "N", parse_workers, "I/O threads (CPUs, at most 4)"},
 	{"busy-poll", "USEC", parse_busy_poll,
 	 "stay awake this long after work (0)"},
+	{"no-io-uring", NULL, parse_no_io_uring,
+	 "do all I/O by threads and plain system calls"},
 	{"always-invalidate", "yes|no", parse_always_invalidate,
 	 "renew the key of a buffer with each request (no)"},
 	{"max-sessions", "N", parse_max_sessions, "client sessions (1024)"},

@@ -36,6 +36,7 @@ struct options {
 	unsigned workers;
 	const char *control; /* path; NULL: no control socket */
 	uint64_t busy_poll_us;
+	bool no_io_uring;
 	bool always_invalidate;
 	unsigned max_sessions;
 	uint64_t max_memory; /* bytes; 0: no limit */

@@ -247,8 +247,8 @@ init(struct worker *w)
 			  &w->exec_watch);
 	if (r < 0)
 		return r;
-	r = gw_io_engine_new(gw_pool_exec_base(w->exec), w->p.log, false,
-			     &w->io);
+	r = gw_io_engine_new(gw_pool_exec_base(w->exec), w->p.log,
+			     w->p.opt->no_io_uring, &w->io);
 	if (r < 0)
 		return r;
 	if (gw_io_engine_fd(w->io) >= 0) {
