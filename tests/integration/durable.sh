@@ -7,7 +7,7 @@ requires nbdsh
 [ "${RNBD_SANITIZER:-}" = "" ] || skip "strace and sanitizers do not go together"
 # On a real file system: tmpfs has nothing to make durable.
 disk=$(mktemp "${RNBD_DISK_DIR:-/var/tmp}/rnbd-durable.XXXXXX")
-trap 'rm -f "$disk"; cleanup' EXIT
+at_exit+=('rm -f "$disk"')
 truncate -s 16M "$disk"
 
 mkfifo "$tmp/fifo"
