@@ -13,7 +13,6 @@
 #include "gateway/os.h"
 #include "proto/rtrs-imm.h"
 #include "proto/rtrs-msg.h"
-#include "rtrs/rtrs.h"
 
 /* What a value parser works on; it returns 0, or -1 with err filled. */
 struct ctx {

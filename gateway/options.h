@@ -11,7 +11,7 @@
 #include <sys/socket.h>
 
 #include "rtrs/base/log.h"
-#include "rtrs/fabric/fabric.h"
+#include "rtrs/rtrs.h"
 
 #define OPT_MAX_LISTENERS  64
 #define OPT_MAX_WORKERS    256
