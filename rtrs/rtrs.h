@@ -301,7 +301,8 @@ struct rtrs_listener_params {
 	/*
 	 * A well-formed request. The callee owns it from here and ends it with
 	 * rtrs_srv_take() on the thread of the chosen rtrs_srv, or with
-	 * rtrs_conn_request_reject() on this one.
+	 * rtrs_conn_request_reject() on this one, where the request belongs
+	 * until it is taken.
 	 */
 	void (*request)(void *user, struct rtrs_conn_request *req);
 	void *user;
@@ -418,9 +419,11 @@ void rtrs_srv_free(struct rtrs_srv *srv);
 
 /*
  * Takes a connection request over; checks 6 to 14 follow in progress (arm asks
- * for it), now or later, and an accept or a reject. Frees req.
+ * for it), now or later, and an accept or a reject. Frees req. Errors, those of
+ * ctx_new and migrate: nothing was taken, req is still the caller's and its
+ * listener's, to be rejected on the thread of that.
  */
-void rtrs_srv_take(struct rtrs_srv *srv, struct rtrs_conn_request *req);
+int rtrs_srv_take(struct rtrs_srv *srv, struct rtrs_conn_request *req);
 
 /*
  * What there is of a session, for routing tables: bits of rtrs_srv_presence_bit.

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proto/wire-errno.h"
 #include "proto/wire.h"
 
 /* The longest chain of a reply. */
@@ -94,7 +95,8 @@ static int
 post_reply(struct srv_op *op)
 {
 	const struct srv_chunks *c = &op->path->chunks;
-	uint32_t imm = rtrs_imm_io_rsp(op->id, op->err, op->need_inval);
+	uint32_t imm = rtrs_imm_io_rsp(op->id, wire_errno_from_host(op->err),
+				       op->need_inval);
 	struct fabric_send_wr wr[REPLY_WRS];
 	struct rtrs_msg_rkey_rsp msg;
 	uint8_t *buf;
@@ -132,21 +134,20 @@ post_reply(struct srv_op *op)
 static void
 op_post(struct srv_op *op)
 {
-	struct srv_path *path = op->path;
 	struct srv_con *con = op->con;
+	const char *what = "reply";
 	int err;
 
 	if (op->state == SRV_OP_INVALIDATING) {
 		err = post_inval(op);
+		what = "window's end";
 	} else {
 		err = post_reply(op);
 		/* The client may use the chunk again as soon as it sees it. */
 		op_free(op);
 	}
 	if (err)
-		srv_path_close(path, LOG_LVL_WARNING,
-			       "connection %u: can not send: %s", con->cid,
-			       strerror(-err));
+		srv_con_post_failed(con, what, err);
 }
 
 /* Posts, or queues behind what already waits for room. */
