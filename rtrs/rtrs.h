@@ -361,7 +361,8 @@ struct rtrs_srv_op {
 	uint16_t usr_len;
 	/*
 	 * Inside the chunk. WRITE: the data that came, which a misbehaving
-	 * peer may still change. READ: room for the answer. data_len 0: none.
+	 * peer may still change. READ: room for the answer, if the peer said
+	 * where to send it. data_len 0: none.
 	 */
 	void *data;
 	uint32_t data_len;

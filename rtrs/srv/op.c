@@ -279,6 +279,10 @@ parse(struct srv_op *op, struct rtrs_msg_req *msg)
 		op->desc = msg->desc;
 		if (!op->desc.len || op->desc.len != op->pub.data_len)
 			return "descriptor of a wrong length";
+	} else if (msg->type == RTRS_MSG_READ) {
+		/* Nowhere to send an answer: no room for one either, so that
+		 * nothing is read and called a success. */
+		op->pub.data_len = 0;
 	}
 	return NULL;
 }
@@ -301,7 +305,7 @@ op_start(struct srv_op *op)
 		op_send(op, SRV_OP_REPLYING);
 		return;
 	}
-	memcpy(op->usr, srv_chunk(path, op->id) + op->pub.data_len,
+	memcpy(op->usr, srv_chunk(path, op->id) + op->off - msg.usr_len,
 	       msg.usr_len);
 	op->pub.usr = op->usr;
 	op->pub.usr_len = msg.usr_len;
