@@ -376,10 +376,15 @@ tcp_unmark_resume(struct tcp_conn *c)
 static void
 flush(struct tcp_ctx *ctx)
 {
-	struct tcp_conn *c, *tmp;
+	struct tcp_conn *c, *next,
+		*last = ctx->dirty ? ctx->dirty->d_prev : NULL;
 
-	DL_FOREACH_SAFE2(ctx->dirty, c, tmp, d_next)
-	tcp_tx_run(c); /* leaves the list unless its budget is spent */
+	/* Each leaves the list, or is behind last when its budget is spent:
+	 * one turn for each, however fast they drain. */
+	for (c = ctx->dirty; c; c = next) {
+		next = c == last ? NULL : c->d_next;
+		tcp_tx_run(c);
+	}
 }
 
 static void
