@@ -412,7 +412,10 @@ struct rtrs_srv_params {
 
 /* Errors: -EINVAL sizes or a missing callback, -ENOMEM. */
 int rtrs_srv_new(const struct rtrs_srv_params *p, struct rtrs_srv **ret);
-/* Closes everything in order; rtrs_srv_closed() tells when it is done. */
+/*
+ * Closes everything in order: requests that execute are answered, no other is
+ * taken. rtrs_srv_closed() tells when it is done.
+ */
 void rtrs_srv_close(struct rtrs_srv *srv);
 bool rtrs_srv_closed(const struct rtrs_srv *srv);
 /* Only when closed. NULL is fine. */

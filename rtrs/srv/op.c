@@ -326,6 +326,9 @@ srv_op_receive(struct srv_con *con, uint32_t payload)
 			       "request before INFO_REQ");
 		return;
 	}
+	/* Its answer is the end of the path, which is near. */
+	if (path->draining)
+		return;
 	rtrs_imm_io_req_payload(payload, srv->mem_bits, &id, &off);
 	if (id >= srv->p.queue_depth || off >= srv->p.chunk_size) {
 		srv_path_close(path, LOG_LVL_WARNING,
@@ -375,6 +378,8 @@ rtrs_srv_op_done(struct rtrs_srv_op *pub, int err)
 	op->err = err;
 	if (path->state == RTRS_SRV_CONNECTED) {
 		op_send(op, SRV_OP_REPLYING);
+		if (path->draining)
+			srv_work(path->srv, SRV_WORK_TEARDOWN);
 		return;
 	}
 	op_free(op);

@@ -160,6 +160,15 @@ srv_path_close(struct srv_path *path, enum log_level level, const char *fmt,
 	srv_work(path->srv, SRV_WORK_TEARDOWN);
 }
 
+void
+srv_path_drain(struct srv_path *path)
+{
+	if (path->state == RTRS_SRV_CONNECTED && path->n_running)
+		path->draining = true;
+	else
+		srv_path_close(path, LOG_LVL_INFO, "server closes");
+}
+
 static bool
 all_connected(const struct srv_path *path)
 {
@@ -254,6 +263,10 @@ srv_path_advance(struct srv_path *path)
 
 	if (path->info_held && !path->sess->going_down)
 		bring_up(path);
+	/* Answers that have no room to leave are not waited for: the peer
+	 * decides when it reads. */
+	if (path->draining && !path->n_running)
+		srv_path_close(path, LOG_LVL_INFO, "server closes");
 	if (path->state != RTRS_SRV_CLOSING)
 		return;
 	free_closed_conns(path);

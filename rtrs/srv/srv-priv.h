@@ -191,6 +191,7 @@ struct srv_path {
 	bool broken_by_us;      /* a work request of ours killed it */
 	uint64_t info_deadline; /* while CONNECTING */
 	bool info_held;         /* INFO_REQ waits until the session is down */
+	bool draining; /* closes when nothing executes; takes nothing more */
 	struct rtrs_msg_info_req info;
 	uint8_t info_buf[RTRS_INFO_REQ_LEN];
 	struct fabric_mr *info_mr;
@@ -254,6 +255,8 @@ int srv_path_new(struct rtrs_srv_sess *sess,
 /* Idempotent. Frees nothing; see the top of this file. */
 void srv_path_close(struct srv_path *path, enum log_level level,
 		    const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+/* Closes the path when what executes is answered. */
+void srv_path_drain(struct srv_path *path);
 /* INFO_REQ was received into path->info. */
 void srv_path_info(struct srv_path *path);
 /* Moves a closing path on, or one whose INFO_REQ is held; may free it. */

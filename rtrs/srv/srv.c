@@ -59,7 +59,7 @@ rtrs_srv_close(struct rtrs_srv *srv)
 
 	srv->closing = true;
 	DL_FOREACH(srv->paths, path)
-		srv_path_close(path, LOG_LVL_INFO, "server closes");
+		srv_path_drain(path);
 	srv_work(srv, SRV_WORK_ADMIT | SRV_WORK_TEARDOWN);
 }
 

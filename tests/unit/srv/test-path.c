@@ -439,6 +439,40 @@ START_TEST(session_down_after_the_last_answer_of_any_path)
 }
 END_TEST
 
+START_TEST(close_waits_for_what_executes)
+{
+	struct fx_reply r;
+
+	fx_path_up(&a);
+	fx_write(&a, 1, 0, NULL, 0, usr, 8);
+	rtrs_srv_close(f.srv);
+	fx_run(&f);
+	ck_assert(!a.con[1]->disconnected);
+	/* Nothing more is taken; the end of the path is its answer. */
+	fx_write(&a, 1, 1, NULL, 0, usr, 8);
+	ck_assert_uint_eq(f.n_ops, 1);
+	rtrs_srv_op_done(f.ops[0], 0);
+	fx_reply(&a, 1, &r);
+	ck_assert_uint_eq(r.msg_id, 0);
+	ck_assert_int_eq(r.err, 0);
+	fx_run(&f);
+	ck_assert(a.con[1]->disconnected);
+	ck_assert_uint_eq(f.downs, 1);
+	ck_assert(rtrs_srv_closed(f.srv));
+}
+END_TEST
+
+START_TEST(close_does_not_wait_for_an_idle_path)
+{
+	fx_path_up(&a);
+	fx_connect(&b, 0);
+	rtrs_srv_close(f.srv);
+	fx_run(&f);
+	ck_assert(a.con[0]->disconnected && b.con[0]->disconnected);
+	ck_assert(rtrs_srv_closed(f.srv));
+}
+END_TEST
+
 START_TEST(flushed_completion_closes)
 {
 	const struct fabric_wc wc = {.status = FABRIC_WC_FLUSHED};
@@ -671,6 +705,8 @@ main(void)
 	tcase_add_test(tc, disconnected_is_answered_on_all_connections);
 	tcase_add_test(tc, late_answer_is_dropped_and_memory_stays);
 	tcase_add_test(tc, session_down_after_the_last_answer_of_any_path);
+	tcase_add_test(tc, close_waits_for_what_executes);
+	tcase_add_test(tc, close_does_not_wait_for_an_idle_path);
 	tcase_add_test(tc, flushed_completion_closes);
 	tcase_add_test(tc, a_peer_that_leaves_in_order_is_no_warning);
 	tcase_add_test(tc,
