@@ -76,23 +76,27 @@ on_exec_ready(void *user)
 	w->exec_ready = true;
 }
 
-/* New descriptors come with the first connection of a fabric. */
-static void
+/* Those of the fabrics, which are known from the start. */
+static int
 watch_fds(struct worker *w)
 {
-	int fds[MAX_FDS];
-	int n = rtrs_srv_fds(w->rtrs, fds, MAX_FDS);
+	const struct options *o = w->p.opt;
+	int fds[MAX_FDS], n, r;
 
+	for (unsigned i = 0; i < o->n_listen; i++) {
+		r = rtrs_srv_add_fabric(w->rtrs, o->listen[i].fabric);
+		if (r < 0)
+			return r;
+	}
+	n = rtrs_srv_fds(w->rtrs, fds, MAX_FDS);
 	while (w->n_fds < n) {
-		if (loop_watch_fd(w->loop, fds[w->n_fds], on_ready, w,
-				  &w->fds[w->n_fds]) < 0) {
-			log_err(w->p.log,
-				"worker %u: out of memory for an event",
-				w->p.index);
-			return; /* the next take tries again */
-		}
+		r = loop_watch_fd(w->loop, fds[w->n_fds], on_ready, w,
+				  &w->fds[w->n_fds]);
+		if (r < 0)
+			return r;
 		w->n_fds++;
 	}
+	return 0;
 }
 
 /* Requests that were answered leave the routing table to their session. */
@@ -199,10 +203,8 @@ prepare(void *user)
 		busy = spin(w, now, &w->woken);
 	else
 		w->woken = busy;
-	if (w->unsettled) {
-		watch_fds(w);
+	if (w->unsettled)
 		settle_arrivals(w);
-	}
 	if (w->stopping && rtrs_srv_closed(w->rtrs))
 		loop_stop(w->loop);
 	if (!busy)
@@ -290,7 +292,8 @@ init(struct worker *w)
 			return r;
 	}
 	loop_set_prepare(w->loop, prepare, w);
-	return init_server(w);
+	r = init_server(w);
+	return r < 0 ? r : watch_fds(w);
 }
 
 static void

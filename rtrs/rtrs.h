@@ -413,6 +413,11 @@ struct rtrs_srv_params {
 /* Errors: -EINVAL sizes or a missing callback, -ENOMEM. */
 int rtrs_srv_new(const struct rtrs_srv_params *p, struct rtrs_srv **ret);
 /*
+ * Makes the context of a fabric before its first connection comes: then that
+ * one can not fail for want of a descriptor. Optional. Errors: of ctx_new.
+ */
+int rtrs_srv_add_fabric(struct rtrs_srv *srv, const struct fabric_ops *ops);
+/*
  * Closes everything in order: requests that execute are answered, no other is
  * taken. rtrs_srv_closed() tells when it is done.
  */
@@ -441,8 +446,8 @@ unsigned rtrs_srv_presence(const struct rtrs_srv *srv,
 			   const struct rtrs_uuid *sess_uuid);
 
 /*
- * Descriptors to watch, at most one per fabric; the set grows when the first
- * connection of a fabric is taken, so ask again after rtrs_srv_take().
+ * Descriptors to watch, at most one per fabric; the set grows when a fabric is
+ * added or its first connection taken, so ask again after these.
  */
 int rtrs_srv_fds(const struct rtrs_srv *srv, int *fds, int n);
 bool rtrs_srv_arm(struct rtrs_srv *srv);

@@ -120,6 +120,14 @@ srv_ctx_get(struct rtrs_srv *srv, const struct fabric_ops *ops,
 }
 
 int
+rtrs_srv_add_fabric(struct rtrs_srv *srv, const struct fabric_ops *ops)
+{
+	struct srv_ctx *ctx;
+
+	return srv_ctx_get(srv, ops, &ctx);
+}
+
+int
 rtrs_srv_fds(const struct rtrs_srv *srv, int *fds, int n)
 {
 	int cnt = 0;

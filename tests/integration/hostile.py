@@ -2,18 +2,20 @@
 """A client that breaks each rule of the wire, one after the other.
 
 Speaks the framing of rtrs/fabric/tcp-wire.h from scratch. Usage:
-hostile.py PORT DISK RODISK; RODISK is an export that is read-only. Each
+hostile.py PORT DISK RODISK; RODISK is an export that is read-only. With a PID
+instead of names it is the descriptors of that fresh daemon that run out. Each
 attack says what the daemon has to answer: a reject with an errno, a reply
 with an errno, or the end of the path; a daemon that hangs fails by time-out.
 """
 import os
 import random
+import resource
 import socket
 import string
 import struct
 import sys
 
-PORT, DISK, RODISK = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+PORT, DISK, RODISK = int(sys.argv[1]), sys.argv[2], sys.argv[-1]
 TIMEOUT = 30
 SEND, SEND_IMM, SEND_INV, WRITE, WRITE_IMM, DISCONNECT, ERROR = range(1, 8)
 MAGIC = b"RTRS-TCP"
@@ -610,6 +612,28 @@ def noise():
             c.gone()
 
 
+def few_descriptors(pid):
+    """A flood takes all of them, and later there are some again."""
+    hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)[1]
+    used = {int(fd) for fd in os.listdir(f"/proc/{pid}/fd")}
+    free = [fd for fd in range(len(used) + 10) if fd not in used]
+    # Some of these are in the backlog until there is room again.
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (free[6], hard))
+    p = Path(cid_num=10)
+    p.cons = [Conn() for _ in range(10)]
+    for cid, c in enumerate(p.cons):
+        c.send(hello(conn_req(p, cid)))
+    assert p.cons[0].answer()[0] == 2
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (hard, hard))
+    for c in p.cons[1:]:
+        assert c.answer()[0] == 2
+    p.close()
+    Path().up().alive()
+
+
+if len(sys.argv) == 3:
+    few_descriptors(int(sys.argv[2]))
+    sys.exit()
 for fn in attacks:
     print(fn.__name__, flush=True)
     fn()

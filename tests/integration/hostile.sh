@@ -37,3 +37,9 @@ run_nbdkit 'nbdinfo "$uri" >/dev/null' "${args[@]}"
 lines=$(wc -l <"$tmp/gw.log")
 [ "$lines" -lt 800 ] || fail "the log has $lines lines"
 stop "$pid_gw" || fail "the gateway ended with $?"
+
+# Out of descriptors, with the first connections: they wait in the backlog.
+start_gateway few --export "small=file:$tmp/small" --workers 1
+timeout 60 python3 "$RNBD_SRCDIR/tests/integration/hostile.py" \
+	"${path_few##*:}" "$pid_few" || fail "descriptors ran out, and that was it"
+stop "$pid_few" || fail "the gateway ended with $?"

@@ -335,6 +335,11 @@ START_TEST(descriptors_of_the_contexts)
 	int fds[4];
 
 	ck_assert_int_eq(rtrs_srv_fds(f.srv, fds, 4), 0);
+	f.m.err_ctx_new = -EMFILE;
+	ck_assert_int_eq(rtrs_srv_add_fabric(f.srv, &f.m.ops), -EMFILE);
+	ck_assert_int_eq(rtrs_srv_fds(f.srv, fds, 4), 0);
+	ck_assert_int_eq(rtrs_srv_add_fabric(f.srv, &f.m.ops), 0);
+	ck_assert_int_eq(rtrs_srv_fds(f.srv, fds, 4), 1);
 	fx_connect(&a, 0);
 	ck_assert_int_eq(rtrs_srv_fds(f.srv, fds, 4), 1);
 	ck_assert_int_eq(fds[0], 7);
