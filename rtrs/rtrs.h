@@ -386,6 +386,11 @@ struct rtrs_srv_params {
 	unsigned peer_timeout_ms; /* passed to the fabric; 0: its default */
 	unsigned max_sessions;    /* 0: 1024 */
 	unsigned max_paths;       /* per session; 0: RTRS_MAX_PATHS */
+	/*
+	 * Connections of all paths that did not send INFO_REQ yet; 0: 16384.
+	 * Beyond that the path that waits longest makes room.
+	 */
+	unsigned max_unidentified;
 	size_t max_chunk_mem;     /* of all sessions, bytes; 0: no limit */
 
 	void *user;

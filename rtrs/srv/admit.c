@@ -154,6 +154,31 @@ admit_new_path(struct rtrs_srv *srv, struct rtrs_srv_sess *sess,
 	return err;
 }
 
+/*
+ * Whoever connects may keep a path from its INFO_REQ for long, by one more
+ * connection now and then. Among those that do, the longest wait ends.
+ */
+static void
+make_room(struct rtrs_srv *srv, const struct srv_path *wanted)
+{
+	struct srv_path *path, *oldest = NULL;
+
+	if (srv->n_unidentified < srv->p.max_unidentified)
+		return;
+	DL_FOREACH(srv->paths, path) {
+		if (path == wanted || path->info_held ||
+		    path->state != RTRS_SRV_CONNECTING)
+			continue;
+		if (!oldest || path->info_deadline < oldest->info_deadline)
+			oldest = path;
+	}
+	if (oldest)
+		srv_path_close(oldest, LOG_LVL_WARNING,
+			       "limit of %u connections without INFO_REQ "
+			       "reached",
+			       srv->p.max_unidentified);
+}
+
 /* 0: accepted. PARK: not now. Negative: to be rejected with that. */
 static int
 admit(struct rtrs_srv *srv, const struct rtrs_conn_request *req)
@@ -175,6 +200,7 @@ admit(struct rtrs_srv *srv, const struct rtrs_conn_request *req)
 		   : admit_new_path(srv, sess, req, &path);
 	if (err)
 		return err;
+	make_room(srv, path);
 	err = srv_con_accept(path, req->msg.cid, req->conn);
 	if (err)
 		srv_path_close(path, LOG_LVL_WARNING,

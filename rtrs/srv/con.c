@@ -93,6 +93,7 @@ srv_con_accept(struct srv_path *path, uint16_t cid, struct fabric_conn *conn)
 	path->cons[cid] = con;
 	path->n_cons++;
 	path->n_open++;
+	srv->n_unidentified++;
 	if (!path->pd) {
 		path->pd = ops->conn_pd(conn);
 		ops->pd_ref(path->pd);

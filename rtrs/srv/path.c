@@ -45,6 +45,8 @@ set_state(struct srv_path *path, enum rtrs_srv_path_state to)
 	log_dbg(path->srv->log, "path %s: %s -> %s", path->label,
 		rtrs_srv_path_state_name(path->state),
 		rtrs_srv_path_state_name(to));
+	if (path->state == RTRS_SRV_CONNECTING)
+		path->srv->n_unidentified -= path->n_cons;
 	path->state = to;
 }
 

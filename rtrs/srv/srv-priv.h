@@ -33,6 +33,7 @@
 
 #define SRV_INFO_TIMEOUT_MS       30000
 #define SRV_MAX_SESSIONS          1024
+#define SRV_MAX_UNIDENTIFIED      16384
 /* Connection requests that wait at once, of all clients. They are looked at
  * one by one. */
 #define SRV_MAX_PARKED            400
@@ -75,6 +76,7 @@ struct rtrs_srv {
 	struct rtrs_srv_sess *sessions; /* by uuid */
 	struct srv_path *paths;         /* all of them, for timers */
 	size_t chunk_mem;               /* promised to paths */
+	unsigned n_unidentified;        /* connections of CONNECTING paths */
 	uint64_t deadline; /* no timer of ours is due before; may be early */
 	struct rtrs_conn_request *incoming, *parked;
 	unsigned n_parked;

@@ -38,6 +38,8 @@ rtrs_srv_new(const struct rtrs_srv_params *p, struct rtrs_srv **ret)
 		srv->p.info_timeout_ms = SRV_INFO_TIMEOUT_MS;
 	if (!srv->p.max_sessions)
 		srv->p.max_sessions = SRV_MAX_SESSIONS;
+	if (!srv->p.max_unidentified)
+		srv->p.max_unidentified = SRV_MAX_UNIDENTIFIED;
 	if (!srv->p.max_paths)
 		srv->p.max_paths = RTRS_MAX_PATHS;
 	if (!sizes_ok(&srv->p)) {

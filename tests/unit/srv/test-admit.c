@@ -213,6 +213,36 @@ START_TEST(limit_of_sessions)
 }
 END_TEST
 
+/* The longest wait ends, and who is up is not concerned. */
+START_TEST(limit_of_the_unidentified)
+{
+	struct fx_path up, c;
+
+	fx_path_init(&f, &up, 5, 5, 4);
+	fx_path_up(&up);
+	fx_connect(&a, 0);
+	f.now += SEC(1);
+	fx_path_init(&f, &b, 2, 2, 4);
+	fx_connect(&b, 0);
+	f.now += SEC(1);
+	fx_connect(&a, 1); /* three; b waits longer now */
+	fx_path_init(&f, &c, 3, 3, 4);
+	ck_assert(fx_connect(&c, 0)->accepted);
+	ck_assert(b.con[0]->disconnected);
+	ck_assert(!a.con[0]->disconnected);
+	ck_assert_ptr_nonnull(
+		strstr(f.last_warning, "limit of 3 connections without"));
+	fx_info_req(&a, "a");
+	ck_assert_int_eq(f.ups, 2);
+	/* A path alone may be larger than the limit. */
+	fx_connect(&c, 1);
+	fx_connect(&c, 2);
+	ck_assert(fx_connect(&c, 3)->accepted);
+	fx_info_req(&c, "c");
+	ck_assert_int_eq(f.ups, 3);
+}
+END_TEST
+
 START_TEST(limit_of_chunk_memory)
 {
 	struct fx_path c;
@@ -355,6 +385,14 @@ setup_small(void)
 }
 
 static void
+setup_unidentified(void)
+{
+	const struct rtrs_srv_params sp = {.max_unidentified = 3};
+
+	start(0, &sp);
+}
+
+static void
 setup_mem(void)
 {
 	const struct rtrs_srv_params sp = {.max_chunk_mem = 3 * CHUNK};
@@ -397,6 +435,10 @@ main(void)
 	tcase_add_checked_fixture(tc, setup_small, teardown);
 	tcase_add_test(tc, order_of_the_checks);
 	tcase_add_test(tc, limit_of_sessions);
+	suite_add_tcase(s, tc);
+	tc = tcase_create("unidentified");
+	tcase_add_checked_fixture(tc, setup_unidentified, teardown);
+	tcase_add_test(tc, limit_of_the_unidentified);
 	suite_add_tcase(s, tc);
 	tc = tcase_create("memory");
 	tcase_add_checked_fixture(tc, setup_mem, teardown);
