@@ -423,8 +423,9 @@ int rtrs_srv_new(const struct rtrs_srv_params *p, struct rtrs_srv **ret);
  */
 int rtrs_srv_add_fabric(struct rtrs_srv *srv, const struct fabric_ops *ops);
 /*
- * Closes everything in order: requests that execute are answered, no other is
- * taken. rtrs_srv_closed() tells when it is done.
+ * Closes everything in order: requests that execute are answered if that takes
+ * no longer than 10 s, no other is taken. rtrs_srv_closed() tells when it is
+ * done, which is not before the last request is.
  */
 void rtrs_srv_close(struct rtrs_srv *srv);
 bool rtrs_srv_closed(const struct rtrs_srv *srv);

@@ -103,6 +103,7 @@ srv_path_new(struct rtrs_srv_sess *sess, const struct rtrs_conn_request *req,
 	path->ctx = req->ctx;
 	path->uuid = req->msg.path_uuid;
 	path->state = RTRS_SRV_CONNECTING;
+	path->drain_deadline = TIME_NEVER;
 	path->cid_num = req->msg.cid_num;
 	path->recon_cnt = req->msg.recon_cnt;
 	path->new_rkey = req->ctx->new_rkey;
@@ -165,10 +166,15 @@ srv_path_close(struct srv_path *path, enum log_level level, const char *fmt,
 void
 srv_path_drain(struct srv_path *path)
 {
-	if (path->state == RTRS_SRV_CONNECTED && path->n_running)
-		path->draining = true;
-	else
+	struct rtrs_srv *srv = path->srv;
+
+	if (path->state != RTRS_SRV_CONNECTED || !path->n_running) {
 		srv_path_close(path, LOG_LVL_INFO, "server closes");
+		return;
+	}
+	path->draining = true;
+	path->drain_deadline = time_after_ms(srv->now, SRV_DRAIN_TIMEOUT_MS);
+	srv_deadline(srv, path->drain_deadline);
 }
 
 static bool
@@ -303,6 +309,13 @@ srv_path_timer(struct srv_path *path)
 		}
 		return path->info_deadline;
 	case RTRS_SRV_CONNECTED:
+		if (path->srv->now >= path->drain_deadline) {
+			srv_path_close(path, LOG_LVL_WARNING,
+				       "server closes, %u requests are not "
+				       "answered yet",
+				       path->n_running);
+			break;
+		}
 		switch (rtrs_hb_tick(&path->hb, path->srv->now)) {
 		case RTRS_HB_NONE:
 			break;
@@ -315,7 +328,10 @@ srv_path_timer(struct srv_path *path)
 			break;
 		}
 		/* NEVER if it was closed just now. */
-		return rtrs_hb_deadline(&path->hb);
+		if (path->state != RTRS_SRV_CONNECTED)
+			break;
+		return time_min(rtrs_hb_deadline(&path->hb),
+				path->drain_deadline);
 	case RTRS_SRV_CLOSING:
 	case RTRS_SRV_CLOSED:
 		break;

@@ -38,6 +38,9 @@
  * one by one. */
 #define SRV_MAX_PARKED            400
 #define SRV_PARK_TIMEOUT_MS       15000
+/* A request that hangs must not keep the others of its client from failing
+ * over. */
+#define SRV_DRAIN_TIMEOUT_MS      10000
 /*
  * A path is fenced by its own requests, not by the peer's confirmation, so
  * there is no reason to hold a dead connection for long.
@@ -194,6 +197,7 @@ struct srv_path {
 	uint64_t info_deadline; /* while CONNECTING */
 	bool info_held;         /* INFO_REQ waits until the session is down */
 	bool draining; /* closes when nothing executes; takes nothing more */
+	uint64_t drain_deadline; /* or then; TIME_NEVER */
 	struct rtrs_msg_info_req info;
 	uint8_t info_buf[RTRS_INFO_REQ_LEN];
 	struct fabric_mr *info_mr;

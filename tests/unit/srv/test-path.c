@@ -462,6 +462,23 @@ START_TEST(close_waits_for_what_executes)
 }
 END_TEST
 
+START_TEST(close_does_not_wait_for_ever)
+{
+	fx_path_up(&a);
+	fx_write(&a, 1, 0, NULL, 0, usr, 8);
+	rtrs_srv_close(f.srv);
+	fx_until(&f, f.now + SEC(10) - 1);
+	ck_assert(!a.con[1]->disconnected);
+	fx_until(&f, f.now + 1);
+	ck_assert(a.con[1]->disconnected);
+	/* Its memory is in use until the request has ended. */
+	ck_assert(!rtrs_srv_closed(f.srv));
+	rtrs_srv_op_done(f.ops[0], 0);
+	fx_run(&f);
+	ck_assert(rtrs_srv_closed(f.srv));
+}
+END_TEST
+
 START_TEST(close_does_not_wait_for_an_idle_path)
 {
 	fx_path_up(&a);
@@ -706,6 +723,7 @@ main(void)
 	tcase_add_test(tc, late_answer_is_dropped_and_memory_stays);
 	tcase_add_test(tc, session_down_after_the_last_answer_of_any_path);
 	tcase_add_test(tc, close_waits_for_what_executes);
+	tcase_add_test(tc, close_does_not_wait_for_ever);
 	tcase_add_test(tc, close_does_not_wait_for_an_idle_path);
 	tcase_add_test(tc, flushed_completion_closes);
 	tcase_add_test(tc, a_peer_that_leaves_in_order_is_no_warning);
