@@ -368,6 +368,8 @@ control_new(const struct control_params *p, char err_text[CONTROL_TEXT_MAX],
 		return -ENOMEM;
 	c->p = *p;
 	c->fd = -1;
+	/* Methods may build their answers on several threads. */
+	json_object_seed(0);
 	snprintf(c->path, sizeof(c->path), "%s", p->path);
 	r = listen_on(c, err_text);
 	if (r < 0)

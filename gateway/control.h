@@ -5,7 +5,8 @@
  * and a method may answer later.
  *
  * Limits: CONTROL_MAX_CLIENTS at once, lines of CONTROL_MAX_LINE bytes, one
- * call of a client under way at a time, idle clients are sent away.
+ * call of a client under way at a time, idle clients are sent away. The
+ * process must ignore SIGPIPE.
  */
 #ifndef GATEWAY_CONTROL_H
 #define GATEWAY_CONTROL_H

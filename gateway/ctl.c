@@ -289,8 +289,7 @@ print_status(const json_t *st)
 		print_text(str(e, "name"));
 		fputs(": ", stdout);
 		print_text(str(e, "spec"));
-		puts(json_is_true(json_object_get(e, "read_only")) ? ", ro"
-								   : "");
+		putchar('\n');
 	}
 	json_array_foreach(json_object_get(st, "workers"), i, e)
 		print_worker(e);

@@ -11,9 +11,11 @@
 #include "gateway/os.h"
 
 /* Fabrics of one rtrs_srv. */
-#define MAX_FDS    4
+#define MAX_FDS     4
 /* Rounds before others (calls, new descriptors) get a look. */
-#define MAX_ROUNDS 16
+#define MAX_ROUNDS  16
+/* The same for busy polling. */
+#define SPIN_MAX_NS NSEC_PER_MSEC
 
 /* A connection request on its way, and then until it is answered. */
 struct arrival {
@@ -39,8 +41,8 @@ struct worker {
 	struct rtrs_srv *rtrs;
 	struct loop_watch *fds[MAX_FDS], *exec_watch, *io_watch;
 	int n_fds;
-	bool exec_ready; /* its descriptor was readable */
-	bool woken;      /* by a descriptor: there was work */
+	bool exec_ready, io_ready; /* their descriptors were readable */
+	bool woken;                /* by a descriptor: there was work */
 	bool stopping;
 	struct arrival *unsettled;
 };
@@ -53,6 +55,15 @@ on_ready(void *user)
 	struct worker *w = user;
 
 	w->woken = true; /* prepare() looks everywhere */
+}
+
+static void
+on_io_ready(void *user)
+{
+	struct worker *w = user;
+
+	w->woken = true;
+	w->io_ready = true;
 }
 
 static void
@@ -100,17 +111,36 @@ settle_arrivals(struct worker *w)
 	}
 }
 
-/* Everything that is ready, then one doorbell each way. */
-static bool
-round_of_work(struct worker *w, uint64_t now, bool reap_exec)
+static uint64_t
+ops_under_way(const struct worker *w)
 {
-	int n;
+	struct gw_server_stats st;
+
+	gw_server_stats(w->server, &st);
+	return st.inflight;
+}
+
+/*
+ * Everything that is ready, then one doorbell each way. A reap costs a system
+ * call: not without a reason to believe that there is something. What the
+ * kernel completed within the submission is such a reason; the pool's threads
+ * are slower than that, and only looked at while spinning.
+ */
+static bool
+round_of_work(struct worker *w, uint64_t now, bool spinning)
+{
+	bool waiting;
+	int n = 0;
 
 	rtrs_srv_progress(w->rtrs, now);
 	gw_server_kick(w->server);
-	n = gw_io_engine_reap(w->io);
-	if (reap_exec)
+	waiting = ops_under_way(w) != 0;
+	if (w->io_ready || waiting)
+		n += gw_io_engine_reap(w->io);
+	if (w->exec_ready || (waiting && spinning))
 		n += gw_pool_exec_reap(w->exec);
+	w->io_ready = false;
+	w->exec_ready = false;
 	if (n)
 		gw_server_kick(w->server);
 	return rtrs_srv_arm(w->rtrs);
@@ -130,27 +160,29 @@ ops_so_far(const struct worker *w)
 
 /*
  * Stays awake for a while after work, so that the next request finds the
- * thread running. Ends early when the loop has something else to do.
+ * thread running. Under a steady load that would be forever: after
+ * SPIN_MAX_NS the loop gets a look at its calls, and *ret_more tells to go on.
  */
 static bool
-spin(struct worker *w, uint64_t now)
+spin(struct worker *w, uint64_t now, bool *ret_more)
 {
 	uint64_t span = w->p.opt->busy_poll_us * NSEC_PER_USEC;
-	uint64_t until = now + span, seen = ops_so_far(w);
+	uint64_t until = now + span, end = until + SPIN_MAX_NS;
+	uint64_t seen = ops_so_far(w);
+	bool busy = false;
 
-	for (; now < until; now = os_now()) {
+	for (; now < until && now < end; now = os_now()) {
 		uint64_t ops;
 
-		round_of_work(w, now, true);
+		busy = round_of_work(w, now, true);
 		ops = ops_so_far(w);
 		if (ops != seen) {
 			seen = ops;
 			until = now + span;
 		}
-		if (w->unsettled)
-			break;
 	}
-	return round_of_work(w, now, true);
+	*ret_more = now < until;
+	return busy || *ret_more;
 }
 
 static bool
@@ -160,13 +192,12 @@ prepare(void *user)
 	uint64_t now = os_now();
 	bool busy = true;
 
-	for (int i = 0; busy && i < MAX_ROUNDS; i++) {
-		busy = round_of_work(w, now, w->exec_ready);
-		w->exec_ready = false;
-	}
+	for (int i = 0; busy && i < MAX_ROUNDS; i++)
+		busy = round_of_work(w, now, false);
 	if (!busy && w->woken && w->p.opt->busy_poll_us)
-		busy = spin(w, now);
-	w->woken = false;
+		busy = spin(w, now, &w->woken);
+	else
+		w->woken = busy;
 	if (w->unsettled) {
 		watch_fds(w);
 		settle_arrivals(w);
@@ -247,13 +278,13 @@ init(struct worker *w)
 			  &w->exec_watch);
 	if (r < 0)
 		return r;
-	r = gw_io_engine_new(gw_pool_exec_base(w->exec), w->p.log, false,
-			     &w->io);
+	r = gw_io_engine_new(gw_pool_exec_base(w->exec), w->p.log,
+			     w->p.opt->no_io_uring, &w->io);
 	if (r < 0)
 		return r;
 	if (gw_io_engine_fd(w->io) >= 0) {
-		r = loop_watch_fd(w->loop, gw_io_engine_fd(w->io), on_ready, w,
-				  &w->io_watch);
+		r = loop_watch_fd(w->loop, gw_io_engine_fd(w->io), on_io_ready,
+				  w, &w->io_watch);
 		if (r < 0)
 			return r;
 	}

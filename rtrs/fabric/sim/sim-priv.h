@@ -224,7 +224,10 @@ struct sim_sqe {
 	uint64_t mr_id[FABRIC_MAX_SGE];
 	uint64_t issued_at;
 	size_t len;
-	bool issued, done;
+	bool issued;
+	bool done;     /* may be reported */
+	bool acked;    /* the peer has it */
+	bool reported; /* counted; its completion, if any, is on the way */
 	struct sim_sqe *prev, *next;
 };
 

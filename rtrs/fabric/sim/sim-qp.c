@@ -60,11 +60,10 @@ wc_op(enum fabric_wr_op op)
 	return FABRIC_WC_OP_SEND;
 }
 
-/* Takes the first entry off the send queue. */
 static void
-sq_complete(struct fabric_conn *conn, enum fabric_wc_status status)
+sq_report(struct fabric_conn *conn, struct sim_sqe *sqe,
+	  enum fabric_wc_status status)
 {
-	struct sim_sqe *sqe = conn->sq;
 	struct fabric_wc wc = {
 		.wr_id = sqe->wr.wr_id,
 		.status = status,
@@ -72,20 +71,30 @@ sq_complete(struct fabric_conn *conn, enum fabric_wc_status status)
 		.op = status ? (enum fabric_wc_op)0xff : wc_op(sqe->wr.op),
 	};
 
-	DL_DELETE(conn->sq, sqe);
+	sqe->reported = true;
 	conn->sq_silent++;
 	if (status != FABRIC_WC_SUCCESS || sqe->wr.signaled) {
 		wc_push(conn, false, conn->sq_silent, &wc);
 		conn->sq_silent = 0;
 	}
-	free(sqe);
 }
 
+/* In order: reports what is done, forgets what the peer has, too. */
 static void
-sq_complete_done(struct fabric_conn *conn)
+sq_advance(struct fabric_conn *conn)
 {
-	while (conn->sq && conn->sq->done)
-		sq_complete(conn, FABRIC_WC_SUCCESS);
+	struct sim_sqe *sqe, *tmp;
+
+	DL_FOREACH_SAFE(conn->sq, sqe, tmp) {
+		if (!sqe->done)
+			break;
+		if (!sqe->reported)
+			sq_report(conn, sqe, FABRIC_WC_SUCCESS);
+		if (sqe->acked) {
+			DL_DELETE(conn->sq, sqe);
+			free(sqe);
+		}
+	}
 }
 
 static void
@@ -116,11 +125,16 @@ sim_qp_flush(struct fabric_conn *conn)
 {
 	struct fabric_wc wc = {.status = FABRIC_WC_FLUSHED,
 			       .op = (enum fabric_wc_op)0xff};
+	struct sim_sqe *sqe;
 	struct sim_rqe *rqe;
 
-	while (conn->sq)
-		sq_complete(conn, conn->sq->done ? FABRIC_WC_SUCCESS
-						 : FABRIC_WC_FLUSHED);
+	sq_advance(conn);
+	while ((sqe = conn->sq)) {
+		if (!sqe->reported)
+			sq_report(conn, sqe, FABRIC_WC_FLUSHED);
+		DL_DELETE(conn->sq, sqe);
+		free(sqe);
+	}
 	while ((rqe = conn->rq)) {
 		if (rqe->by_count && !rqe->wr.addr &&
 		    sim_net_below(conn->link->net, 2)) {
@@ -299,8 +313,9 @@ issue_one(struct fabric_conn *conn, struct sim_sqe *sqe)
 	pkt->rkey = sqe->wr.rkey;
 	pkt->raddr = sqe->wr.raddr;
 	pkt->len = sqe->len;
+	sqe->done = net->faults.done_when_sent;
 	/* Read now, or as late as a retransmission might. */
-	if (sim_net_below(net, 2))
+	if (sqe->done || sim_net_below(net, 2))
 		gather(net, sqe, pkt);
 	DL_APPEND(link->fifo[to], pkt);
 	if (t < link->last_data[to])
@@ -323,11 +338,11 @@ sim_qp_issue(struct fabric_conn *conn)
 		sqe->issued_at = conn->link->net->now;
 		if (sqe->wr.op == FABRIC_WR_MW_BIND ||
 		    sqe->wr.op == FABRIC_WR_MW_INV)
-			sqe->done = true;
+			sqe->done = sqe->acked = true;
 		else
 			issue_one(conn, sqe);
 	}
-	sq_complete_done(conn);
+	sq_advance(conn);
 }
 
 static struct sim_sqe *
@@ -393,7 +408,7 @@ sim_qp_peer_timeout(struct fabric_conn *conn)
 	if (!sim_conn_alive(conn))
 		return;
 	DL_FOREACH(conn->sq, sqe)
-		if (sqe->issued && !sqe->done)
+		if (sqe->issued && !sqe->acked)
 			break;
 	if (!sqe)
 		return;
@@ -464,20 +479,6 @@ needs_receive(enum fabric_wr_op op)
 	return op != FABRIC_WR_RDMA_WRITE;
 }
 
-static const char *
-op_name(enum fabric_wr_op op)
-{
-	static const char *const names[] = {
-		[FABRIC_WR_SEND] = "SEND",
-		[FABRIC_WR_SEND_WITH_IMM] = "SEND_WITH_IMM",
-		[FABRIC_WR_SEND_WITH_INV] = "SEND_WITH_INV",
-		[FABRIC_WR_RDMA_WRITE] = "RDMA_WRITE",
-		[FABRIC_WR_RDMA_WRITE_WITH_IMM] = "RDMA_WRITE_WITH_IMM",
-	};
-
-	return names[op];
-}
-
 static int
 deliver(struct fabric_conn *conn, const struct sim_pkt *pkt)
 {
@@ -485,7 +486,7 @@ deliver(struct fabric_conn *conn, const struct sim_pkt *pkt)
 	int err;
 
 	sim_trace(conn->link, conn->end, "%s imm %08x len %zu",
-		  op_name(pkt->op), pkt->imm, pkt->len);
+		  fabric_wr_op_name(pkt->op), pkt->imm, pkt->len);
 	if (pkt->op == FABRIC_WR_RDMA_WRITE)
 		return deliver_write(conn, pkt);
 	if (pkt->op == FABRIC_WR_RDMA_WRITE_WITH_IMM) {
@@ -553,18 +554,15 @@ sim_qp_ack(struct fabric_conn *conn, const struct sim_event *ev)
 		return;
 	/* An answer speaks for everything before it, too. */
 	DL_FOREACH(conn->sq, sqe) {
-		if (sqe->id >= ev->id)
+		if (sqe->id > ev->id ||
+		    (sqe->id == ev->id && ev->kind == SIM_EV_NAK))
 			break;
-		sqe->done = true;
+		sqe->done = sqe->acked = true;
 	}
-	if (!sqe || sqe->id != ev->id)
+	sq_advance(conn);
+	if (ev->kind == SIM_EV_ACK)
 		return;
-	if (ev->kind == SIM_EV_ACK) {
-		sqe->done = true;
-		sq_complete_done(conn);
-		return;
-	}
-	sq_complete_done(conn);
-	sq_complete(conn, FABRIC_WC_ERROR);
+	if (conn->sq && conn->sq->id == ev->id && !conn->sq->reported)
+		sq_report(conn, conn->sq, FABRIC_WC_ERROR);
 	sim_conn_die(conn, -EPROTO);
 }

@@ -58,6 +58,12 @@ struct sim_faults {
 	 * connection, not between connections. */
 	uint64_t delay_min_ns, delay_max_ns;
 
+	/*
+	 * Success of a send tells only that it left, as on a socket. Else it
+	 * tells that the peer has it, as on a queue pair.
+	 */
+	bool done_when_sent;
+
 	unsigned cut_ppm, lose_ppm, stall_ppm;
 	uint64_t stall_max_ns;
 	uint64_t notice_max_ns; /* until an end sees a cut or a killed peer */

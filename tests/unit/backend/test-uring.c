@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <string.h>
+#include <sys/uio.h>
 
 #include "tests/unit/backend/rig.h"
 
@@ -99,6 +100,37 @@ START_TEST(passes_errors_on)
 }
 END_TEST
 
+/* Shown by what the system refuses: flags it does not know, a pipe to sync. */
+START_TEST(flags_and_syncs_reach_the_system)
+{
+	struct req w = {.req.done = req_done}, rd = w, s = w, ok = w;
+	const int unknown = 1 << 30;
+	int fd, fds[2];
+	char c = 'c';
+	struct rig r;
+
+	rig_init(&r, _i);
+	fd = scratch(&r);
+	ck_assert_int_eq(pipe(fds), 0);
+	gw_io_write(r.io, &w.req, fd, &c, 1, 0, unknown);
+	gw_io_read(r.io, &rd.req, fd, &c, 1, 0, unknown);
+	gw_io_fdatasync(r.io, &s.req, fds[1]);
+	gw_io_write(r.io, &ok.req, fd, &c, 1, 0, RWF_DSYNC);
+	wait_req(&r, &w);
+	wait_req(&r, &rd);
+	wait_req(&r, &s);
+	wait_req(&r, &ok);
+	ck_assert_int_eq(w.res, -EOPNOTSUPP);
+	ck_assert_int_eq(rd.res, -EOPNOTSUPP);
+	ck_assert_int_eq(s.res, -EINVAL);
+	ck_assert_int_eq(ok.res, 1);
+	close(fd);
+	close(fds[0]);
+	close(fds[1]);
+	rig_deinit(&r);
+}
+END_TEST
+
 /* Many times the length of the submission queue, with one submit at the end. */
 START_TEST(takes_more_than_the_queue_holds)
 {
@@ -180,6 +212,7 @@ add_tests(TCase *tc)
 	tcase_add_loop_test(tc, says_what_it_runs_on, 0, 2);
 	tcase_add_loop_test(tc, writes_syncs_and_reads, 0, 2);
 	tcase_add_loop_test(tc, passes_errors_on, 0, 2);
+	tcase_add_loop_test(tc, flags_and_syncs_reach_the_system, 0, 2);
 	tcase_add_loop_test(tc, takes_more_than_the_queue_holds, 0, 2);
 	tcase_add_loop_test(tc, belongs_to_the_thread_that_uses_it_first, 0, 2);
 }

@@ -307,6 +307,18 @@ rig_post(struct fabric_conn *conn, const struct fabric_send_wr *wr)
 	return err;
 }
 
+void
+rig_barrier(struct pair p)
+{
+	struct fabric_send_wr wr = {
+		.op = FABRIC_WR_SEND_WITH_IMM, .wr_id = 4711, .signaled = true};
+
+	rig_recv(p.s, 4712, NULL, 0);
+	ck_assert_int_eq(rig_post(p.c, &wr), 0);
+	rig_wc_ok(SRV, 4712);
+	rig_wc_ok(CLT, 4711);
+}
+
 static uint8_t
 byte_at(size_t i, unsigned seed)
 {

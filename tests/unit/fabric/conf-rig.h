@@ -75,6 +75,8 @@ struct fabric_sge rig_sge(struct fabric_conn *conn, void *buf, uint32_t len);
 void rig_recv(struct fabric_conn *conn, uint64_t wr_id, void *buf,
 	      uint32_t len);
 int rig_post(struct fabric_conn *conn, const struct fabric_send_wr *wr);
+/* What the client of p sent so far has arrived. */
+void rig_barrier(struct pair p);
 /* The bytes that (seed, i) stands for. */
 void rig_fill(uint8_t *buf, size_t len, unsigned seed);
 bool rig_is_filled(const uint8_t *buf, size_t len, unsigned seed);

@@ -12,6 +12,11 @@
 
 struct conf_driver {
 	const struct fabric_ops *ops;
+	/*
+	 * Success of a send or write says that it left, as on a socket, and
+	 * not that the peer has it, as on a queue pair.
+	 */
+	bool completes_when_sent;
 	/* Called around each case; round varies what can vary (a seed). */
 	void (*setup)(int round);
 	void (*teardown)(void);

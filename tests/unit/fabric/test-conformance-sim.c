@@ -7,6 +7,7 @@
 
 static struct sim_net *net;
 static struct sim_node *node[2];
+static bool done_when_sent;
 
 static void
 setup(int round)
@@ -18,10 +19,11 @@ setup(int round)
 	ck_assert_int_eq(sim_node_new(net, "srv", 2, &node[1]), 0);
 	if (getenv("SIM_TRACE"))
 		sim_net_trace(net, stderr);
+	f = sim_net_faults(net);
+	f->done_when_sent = done_when_sent;
 	/* The first round is a network without delays. */
 	if (!round)
 		return;
-	f = sim_net_faults(net);
 	f->delay_min_ns = 1000;
 	f->delay_max_ns = 1000000;
 	f->late_wc_ppm = 200000;
@@ -132,6 +134,8 @@ main(int argc, char **argv)
 		drv.ops = &fabric_sim_rdma;
 	if (argc > 1 && argv[1][0] == 'p')
 		drv.ops = &fabric_sim_plain;
+	if (argc > 1 && argv[1][0] == 's')
+		drv.completes_when_sent = done_when_sent = true;
 	sr = srunner_create(conf_suite(drv.ops->name, &drv));
 	srunner_run_all(sr, CK_ENV);
 	failed = srunner_ntests_failed(sr);

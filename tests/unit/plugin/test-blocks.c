@@ -175,6 +175,8 @@ END_TEST
 #define COUNTERS 8
 #define ROUNDS   400
 
+static char lost_text[] = "a write was lost", failed_text[] = "a call failed";
+
 static void *
 count_main(void *arg)
 {
@@ -185,10 +187,10 @@ count_main(void *arg)
 
 	for (unsigned n = 0; n < ROUNDS; n++) {
 		if (blocks_read(&b, &got, sizeof(got), off) || got != v)
-			return "lost";
+			return lost_text;
 		v++;
 		if (blocks_write(&b, &v, sizeof(v), off, 0))
-			return "failed";
+			return failed_text;
 	}
 	return NULL;
 }
@@ -203,7 +205,7 @@ aligned_main(void *arg)
 		if (blocks_write(&b, buf, BLOCK, 32 * BLOCK, 0) ||
 		    blocks_read(&b, got, BLOCK, 32 * BLOCK) ||
 		    memcmp(buf + 1, got + 1, BLOCK - 1))
-			return "lost";
+			return lost_text;
 	}
 	return NULL;
 }
@@ -214,7 +216,7 @@ pest_main(void *arg)
 {
 	for (unsigned n = 0; n < ROUNDS; n++)
 		if (blocks_write(&b, "x", 1, 32 * BLOCK, 0))
-			return "failed";
+			return failed_text;
 	return NULL;
 }
 

@@ -28,7 +28,7 @@ START_TEST(round_trip)
 {
 	struct rng g = {.state = 70};
 
-	for (int i = 0; i < 500; i++) {
+	for (int i = 0; i < 200; i++) {
 		struct rtrs_desc desc[MAX_DESC], out;
 		uint16_t n = (uint16_t)(1 + rng_below(&g, MAX_DESC)), got;
 		size_t len = rtrs_msg_info_rsp_len(n);
@@ -309,7 +309,7 @@ START_TEST(chunks__random_layouts_that_are_legal)
 {
 	struct rng g = {.state = 71};
 
-	for (int i = 0; i < 500; i++) {
+	for (int i = 0; i < 200; i++) {
 		uint16_t sg_cnt = (uint16_t)(1 + rng_below(&g, 8));
 		uint32_t qd = sg_cnt * (uint32_t)(1 + rng_below(&g, 8));
 		uint32_t left = qd, next = 0;
@@ -342,7 +342,7 @@ START_TEST(decode__random_bytes)
 	struct rng g = {.state = 72};
 	struct table t;
 
-	for (int i = 0; i < 20000; i++) {
+	for (int i = 0; i < 5000; i++) {
 		size_t len = rng_below(&g, 100);
 		uint8_t *p = fence_at(&fence, len);
 		uint16_t n;

@@ -7,7 +7,7 @@
 #include "tests/unit/proto/msg-eq.h"
 #include "tests/unit/proto/proto-test.h"
 
-#define ROUNDS 2000
+#define ROUNDS 300
 
 static struct fence fence;
 
@@ -527,7 +527,7 @@ START_TEST(decoders__random_bytes)
 {
 	struct rng g = {.state = 60};
 
-	for (int i = 0; i < 20000; i++) {
+	for (int i = 0; i < 5000; i++) {
 		size_t len = rng_below(&g, 300);
 		uint8_t *p = fence_at(&fence, len);
 		struct rtrs_msg_conn_req conn_req;

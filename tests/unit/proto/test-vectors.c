@@ -6,146 +6,16 @@
  * keys) is checked against the transport part of the vector.
  */
 #include <check.h>
-#include <jansson.h>
 
 #include "proto/rnbd-msg.h"
 #include "proto/rtrs-imm.h"
 #include "proto/rtrs-msg.h"
 #include "tests/unit/proto/msg-eq.h"
 #include "tests/unit/proto/proto-test.h"
+#include "tests/unit/proto/vec.h"
 
 /* Set by main(), read by the cases in their forked processes. */
 static const char *path;
-
-static struct {
-	json_t *root;
-	json_t *params;
-	json_t *vectors;
-} doc;
-
-/* One vector. Everything is owned by doc but bytes. */
-struct vec {
-	const char *name;
-	json_t *fields;
-	json_t *transport;
-	uint8_t bytes[512];
-	size_t len;
-};
-
-/* Access to the file: whatever is missing fails the case. */
-
-static json_t *
-get(const struct vec *v, json_t *o, const char *key)
-{
-	json_t *x = json_object_get(o, key);
-
-	ck_assert_msg(x != NULL, "%s: no \"%s\"", v->name, key);
-	return x;
-}
-
-static uint64_t
-to_num(const struct vec *v, json_t *x)
-{
-	/* "0x00000002 (NEW_RKEY)" is a number too. */
-	if (json_is_string(x)) {
-		const char *s = json_string_value(x);
-		char *end;
-		uint64_t n = strtoull(s, &end, 0);
-
-		ck_assert_msg(end != s, "%s: %s", v->name, s);
-		return n;
-	}
-	ck_assert_msg(json_is_integer(x), "%s: not a number", v->name);
-	return (uint64_t)json_integer_value(x);
-}
-
-static uint64_t
-num(const struct vec *v, json_t *o, const char *key)
-{
-	return to_num(v, get(v, o, key));
-}
-
-static uint64_t
-num_or_0(const struct vec *v, json_t *o, const char *key)
-{
-	return json_object_get(o, key) ? num(v, o, key) : 0;
-}
-
-static bool
-flag(const struct vec *v, json_t *o, const char *key)
-{
-	json_t *x = get(v, o, key);
-
-	ck_assert_msg(json_is_boolean(x), "%s: %s", v->name, key);
-	return json_is_true(x);
-}
-
-static const char *
-str(const struct vec *v, json_t *o, const char *key)
-{
-	const char *s = json_string_value(get(v, o, key));
-
-	ck_assert_msg(s != NULL, "%s: %s is no string", v->name, key);
-	return s;
-}
-
-/* Hex digits, with '-' between them allowed, to bytes. */
-static size_t
-unhex(const struct vec *v, const char *s, uint8_t *dst, size_t cap)
-{
-	size_t n = 0;
-
-	for (; *s; s += 2) {
-		unsigned byte;
-
-		if (*s == '-')
-			s++;
-		ck_assert_msg(n < cap && sscanf(s, "%2x", &byte) == 1 && s[1],
-			      "%s: bad hex", v->name);
-		dst[n++] = (uint8_t)byte;
-	}
-	return n;
-}
-
-static struct vec
-vec_load(const char *name)
-{
-	struct vec v = {.name = name};
-	json_t *o = json_object_get(doc.vectors, name);
-
-	ck_assert_msg(o != NULL, "no vector \"%s\"", name);
-	v.fields = get(&v, o, "fields");
-	v.transport = get(&v, o, "transport");
-	v.len = unhex(&v, str(&v, o, "hex"), v.bytes, sizeof(v.bytes));
-	ck_assert_uint_eq(v.len, num(&v, o, "len"));
-	return v;
-}
-
-static void
-bytes_eq(const struct vec *v, size_t off, const uint8_t *got, size_t len)
-{
-	ck_assert_msg(off + len <= v->len, "%s: %zu bytes at %zu", v->name, len,
-		      off);
-	for (size_t i = 0; i < len; i++)
-		ck_assert_msg(v->bytes[off + i] == got[i],
-			      "%s: byte %zu is %02x, encoded as %02x", v->name,
-			      off + i, v->bytes[off + i], got[i]);
-}
-
-/* The immediate of the transport part, after both forms were compared. */
-static uint32_t
-imm_of(const struct vec *v)
-{
-	uint32_t host = (uint32_t)num(v, v->transport, "imm_host");
-	uint8_t wire[4], out[4];
-
-	ck_assert_uint_eq(unhex(v, str(v, v->transport, "imm_wire"), wire, 4),
-			  4);
-	ck_assert_uint_eq(rtrs_imm_from_wire(wire), host);
-	rtrs_imm_to_wire(host, out);
-	ck_assert_mem_eq(out, wire, 4);
-	return host;
-}
 
 /* Connection messages */
 
@@ -153,27 +23,27 @@ static void
 check_conn_req(const struct vec *v)
 {
 	struct rtrs_msg_conn_req m = {
-		.version = (uint16_t)num(v, v->fields, "version"),
-		.cid = (uint16_t)num(v, v->fields, "cid"),
-		.cid_num = (uint16_t)num(v, v->fields, "cid_num"),
-		.recon_cnt = (uint16_t)num(v, v->fields, "recon_cnt"),
-		.first_conn = num(v, v->fields, "first_conn"),
+		.version = (uint16_t)vec_num(v, v->fields, "version"),
+		.cid = (uint16_t)vec_num(v, v->fields, "cid"),
+		.cid_num = (uint16_t)vec_num(v, v->fields, "cid_num"),
+		.recon_cnt = (uint16_t)vec_num(v, v->fields, "recon_cnt"),
+		.first_conn = vec_num(v, v->fields, "first_conn"),
 	};
 	struct rtrs_msg_conn_req out;
 	uint8_t buf[RTRS_CONN_REQ_LEN];
 
-	ck_assert_uint_eq(num(v, v->fields, "magic"), RTRS_MAGIC);
-	ck_assert_uint_eq(num(v, v->fields, "cma_version"), 0);
-	ck_assert_uint_eq(num(v, v->fields, "ip_version"), 0);
-	ck_assert_uint_eq(
-		unhex(v, str(v, v->fields, "sess_uuid"), m.path_uuid.b, 16),
-		16);
-	ck_assert_uint_eq(
-		unhex(v, str(v, v->fields, "paths_uuid"), m.sess_uuid.b, 16),
-		16);
+	ck_assert_uint_eq(vec_num(v, v->fields, "magic"), RTRS_MAGIC);
+	ck_assert_uint_eq(vec_num(v, v->fields, "cma_version"), 0);
+	ck_assert_uint_eq(vec_num(v, v->fields, "ip_version"), 0);
+	ck_assert_uint_eq(vec_unhex(v, vec_str(v, v->fields, "sess_uuid"),
+				    m.path_uuid.b, 16),
+			  16);
+	ck_assert_uint_eq(vec_unhex(v, vec_str(v, v->fields, "paths_uuid"),
+				    m.sess_uuid.b, 16),
+			  16);
 	ck_assert_uint_eq(v->len, RTRS_CONN_REQ_LEN);
 	rtrs_msg_conn_req_encode(&m, buf);
-	bytes_eq(v, 0, buf, sizeof(buf));
+	vec_bytes_eq(v, 0, buf, sizeof(buf));
 	ck_assert_int_eq(rtrs_msg_conn_req_decode(v->bytes, v->len, &out), 0);
 	ck_assert(conn_req_eq(&m, &out));
 }
@@ -183,21 +53,23 @@ check_conn_rsp(const struct vec *v)
 {
 	/* A reject names its errno only; the rest is zero. */
 	struct rtrs_msg_conn_rsp m = {
-		.version = (uint16_t)num(v, v->fields, "version"),
-		.err = (int)num(v, v->fields, "errno"),
-		.queue_depth = (uint16_t)num_or_0(v, v->fields, "queue_depth"),
-		.max_io_size = (uint32_t)num_or_0(v, v->fields, "max_io_size"),
+		.version = (uint16_t)vec_num(v, v->fields, "version"),
+		.err = (int)vec_num(v, v->fields, "errno"),
+		.queue_depth =
+			(uint16_t)vec_num_or_0(v, v->fields, "queue_depth"),
+		.max_io_size =
+			(uint32_t)vec_num_or_0(v, v->fields, "max_io_size"),
 		.max_hdr_size =
-			(uint32_t)num_or_0(v, v->fields, "max_hdr_size"),
-		.flags = (uint32_t)num_or_0(v, v->fields, "flags"),
+			(uint32_t)vec_num_or_0(v, v->fields, "max_hdr_size"),
+		.flags = (uint32_t)vec_num_or_0(v, v->fields, "flags"),
 	};
 	struct rtrs_msg_conn_rsp out;
 	uint8_t buf[RTRS_CONN_RSP_LEN];
 
-	ck_assert_uint_eq(num(v, v->fields, "magic"), RTRS_MAGIC);
+	ck_assert_uint_eq(vec_num(v, v->fields, "magic"), RTRS_MAGIC);
 	ck_assert_uint_eq(v->len, RTRS_CONN_RSP_LEN);
 	rtrs_msg_conn_rsp_encode(&m, buf);
-	bytes_eq(v, 0, buf, sizeof(buf));
+	vec_bytes_eq(v, 0, buf, sizeof(buf));
 	ck_assert_int_eq(rtrs_msg_conn_rsp_decode(v->bytes, v->len, &out), 0);
 	ck_assert(conn_rsp_eq(&m, &out));
 	if (m.err == 0)
@@ -214,11 +86,12 @@ check_info_req(const struct vec *v)
 	struct rtrs_msg_info_req m = {0}, out;
 	uint8_t buf[RTRS_INFO_REQ_LEN];
 
-	ck_assert_uint_eq(num(v, v->fields, "type"), RTRS_MSG_INFO_REQ);
-	snprintf(m.name, sizeof(m.name), "%s", str(v, v->fields, "pathname"));
+	ck_assert_uint_eq(vec_num(v, v->fields, "type"), RTRS_MSG_INFO_REQ);
+	snprintf(m.name, sizeof(m.name), "%s",
+		 vec_str(v, v->fields, "pathname"));
 	ck_assert_uint_eq(v->len, RTRS_INFO_REQ_LEN);
 	rtrs_msg_info_req_encode(&m, buf);
-	bytes_eq(v, 0, buf, sizeof(buf));
+	vec_bytes_eq(v, 0, buf, sizeof(buf));
 	ck_assert_int_eq(rtrs_msg_info_req_decode(v->bytes, v->len, &out), 0);
 	ck_assert(info_req_eq(&m, &out));
 }
@@ -230,9 +103,9 @@ desc_of(const struct vec *v, json_t *list, size_t i)
 
 	ck_assert_msg(d != NULL, "%s: no desc %zu", v->name, i);
 	return (struct rtrs_desc){
-		.addr = num(v, d, "addr"),
-		.key = (uint32_t)num(v, d, "key"),
-		.len = (uint32_t)num(v, d, "len"),
+		.addr = vec_num(v, d, "addr"),
+		.key = (uint32_t)vec_num(v, d, "key"),
+		.len = (uint32_t)vec_num(v, d, "len"),
 	};
 }
 
@@ -270,9 +143,9 @@ check_chunk_notes(const struct vec *v, const struct chunk_table *t)
 		ck_assert_int_eq(sscanf(key, "chunk_%u_%7s", &i, what), 2);
 		ck_assert_uint_lt(i, t->n);
 		if (strcmp(what, "addr") == 0)
-			ck_assert(t->addr[i] == to_num(v, x));
+			ck_assert(t->addr[i] == vec_to_num(v, x));
 		else if (strcmp(what, "rkey") == 0)
-			ck_assert_uint_eq(t->key[i], to_num(v, x));
+			ck_assert_uint_eq(t->key[i], vec_to_num(v, x));
 		else
 			ck_abort_msg("%s: what is %s?", v->name, key);
 	}
@@ -281,19 +154,20 @@ check_chunk_notes(const struct vec *v, const struct chunk_table *t)
 static void
 check_info_rsp(const struct vec *v)
 {
-	json_t *list = get(v, v->fields, "desc");
+	json_t *list = vec_get(v, v->fields, "desc");
 	/* Without sizes of its own a vector has those of the whole file. */
-	json_t *sizes = json_object_get(v->fields, "queue_depth") ? v->fields
-								  : doc.params;
-	uint32_t qd = (uint32_t)num(v, sizes, "queue_depth");
-	uint32_t chunk_size = (uint32_t)num(v, sizes, "chunk_size");
+	json_t *sizes = json_object_get(v->fields, "queue_depth")
+				? v->fields
+				: vec_doc.params;
+	uint32_t qd = (uint32_t)vec_num(v, sizes, "queue_depth");
+	uint32_t chunk_size = (uint32_t)vec_num(v, sizes, "chunk_size");
 	struct chunk_table t = {0};
 	struct rtrs_desc desc[8];
 	uint8_t buf[512];
 	uint16_t n, got;
 
-	ck_assert_uint_eq(num(v, v->fields, "type"), RTRS_MSG_INFO_RSP);
-	n = (uint16_t)num(v, v->fields, "sg_cnt");
+	ck_assert_uint_eq(vec_num(v, v->fields, "type"), RTRS_MSG_INFO_RSP);
+	n = (uint16_t)vec_num(v, v->fields, "sg_cnt");
 	ck_assert_uint_eq(n, json_array_size(list));
 	ck_assert_uint_le(n, 8);
 	ck_assert_uint_eq(v->len, rtrs_msg_info_rsp_len(n));
@@ -302,7 +176,7 @@ check_info_rsp(const struct vec *v)
 
 	ck_assert_int_eq(rtrs_msg_info_rsp_encode(desc, n, buf, sizeof(buf)),
 			 (int)v->len);
-	bytes_eq(v, 0, buf, v->len);
+	vec_bytes_eq(v, 0, buf, v->len);
 	ck_assert_int_eq(rtrs_msg_info_rsp_decode(v->bytes, v->len, &got), 0);
 	ck_assert_uint_eq(got, n);
 	for (unsigned i = 0; i < n; i++) {
@@ -325,12 +199,13 @@ check_info_rsp(const struct vec *v)
 static size_t
 check_usr_sess_info(const struct vec *v, json_t *f)
 {
-	struct rnbd_msg_sess_info m = {.ver = (uint8_t)num(v, f, "ver")}, out;
-	bool rsp = num(v, f, "type") == RNBD_MSG_SESS_INFO_RSP;
+	struct rnbd_msg_sess_info m = {.ver = (uint8_t)vec_num(v, f, "ver")},
+				  out;
+	bool rsp = vec_num(v, f, "type") == RNBD_MSG_SESS_INFO_RSP;
 	uint8_t buf[RNBD_SESS_INFO_LEN];
 
 	rnbd_msg_sess_info_encode(&m, rsp, buf);
-	bytes_eq(v, 0, buf, sizeof(buf));
+	vec_bytes_eq(v, 0, buf, sizeof(buf));
 	ck_assert_int_eq(
 		rnbd_msg_sess_info_decode(v->bytes, sizeof(buf), rsp, &out), 0);
 	ck_assert_uint_eq(out.ver, m.ver);
@@ -343,10 +218,11 @@ check_usr_open(const struct vec *v, json_t *f)
 	struct rnbd_msg_open m = {0}, out;
 	uint8_t buf[RNBD_OPEN_LEN];
 
-	m.access_mode = (uint8_t)num(v, f, "access_mode");
-	snprintf(m.dev_name, sizeof(m.dev_name), "%s", str(v, f, "dev_name"));
+	m.access_mode = (uint8_t)vec_num(v, f, "access_mode");
+	snprintf(m.dev_name, sizeof(m.dev_name), "%s",
+		 vec_str(v, f, "dev_name"));
 	rnbd_msg_open_encode(&m, buf);
-	bytes_eq(v, 0, buf, sizeof(buf));
+	vec_bytes_eq(v, 0, buf, sizeof(buf));
 	ck_assert_int_eq(rnbd_msg_open_decode(v->bytes, sizeof(buf), &out), 0);
 	ck_assert(open_eq(&m, &out));
 	return sizeof(buf);
@@ -356,29 +232,31 @@ static size_t
 check_usr_open_rsp(const struct vec *v, json_t *f)
 {
 	struct rnbd_msg_open_rsp m = {
-		.device_id = (uint32_t)num(v, f, "device_id"),
-		.nsectors = num(v, f, "nsectors"),
-		.max_hw_sectors = (uint32_t)num(v, f, "max_hw_sectors"),
+		.device_id = (uint32_t)vec_num(v, f, "device_id"),
+		.nsectors = vec_num(v, f, "nsectors"),
+		.max_hw_sectors = (uint32_t)vec_num(v, f, "max_hw_sectors"),
 		.max_write_zeroes_sectors =
-			(uint32_t)num(v, f, "max_write_zeroes_sectors"),
+			(uint32_t)vec_num(v, f, "max_write_zeroes_sectors"),
 		.max_discard_sectors =
-			(uint32_t)num(v, f, "max_discard_sectors"),
+			(uint32_t)vec_num(v, f, "max_discard_sectors"),
 		.discard_granularity =
-			(uint32_t)num(v, f, "discard_granularity"),
-		.discard_alignment = (uint32_t)num(v, f, "discard_alignment"),
+			(uint32_t)vec_num(v, f, "discard_granularity"),
+		.discard_alignment =
+			(uint32_t)vec_num(v, f, "discard_alignment"),
 		.physical_block_size =
-			(uint16_t)num(v, f, "physical_block_size"),
-		.logical_block_size = (uint16_t)num(v, f, "logical_block_size"),
-		.max_segments = (uint16_t)num(v, f, "max_segments"),
-		.secure_discard = (uint16_t)num(v, f, "secure_discard"),
-		.cache_policy = (uint8_t)num(v, f, "cache_policy"),
+			(uint16_t)vec_num(v, f, "physical_block_size"),
+		.logical_block_size =
+			(uint16_t)vec_num(v, f, "logical_block_size"),
+		.max_segments = (uint16_t)vec_num(v, f, "max_segments"),
+		.secure_discard = (uint16_t)vec_num(v, f, "secure_discard"),
+		.cache_policy = (uint8_t)vec_num(v, f, "cache_policy"),
 	};
 	struct rnbd_msg_open_rsp out;
 	uint8_t buf[RNBD_OPEN_RSP_LEN];
 
-	ck_assert_uint_eq(num(v, f, "obsolete_rotational"), 0);
+	ck_assert_uint_eq(vec_num(v, f, "obsolete_rotational"), 0);
 	rnbd_msg_open_rsp_encode(&m, buf);
-	bytes_eq(v, 0, buf, sizeof(buf));
+	vec_bytes_eq(v, 0, buf, sizeof(buf));
 	ck_assert_int_eq(rnbd_msg_open_rsp_decode(v->bytes, sizeof(buf), &out),
 			 0);
 	ck_assert(open_rsp_eq(&m, &out));
@@ -389,17 +267,17 @@ static size_t
 check_usr_io(const struct vec *v, json_t *f)
 {
 	struct rnbd_msg_io m = {
-		.device_id = (uint32_t)num(v, f, "device_id"),
-		.sector = num(v, f, "sector"),
-		.rw = (uint32_t)num(v, f, "rw"),
-		.bi_size = (uint32_t)num(v, f, "bi_size"),
-		.prio = (uint16_t)num(v, f, "prio"),
+		.device_id = (uint32_t)vec_num(v, f, "device_id"),
+		.sector = vec_num(v, f, "sector"),
+		.rw = (uint32_t)vec_num(v, f, "rw"),
+		.bi_size = (uint32_t)vec_num(v, f, "bi_size"),
+		.prio = (uint16_t)vec_num(v, f, "prio"),
 	};
 	struct rnbd_msg_io out;
 	uint8_t buf[RNBD_IO_LEN];
 
 	rnbd_msg_io_encode(&m, buf);
-	bytes_eq(v, 0, buf, sizeof(buf));
+	vec_bytes_eq(v, 0, buf, sizeof(buf));
 	ck_assert_int_eq(rnbd_msg_io_decode(v->bytes, sizeof(buf), &out), 0);
 	ck_assert(io_eq(&m, &out));
 	return sizeof(buf);
@@ -408,13 +286,13 @@ check_usr_io(const struct vec *v, json_t *f)
 static size_t
 check_usr_close(const struct vec *v, json_t *f)
 {
-	struct rnbd_msg_close m = {.device_id =
-					   (uint32_t)num(v, f, "device_id")};
+	struct rnbd_msg_close m = {
+		.device_id = (uint32_t)vec_num(v, f, "device_id")};
 	struct rnbd_msg_close out;
 	uint8_t buf[RNBD_CLOSE_LEN];
 
 	rnbd_msg_close_encode(&m, buf);
-	bytes_eq(v, 0, buf, sizeof(buf));
+	vec_bytes_eq(v, 0, buf, sizeof(buf));
 	ck_assert_int_eq(rnbd_msg_close_decode(v->bytes, sizeof(buf), &out), 0);
 	ck_assert_uint_eq(out.device_id, m.device_id);
 	return sizeof(buf);
@@ -427,7 +305,7 @@ check_usr(const struct vec *v, json_t *f)
 	uint16_t type;
 
 	ck_assert_int_eq(rnbd_msg_type_decode(v->bytes, v->len, &type), 0);
-	ck_assert_uint_eq(type, num(v, f, "type"));
+	ck_assert_uint_eq(type, vec_num(v, f, "type"));
 	switch (type) {
 	case RNBD_MSG_SESS_INFO:
 	case RNBD_MSG_SESS_INFO_RSP:
@@ -456,17 +334,17 @@ check_usr_alone(const struct vec *v)
 static struct rtrs_msg_req
 req_of(const struct vec *v)
 {
-	json_t *f = get(v, v->fields, "rtrs");
+	json_t *f = vec_get(v, v->fields, "rtrs");
 	struct rtrs_msg_req m = {
-		.type = (enum rtrs_msg_type)num(v, f, "type"),
-		.usr_len = (uint16_t)num(v, f, "usr_len"),
+		.type = (enum rtrs_msg_type)vec_num(v, f, "type"),
+		.usr_len = (uint16_t)vec_num(v, f, "usr_len"),
 	};
 
 	if (m.type == RTRS_MSG_READ) {
-		m.flags = (uint16_t)num(v, f, "flags");
-		m.sg_cnt = (uint16_t)num(v, f, "sg_cnt");
+		m.flags = (uint16_t)vec_num(v, f, "flags");
+		m.sg_cnt = (uint16_t)vec_num(v, f, "sg_cnt");
 		if (m.sg_cnt)
-			m.desc = desc_of(v, get(v, f, "desc"), 0);
+			m.desc = desc_of(v, vec_get(v, f, "desc"), 0);
 	}
 	return m;
 }
@@ -475,16 +353,16 @@ static void
 check_req_place(const struct vec *v, const struct rtrs_msg_req *m)
 {
 	json_t *t = v->transport;
-	unsigned qd = (unsigned)num(v, doc.params, "queue_depth");
-	uint64_t chunk_size = num(v, doc.params, "chunk_size");
+	unsigned qd = (unsigned)vec_num(v, vec_doc.params, "queue_depth");
+	uint64_t chunk_size = vec_num(v, vec_doc.params, "chunk_size");
 	unsigned mem_bits = rtrs_imm_mem_bits(qd);
-	uint32_t chunk = (uint32_t)num(v, t, "chunk");
-	uint32_t off = (uint32_t)num(v, t, "rtrs_hdr_offset");
-	struct rtrs_imm imm = rtrs_imm_decode(imm_of(v));
+	uint32_t chunk = (uint32_t)vec_num(v, t, "chunk");
+	uint32_t off = (uint32_t)vec_num(v, t, "rtrs_hdr_offset");
+	struct rtrs_imm imm = rtrs_imm_decode(vec_imm(v));
 	uint32_t data_len, got_chunk, got_off;
 
-	ck_assert_uint_eq(mem_bits, num(v, doc.params, "mem_bits"));
-	ck_assert_uint_eq(rtrs_imm_io_req(mem_bits, chunk, off), imm_of(v));
+	ck_assert_uint_eq(mem_bits, vec_num(v, vec_doc.params, "mem_bits"));
+	ck_assert_uint_eq(rtrs_imm_io_req(mem_bits, chunk, off), vec_imm(v));
 	ck_assert_uint_eq(imm.type, RTRS_IMM_IO_REQ);
 	rtrs_imm_io_req_payload(imm.payload, mem_bits, &got_chunk, &got_off);
 	ck_assert_uint_eq(got_chunk, chunk);
@@ -495,10 +373,10 @@ check_req_place(const struct vec *v, const struct rtrs_msg_req *m)
 	data_len = off - m->usr_len;
 	ck_assert_uint_le(off + rtrs_msg_req_len(m), chunk_size);
 	if (m->type == RTRS_MSG_WRITE) {
-		ck_assert_uint_eq(num(v, t, "chunk_offset"), 0);
-		ck_assert_uint_eq(num(v, t, "data_len"), data_len);
+		ck_assert_uint_eq(vec_num(v, t, "chunk_offset"), 0);
+		ck_assert_uint_eq(vec_num(v, t, "data_len"), data_len);
 	} else {
-		ck_assert_uint_eq(num(v, t, "chunk_offset"), data_len);
+		ck_assert_uint_eq(vec_num(v, t, "chunk_offset"), data_len);
 		ck_assert_uint_eq(m->sg_cnt ? m->desc.len : 0, data_len);
 	}
 }
@@ -510,11 +388,11 @@ check_req(const struct vec *v)
 	uint8_t buf[RTRS_REQ_HDR_MAX];
 	size_t usr_len, len;
 
-	usr_len = check_usr(v, get(v, v->fields, "rnbd"));
+	usr_len = check_usr(v, vec_get(v, v->fields, "rnbd"));
 	ck_assert_uint_eq(usr_len, m.usr_len);
 	len = rtrs_msg_req_encode(&m, buf);
 	ck_assert_uint_eq(usr_len + len, v->len);
-	bytes_eq(v, usr_len, buf, len);
+	vec_bytes_eq(v, usr_len, buf, len);
 	ck_assert_int_eq(rtrs_msg_req_decode(v->bytes + usr_len, len, &out), 0);
 	ck_assert(req_eq(&m, &out));
 	check_req_place(v, &m);
@@ -525,11 +403,11 @@ check_req(const struct vec *v)
 static void
 check_rsp_imm(const struct vec *v, json_t *f, bool w_inv)
 {
-	uint32_t msg_id = (uint32_t)num(v, f, "msg_id"), got_id;
-	int err = (int)num(v, f, "errno"), got_err;
-	struct rtrs_imm imm = rtrs_imm_decode(imm_of(v));
+	uint32_t msg_id = (uint32_t)vec_num(v, f, "msg_id"), got_id;
+	int err = (int)vec_num(v, f, "errno"), got_err;
+	struct rtrs_imm imm = rtrs_imm_decode(vec_imm(v));
 
-	ck_assert_uint_eq(rtrs_imm_io_rsp(msg_id, err, w_inv), imm_of(v));
+	ck_assert_uint_eq(rtrs_imm_io_rsp(msg_id, err, w_inv), vec_imm(v));
 	ck_assert_uint_eq(imm.type,
 			  w_inv ? RTRS_IMM_IO_RSP_W_INV : RTRS_IMM_IO_RSP);
 	rtrs_imm_io_rsp_payload(imm.payload, &got_id, &got_err);
@@ -541,27 +419,27 @@ static void
 check_rkey_rsp(const struct vec *v)
 {
 	struct rtrs_msg_rkey_rsp m = {
-		.buf_id = (uint16_t)num(v, v->fields, "buf_id"),
-		.rkey = (uint32_t)num(v, v->fields, "rkey"),
+		.buf_id = (uint16_t)vec_num(v, v->fields, "buf_id"),
+		.rkey = (uint32_t)vec_num(v, v->fields, "rkey"),
 	};
 	struct rtrs_msg_rkey_rsp out;
 	uint8_t buf[RTRS_RKEY_RSP_LEN];
 
-	ck_assert_uint_eq(num(v, v->fields, "type"), RTRS_MSG_RKEY_RSP);
+	ck_assert_uint_eq(vec_num(v, v->fields, "type"), RTRS_MSG_RKEY_RSP);
 	ck_assert_uint_eq(v->len, RTRS_RKEY_RSP_LEN);
 	rtrs_msg_rkey_rsp_encode(&m, buf);
-	bytes_eq(v, 0, buf, sizeof(buf));
+	vec_bytes_eq(v, 0, buf, sizeof(buf));
 	ck_assert_int_eq(rtrs_msg_rkey_rsp_decode(v->bytes, v->len, &out), 0);
 	ck_assert(rkey_rsp_eq(&m, &out));
-	ck_assert_uint_eq(num(v, v->transport, "msg_id"), m.buf_id);
-	check_rsp_imm(v, v->transport, flag(v, v->transport, "w_inval"));
+	ck_assert_uint_eq(vec_num(v, v->transport, "msg_id"), m.buf_id);
+	check_rsp_imm(v, v->transport, vec_flag(v, v->transport, "w_inval"));
 }
 
 /* A reply without a message: x_write_done_flags0 and its like. */
 static void
 check_bare_rsp(const struct vec *v)
 {
-	uint64_t type = num(v, v->fields, "imm_type");
+	uint64_t type = vec_num(v, v->fields, "imm_type");
 
 	ck_assert_uint_eq(v->len, 0);
 	ck_assert(type == RTRS_IMM_IO_RSP || type == RTRS_IMM_IO_RSP_W_INV);
@@ -572,22 +450,22 @@ static void
 check_imm_rsp(const struct vec *v)
 {
 	ck_assert_uint_eq(v->len, 0);
-	check_rsp_imm(v, v->fields, flag(v, v->fields, "w_inval"));
+	check_rsp_imm(v, v->fields, vec_flag(v, v->fields, "w_inval"));
 }
 
 static void
 check_imm_req(const struct vec *v)
 {
-	unsigned qd = (unsigned)num(v, v->fields, "queue_depth");
-	uint32_t buf_id = (uint32_t)num(v, v->fields, "buf_id"), got_id;
-	uint32_t off = (uint32_t)num(v, v->fields, "off"), got_off;
+	unsigned qd = (unsigned)vec_num(v, v->fields, "queue_depth");
+	uint32_t buf_id = (uint32_t)vec_num(v, v->fields, "buf_id"), got_id;
+	uint32_t off = (uint32_t)vec_num(v, v->fields, "off"), got_off;
 	unsigned mem_bits = rtrs_imm_mem_bits(qd);
-	struct rtrs_imm imm = rtrs_imm_decode(imm_of(v));
+	struct rtrs_imm imm = rtrs_imm_decode(vec_imm(v));
 
 	ck_assert_uint_eq(v->len, 0);
-	ck_assert_uint_eq(rtrs_bits(qd), num(v, v->fields, "chunk_bits"));
-	ck_assert_uint_eq(mem_bits, num(v, v->fields, "mem_bits"));
-	ck_assert_uint_eq(rtrs_imm_io_req(mem_bits, buf_id, off), imm_of(v));
+	ck_assert_uint_eq(rtrs_bits(qd), vec_num(v, v->fields, "chunk_bits"));
+	ck_assert_uint_eq(mem_bits, vec_num(v, v->fields, "mem_bits"));
+	ck_assert_uint_eq(rtrs_imm_io_req(mem_bits, buf_id, off), vec_imm(v));
 	ck_assert_uint_eq(imm.type, RTRS_IMM_IO_REQ);
 	rtrs_imm_io_req_payload(imm.payload, mem_bits, &got_id, &got_off);
 	ck_assert_uint_eq(got_id, buf_id);
@@ -597,16 +475,16 @@ check_imm_req(const struct vec *v)
 static void
 check_hb(const struct vec *v)
 {
-	uint64_t type = num(v, v->fields, "imm_type");
-	struct rtrs_imm imm = rtrs_imm_decode(imm_of(v));
+	uint64_t type = vec_num(v, v->fields, "imm_type");
+	struct rtrs_imm imm = rtrs_imm_decode(vec_imm(v));
 
 	ck_assert_uint_eq(v->len, 0);
 	ck_assert(type == RTRS_IMM_HB_MSG || type == RTRS_IMM_HB_ACK);
 	ck_assert_uint_eq(imm.type, type);
-	ck_assert_uint_eq(imm.payload, num(v, v->fields, "payload"));
+	ck_assert_uint_eq(imm.payload, vec_num(v, v->fields, "payload"));
 	ck_assert_uint_eq(type == RTRS_IMM_HB_MSG ? rtrs_imm_hb_msg()
 						  : rtrs_imm_hb_ack(),
-			  imm_of(v));
+			  vec_imm(v));
 }
 
 /* The request "x_req" that "x_inv" or "x_data" belongs to, decoded. */
@@ -639,8 +517,8 @@ check_inv(const struct vec *v)
 	ck_assert_uint_eq(v->len, 0);
 	ck_assert_uint_eq(m.sg_cnt, 1);
 	ck_assert(m.flags & RTRS_READ_F_NEED_INVAL);
-	ck_assert_uint_eq(num(v, v->fields, "invalidate_rkey"), m.desc.key);
-	ck_assert_uint_eq(num(v, v->transport, "rkey"), m.desc.key);
+	ck_assert_uint_eq(vec_num(v, v->fields, "invalidate_rkey"), m.desc.key);
+	ck_assert_uint_eq(vec_num(v, v->transport, "rkey"), m.desc.key);
 }
 
 /* The data goes where the descriptor of the request says, all of it. */
@@ -650,9 +528,9 @@ check_data(const struct vec *v)
 	struct rtrs_msg_req m = req_before(v);
 
 	ck_assert_uint_eq(v->len, 0);
-	ck_assert(num(v, v->transport, "remote_addr") == m.desc.addr);
-	ck_assert_uint_eq(num(v, v->transport, "rkey"), m.desc.key);
-	ck_assert_uint_eq(num(v, v->transport, "data_len"), m.desc.len);
+	ck_assert(vec_num(v, v->transport, "remote_addr") == m.desc.addr);
+	ck_assert_uint_eq(vec_num(v, v->transport, "rkey"), m.desc.key);
+	ck_assert_uint_eq(vec_num(v, v->transport, "data_len"), m.desc.len);
 }
 
 static const struct {
@@ -722,19 +600,13 @@ _Static_assert(sizeof(cases) / sizeof(cases[0]) == 55, "one case per vector");
 static void
 setup(void)
 {
-	json_error_t e;
-
-	doc.root = json_load_file(path, JSON_REJECT_DUPLICATES, &e);
-	ck_assert_msg(doc.root != NULL, "%s:%d: %s", path, e.line, e.text);
-	doc.params = json_object_get(doc.root, "parameters");
-	doc.vectors = json_object_get(doc.root, "vectors");
-	ck_assert(json_is_object(doc.params) && json_is_object(doc.vectors));
+	vec_doc_load(path);
 }
 
 static void
 teardown(void)
 {
-	json_decref(doc.root);
+	vec_doc_free();
 }
 
 START_TEST(vector)
@@ -751,8 +623,8 @@ START_TEST(every_vector_has_a_case)
 	const char *name;
 	json_t *x;
 
-	ck_assert_uint_eq(json_object_size(doc.vectors), 55);
-	json_object_foreach(doc.vectors, name, x)
+	ck_assert_uint_eq(json_object_size(vec_doc.vectors), 55);
+	json_object_foreach(vec_doc.vectors, name, x)
 	{
 		int found = 0;
 
@@ -766,13 +638,14 @@ END_TEST
 START_TEST(the_parameters_agree_with_each_other)
 {
 	struct vec v = {.name = "parameters"};
-	unsigned qd = (unsigned)num(&v, doc.params, "queue_depth");
+	unsigned qd = (unsigned)vec_num(&v, vec_doc.params, "queue_depth");
 
-	ck_assert_uint_eq(num(&v, doc.params, "max_io_size") +
-				  num(&v, doc.params, "max_hdr_size"),
-			  num(&v, doc.params, "chunk_size"));
-	ck_assert_uint_eq(num(&v, doc.params, "chunk_bits"), rtrs_bits(qd));
-	ck_assert_uint_eq(num(&v, doc.params, "mem_bits"),
+	ck_assert_uint_eq(vec_num(&v, vec_doc.params, "max_io_size") +
+				  vec_num(&v, vec_doc.params, "max_hdr_size"),
+			  vec_num(&v, vec_doc.params, "chunk_size"));
+	ck_assert_uint_eq(vec_num(&v, vec_doc.params, "chunk_bits"),
+			  rtrs_bits(qd));
+	ck_assert_uint_eq(vec_num(&v, vec_doc.params, "mem_bits"),
 			  rtrs_imm_mem_bits(qd));
 }
 END_TEST
