@@ -66,6 +66,23 @@ io_done(struct rnbd_clt_io *io, int err)
 	waiter_finish(w->wait, w, err);
 }
 
+/*
+ * Small I/O shares one connection, so that what is submitted together leaves in
+ * one system call, and answers come in together. What is larger takes the
+ * others, where nothing small has to wait behind it.
+ */
+#define SMALL_IO (UINT64_C(16) << 10)
+
+static unsigned
+con_hint(const struct rnbd_wait *s, uint64_t len)
+{
+	unsigned io_cons = s->params.rtrs.n_cons - 1;
+
+	if (len <= SMALL_IO || io_cons < 2)
+		return 0;
+	return 1 + thread_number() % (io_cons - 1);
+}
+
 int
 rnbd_wait_io(struct rnbd_wait *s, struct rnbd_clt_dev *dev, enum rnbd_clt_op op,
 	     unsigned flags, void *buf, uint64_t len, uint64_t off)
@@ -77,7 +94,7 @@ rnbd_wait_io(struct rnbd_wait *s, struct rnbd_clt_dev *dev, enum rnbd_clt_op op,
 	w.io.dev = dev;
 	w.io.op = op;
 	w.io.flags = flags;
-	w.io.con_hint = thread_number();
+	w.io.con_hint = con_hint(s, len);
 	w.io.off = off;
 	w.io.len = len;
 	w.io.buf = buf;

@@ -31,12 +31,13 @@ struct rnbd_clt {
 	bool closing;
 	struct request *queued; /* not yet flushed */
 	struct request *out;
-	struct request *local;
+	struct rnbd_clt_dev *devs;
 	atomic_int inside; /* threads, to catch two */
 };
 
 struct rnbd_clt_dev {
 	struct rnbd_clt *c;
+	struct rnbd_clt_dev *prev, *next;
 };
 
 static struct rnbd_clt *current;
@@ -142,10 +143,12 @@ finish(struct rnbd_clt *c, struct request *r, int err)
 		if (!err) {
 			dev = calloc(1, sizeof(*dev));
 			dev->c = c;
+			DL_APPEND(c->devs, dev);
 		}
 		r->opened(r->user, dev, err, err ? "no such export" : NULL);
 	} else {
 		r->closed(r->user);
+		DL_DELETE(c->devs, r->dev);
 		free(r->dev);
 	}
 	free(r);
@@ -167,6 +170,12 @@ rnbd_clt_free(struct rnbd_clt *c)
 	}
 	while (c->out)
 		finish(c, c->out, -ESHUTDOWN);
+	while (c->devs) {
+		struct rnbd_clt_dev *dev = c->devs;
+
+		DL_DELETE(c->devs, dev);
+		free(dev);
+	}
 	close(c->to[0]);
 	close(c->from[0]);
 	close(c->from[1]);
