@@ -232,6 +232,32 @@ tcp_conn_name(struct tcp_conn *c)
 	return 0;
 }
 
+static bool
+same_host(const struct tcp_conn *c)
+{
+	if (c->local.sa.sa_family != c->peer.sa.sa_family)
+		return false;
+	if (c->local.sa.sa_family == AF_INET6)
+		return IN6_ARE_ADDR_EQUAL(&c->local.in6.sin6_addr,
+					  &c->peer.in6.sin6_addr);
+	return c->local.in.sin_addr.s_addr == c->peer.in.sin_addr.s_addr;
+}
+
+/*
+ * Without a wire there is nothing to keep full: what is under way only falls
+ * out of the cache before it is read. Between hosts the kernel sizes the
+ * buffer by what the path takes.
+ */
+void
+tcp_conn_tune(struct tcp_conn *c)
+{
+	const int size = TCP_LOCAL_SNDBUF;
+
+	if (same_host(c) &&
+	    setsockopt(c->fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)) < 0)
+		log_dbg(c->ctx->p.log, "tcp: SO_SNDBUF: %s", strerror(errno));
+}
+
 /* A v4 client of a v6 listener is a v4 client: access rules look at this. */
 static void
 put_addr(struct sockaddr_storage *ret, const union tcp_addr *a)

@@ -150,6 +150,7 @@ tcp_connecting_ready(struct tcp_conn *c)
 		tcp_connect_failed(c, FABRIC_EV_CONNECT_ERROR, -err);
 		return;
 	}
+	tcp_conn_tune(c);
 	tcp_conn_set_state(c, TC_HELLO_SENT);
 	tcp_tx_run(c);
 	tcp_conn_rewatch(c);

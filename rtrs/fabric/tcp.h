@@ -48,8 +48,10 @@
 #define TCP_DIRECT_MIN   (8 * 1024)
 #define TCP_RX_BUDGET    (1024 * 1024) /* bytes per connection and poll */
 #define TCP_TX_BUDGET    (4 * 1024 * 1024)
-#define TCP_TX_GATHER    (1024 * 1024) /* bytes per sendmsg() */
-#define TCP_MAX_IOV      1024          /* IOV_MAX of Linux */
+#define TCP_TX_GATHER    (256 * 1024) /* bytes per sendmsg() */
+/* Send buffer between two processes of one host: see tcp_conn_tune(). */
+#define TCP_LOCAL_SNDBUF (256 * 1024)
+#define TCP_MAX_IOV      1024 /* IOV_MAX of Linux */
 
 struct tcp_ctx;
 struct tcp_conn;
@@ -316,6 +318,8 @@ void tcp_conn_set_state(struct tcp_conn *c, enum tcp_state state);
 /* Queues, PD, completion room: -ENOMEM, -EINVAL. Undone by tcp_conn_put. */
 int tcp_conn_setup(struct tcp_conn *c, const struct fabric_conn_params *p);
 int tcp_conn_sockopts(struct tcp_conn *c);
+/* To be called once local and peer are known. */
+void tcp_conn_tune(struct tcp_conn *c);
 /* Fills local and peer. */
 int tcp_conn_name(struct tcp_conn *c);
 /* events: EPOLL*; 0 leaves the set. Fails only where none were watched. */
