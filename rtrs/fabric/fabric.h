@@ -43,6 +43,10 @@
  * place before the completion of any later operation is seen. Nothing is
  * ordered between connections.
  *
+ * Success of a send or write means that its memory is free again. Verbs says
+ * with it that the peer's side has the bytes, tcp only that they left: an engine
+ * must not conclude more than the weaker of the two.
+ *
  * A SEND or WRITE_WITH_IMM that finds no receive posted waits (RNR retry is
  * infinite); it is not an error, the connection merely stalls.
  */

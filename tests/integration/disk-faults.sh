@@ -8,9 +8,10 @@ requires nbdsh
 random_file disk 8
 start_pair "disk=file:$tmp/disk"
 start_nbdkit n "${plugin_args[@]}"
-truncate -s 4M "$tmp/disk"
-nbdsh -u "$uri_n" -c - <<'EOF'
+nbdsh -u "$uri_n" -c "disk = '$tmp/disk'" -c - <<'EOF'
+import os
 assert len(h.pread(4096, 0)) == 4096
+os.truncate(disk, 4 << 20)
 try:
     h.pread(4096, 6 << 20)
     raise SystemExit("read beyond the end of a shrunk file")
@@ -24,7 +25,7 @@ stop "$pid_gw"
 
 # A full disk.
 if mkdir "$tmp/small" && mount -t tmpfs -o size=2m none "$tmp/small" 2>/dev/null; then
-	trap 'umount -l "$tmp/small"; cleanup' EXIT
+	at_exit+=('umount -l "$tmp/small"')
 	truncate -s 8M "$tmp/small/disk"
 	start_pair "disk=file:$tmp/small/disk"
 	start_nbdkit n "${plugin_args[@]}"
