@@ -376,10 +376,14 @@ tcp_unmark_resume(struct tcp_conn *c)
 static void
 flush(struct tcp_ctx *ctx)
 {
-	struct tcp_conn *c, *tmp;
+	struct tcp_conn *last = ctx->dirty ? ctx->dirty->d_prev : NULL;
+	struct tcp_conn *c = NULL;
 
-	DL_FOREACH_SAFE2(ctx->dirty, c, tmp, d_next)
-	tcp_tx_run(c); /* leaves the list unless its budget is spent */
+	/* Whose budget is spent comes back behind the last: next time. */
+	while (c != last) {
+		c = ctx->dirty;
+		tcp_tx_run(c);
+	}
 }
 
 static void
