@@ -5,10 +5,9 @@
 #include <stdio.h>
 #include <string.h>
 
-/* A peer makes this table grow, so running out of memory must be survivable. */
-#define HASH_NONFATAL_OOM 1
-#include <uthash.h>
 #include <utlist.h>
+
+#include "gateway/hash.h"
 
 #define MAX_WRITERS 2 /* both for migration */
 

@@ -6,11 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* A peer makes the table of names grow: no memory must not end the daemon. */
-#define HASH_NONFATAL_OOM 1
-#include <uthash.h>
-
 #include "gateway/claim.h"
+#include "gateway/hash.h"
 #include "gateway/resolve.h"
 #include "gateway/spec.h"
 
@@ -168,10 +165,12 @@ probe_file(const struct gw_exports *x, const struct export *ex,
 	export_params(ex, &params);
 	params.log = x->log;
 	err = ex->ops->open(&params, &b);
-	if (err)
-		return say_unopened(err, ex, err_text);
-	ex->ops->close(b);
-	return 0;
+	if (!err) {
+		if (b->geo.read_only && !ex->read_only)
+			err = -EACCES;
+		ex->ops->close(b);
+	}
+	return err ? say_unopened(err, ex, err_text) : 0;
 }
 
 /* Fills ex by spec, whose path it takes over. */
@@ -340,6 +339,20 @@ say_read_only(const char *dev_name, char err_text[GW_TEXT_MAX])
 			   gw_name_text(dev_name).s);
 }
 
+/* What open() of a backend says, for the peer; paths are not its business. */
+static const char *
+reason(int err)
+{
+	switch (err) {
+	case -EINVAL:
+		return "it is empty, or its blocks are of no usable size";
+	case -ENOTBLK:
+		return "it is neither a regular file nor a block device";
+	default:
+		return strerrordesc_np(-err);
+	}
+}
+
 static int
 open_named(const struct export *ex, const struct gw_open_params *p,
 	   struct backend_open_params *params, struct backend **ret,
@@ -357,11 +370,9 @@ open_named(const struct export *ex, const struct gw_open_params *p,
 	params->read_only = read_only;
 	err = ex->ops->open(params, ret);
 	if (err)
-		/* The path is the operator's business, not the peer's. */
 		return gw_text_err(err_text, err == -EROFS ? -EACCES : err,
 				   "the server cannot open export '%s': %s",
-				   gw_name_text(p->dev_name).s,
-				   strerrordesc_np(-err));
+				   gw_name_text(p->dev_name).s, reason(err));
 	return 0;
 }
 
@@ -390,9 +401,9 @@ open_searched(const struct gw_exports *x, const struct gw_open_params *p,
 		return err;
 	err = backend_file.open(&params, ret);
 	if (err)
-		return gw_text_err(
-			err_text, err, "the server cannot use '%s': %s",
-			gw_name_text(p->dev_name).s, strerrordesc_np(-err));
+		return gw_text_err(err_text, err,
+				   "the server cannot use '%s': %s",
+				   gw_name_text(p->dev_name).s, reason(err));
 	return 0;
 }
 

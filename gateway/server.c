@@ -215,7 +215,6 @@ on_sess_up(void *user, struct rtrs_srv_sess *rtrs, const char *name,
 	sess->n_reqs = s->queue_depth;
 	DL_APPEND(s->sessions, sess);
 	s->stats.sessions++;
-	log_info(s->log, "session '%s' is up", name);
 	*ret_sess_user = sess;
 	return 0;
 }
@@ -242,7 +241,6 @@ gw_sess_leave(struct gw_sess *sess)
 		return;
 	DL_DELETE(s->sessions, sess);
 	s->stats.sessions--;
-	log_info(s->log, "session '%s' is down", sess->name);
 	/* The name first: the client may be back under it at once. */
 	gw_exports_name_release(s->p.exports, sess->name);
 	free(sess);

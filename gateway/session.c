@@ -183,8 +183,15 @@ close_done(struct gw_job *job)
 void
 gw_device_start_close(struct gw_device *dev)
 {
-	struct gw_exec *exec = dev->sess->srv->p.exec;
+	struct gw_server *s = dev->sess->srv;
+	struct gw_exec *exec = s->p.exec;
 
+	/* The backend is the job's from here; with nothing in flight there is
+	 * nothing to kick either. */
+	if (dev->kick_queued) {
+		DL_DELETE2(s->kick, dev, kick_prev, kick_next);
+		dev->kick_queued = false;
+	}
 	dev->state = GW_DEV_CLOSING;
 	dev->job = (struct gw_job){.work = close_work, .done = close_done};
 	exec->run(exec, &dev->job);

@@ -161,9 +161,7 @@ write_unaligned(const struct blocks *b, enum rnbd_clt_op op, const uint8_t *buf,
 	if (op == RNBD_CLT_WRITE && fits_bounce(b, len, off))
 		return write_bounced(b, buf, len, off, edge_flags);
 	head = head_len(b, len, off);
-	tail = (off + len - head) & (b->size - 1);
-	if (head == len)
-		tail = 0;
+	tail = head == len ? 0 : (off + len) & (b->size - 1);
 	mid = len - head - tail;
 	if (head)
 		err = write_bounced(b, buf, head, off, edge_flags);

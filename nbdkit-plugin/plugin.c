@@ -26,10 +26,9 @@
  */
 #define MAX_REQUEST      (32u << 20)
 
-/* -D rnbd.session=1: what the session does; rnbd.io=1: each failed request;
- * rnbd.wait=1: at the end, how the threads shared the work. */
+/* -D rnbd.session=1: each step of the session; rnbd.wait=1: at the end, how
+ * the threads shared the work. */
 NBDKIT_DLL_PUBLIC int rnbd_debug_session;
-NBDKIT_DLL_PUBLIC int rnbd_debug_io;
 NBDKIT_DLL_PUBLIC int rnbd_debug_wait;
 
 static struct params params;
@@ -302,7 +301,12 @@ plugin_block_size(void *handle, uint32_t *minimum, uint32_t *preferred,
 {
 	const struct handle *h = handle;
 
-	*minimum = h->geo.logical_block_size;
+	/*
+	 * Smaller than a block is done right, so it is not refused: clients
+	 * that obey strictly would fail rather than adapt. From preferred on
+	 * nothing has to be read before it is written.
+	 */
+	*minimum = 1;
 	*preferred = h->geo.physical_block_size;
 	if (*preferred < 4096)
 		*preferred = 4096;

@@ -85,8 +85,9 @@ parse_address(const char *text, char host[PATH_HOST_MAX], uint16_t *ret_port,
 	if (!len)
 		return bad(err, err_len, "'%s' has no host", text);
 	if (len >= PATH_HOST_MAX)
-		return bad(err, err_len, "'%s': the host name is too long",
-			   text);
+		return bad(err, err_len,
+			   "a host name has at most %d characters",
+			   PATH_HOST_MAX - 1);
 	if (port && !ret_port)
 		return bad(err, err_len, "'%s': a source address takes no port",
 			   text);

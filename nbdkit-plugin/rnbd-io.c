@@ -120,12 +120,12 @@ static void
 piece_done(struct rtrs_clt_req *req, int err)
 {
 	struct piece *p = req->user;
+	struct rtrs_permit *permit = req->permit;
 	struct rnbd_clt_io *io = p->io;
 	struct device *d = io->dev->d;
 	struct rnbd_clt *c = p->c;
-	int final;
+	int final = 0;
 
-	rtrs_clt_permit_put(c->rtrs, req->permit);
 	if (err == -ENOTCONN) {
 		/* The server no longer knows the device; it may come back. */
 		dev_lost(d);
@@ -136,12 +136,14 @@ piece_done(struct rtrs_clt_req *req, int err)
 		if (!final && c->io_timeout_ms) {
 			io_starts_waiting(c, io);
 			DL_APPEND(c->again, p);
-			/* It is late already; its bytes go first. */
+			rtrs_clt_permit_put(c->rtrs, permit);
 			return;
 		}
 		err = final ? final : -EIO;
 	}
+	/* The piece first: whoever gets the permit will want one. */
 	piece_free(c, p);
+	rtrs_clt_permit_put(c->rtrs, permit);
 	io->pieces--;
 	if (err)
 		io_fail(c, io, err);

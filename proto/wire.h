@@ -92,21 +92,27 @@ wire_get_le16(struct wire_rd *r)
 }
 
 static inline uint32_t
+wire_le32_at(const uint8_t *p)
+{
+	return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 |
+	       (uint32_t)p[3] << 24;
+}
+
+static inline uint32_t
 wire_get_le32(struct wire_rd *r)
 {
 	const uint8_t *p = wire_get_ref(r, 4);
 
-	return p ? (uint32_t)p[0] | (uint32_t)p[1] << 8 |
-			   (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24
-		 : 0;
+	return p ? wire_le32_at(p) : 0;
 }
 
 static inline uint64_t
 wire_get_le64(struct wire_rd *r)
 {
-	uint64_t lo = wire_get_le32(r);
+	/* One access: a half that fits must not come out alone. */
+	const uint8_t *p = wire_get_ref(r, 8);
 
-	return lo | (uint64_t)wire_get_le32(r) << 32;
+	return p ? wire_le32_at(p) | (uint64_t)wire_le32_at(p + 4) << 32 : 0;
 }
 
 struct wire_wr {
@@ -176,23 +182,32 @@ wire_put_le16(struct wire_wr *w, uint16_t v)
 }
 
 static inline void
+wire_le32_to(uint8_t *p, uint32_t v)
+{
+	p[0] = (uint8_t)v;
+	p[1] = (uint8_t)(v >> 8);
+	p[2] = (uint8_t)(v >> 16);
+	p[3] = (uint8_t)(v >> 24);
+}
+
+static inline void
 wire_put_le32(struct wire_wr *w, uint32_t v)
 {
 	uint8_t *p = wire_put_ref(w, 4);
 
-	if (p) {
-		p[0] = (uint8_t)v;
-		p[1] = (uint8_t)(v >> 8);
-		p[2] = (uint8_t)(v >> 16);
-		p[3] = (uint8_t)(v >> 24);
-	}
+	if (p)
+		wire_le32_to(p, v);
 }
 
 static inline void
 wire_put_le64(struct wire_wr *w, uint64_t v)
 {
-	wire_put_le32(w, (uint32_t)v);
-	wire_put_le32(w, (uint32_t)(v >> 32));
+	uint8_t *p = wire_put_ref(w, 8);
+
+	if (p) {
+		wire_le32_to(p, (uint32_t)v);
+		wire_le32_to(p + 4, (uint32_t)(v >> 32));
+	}
 }
 
 #endif

@@ -396,7 +396,8 @@ struct rtrs_srv_params {
 	int (*sess_up)(void *user, struct rtrs_srv_sess *sess, const char *name,
 		       const struct fabric_addrs *addrs, void **ret_sess_user);
 	/*
-	 * The last connected path left: close all devices, then call
+	 * The last connected path left, and every request of the session was
+	 * answered by op_done(): close all devices, then call
 	 * rtrs_srv_sess_down_done(), at once or later. The session's name is
 	 * free again, and memory is freed, only after that. No request() is
 	 * called for this session meanwhile, and its paths stay parked.
@@ -407,7 +408,7 @@ struct rtrs_srv_params {
 	void (*sess_gone)(void *user, const struct rtrs_uuid *sess_uuid);
 };
 
-/* Errors: -EINVAL sizes, -ENOMEM. */
+/* Errors: -EINVAL sizes or a missing callback, -ENOMEM. */
 int rtrs_srv_new(const struct rtrs_srv_params *p, struct rtrs_srv **ret);
 /* Closes everything in order; rtrs_srv_closed() tells when it is done. */
 void rtrs_srv_close(struct rtrs_srv *srv);
@@ -416,10 +417,21 @@ bool rtrs_srv_closed(const struct rtrs_srv *srv);
 void rtrs_srv_free(struct rtrs_srv *srv);
 
 /*
- * Takes a connection request over; checks 6 to 14 follow, now or later, and an
- * accept or a reject. Frees req.
+ * Takes a connection request over; checks 6 to 14 follow in progress (arm asks
+ * for it), now or later, and an accept or a reject. Frees req.
  */
 void rtrs_srv_take(struct rtrs_srv *srv, struct rtrs_conn_request *req);
+
+/*
+ * What there is of a session, for routing tables: bits of rtrs_srv_presence_bit.
+ * PENDING: connection requests that are not answered yet.
+ */
+enum rtrs_srv_presence_bit {
+	RTRS_SRV_PRESENT = BIT(0),
+	RTRS_SRV_PENDING = BIT(1),
+};
+unsigned rtrs_srv_presence(const struct rtrs_srv *srv,
+			   const struct rtrs_uuid *sess_uuid);
 
 /*
  * Descriptors to watch, at most one per fabric; the set grows when the first

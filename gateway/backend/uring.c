@@ -10,6 +10,8 @@
 #include <liburing.h>
 #include <sched.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 
 #define SQ_ENTRIES 256
@@ -24,6 +26,11 @@ struct gw_io_engine {
 	 * the worker, not the one that creates the workers.
 	 */
 	bool enabled;
+	/*
+	 * What the worker's loop watches. The ring's own descriptor will not
+	 * do: with deferred work it is not woken by a completion.
+	 */
+	int efd;
 	bool has_ring;        /* to be torn down, used or not */
 	struct gw_exec *exec; /* where there is no ring */
 	const struct log *log;
@@ -43,7 +50,7 @@ static const unsigned setup_flags[] = {
 };
 
 static int
-ring_init(struct io_uring *ring)
+ring_setup(struct io_uring *ring)
 {
 	int err = -EINVAL;
 
@@ -61,6 +68,30 @@ ring_init(struct io_uring *ring)
 			return -ENOSYS;
 		}
 	}
+	return err;
+}
+
+static int
+ring_init(struct gw_io_engine *e)
+{
+	int err = ring_setup(&e->ring);
+
+	if (err)
+		return err;
+	e->efd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (e->efd < 0) {
+		err = -errno;
+		goto err_exit;
+	}
+	err = io_uring_register_eventfd(&e->ring, e->efd);
+	if (err)
+		goto err_close;
+	return 0;
+
+err_close:
+	close(e->efd);
+err_exit:
+	io_uring_queue_exit(&e->ring);
 	return err;
 }
 
@@ -84,7 +115,7 @@ gw_io_engine_new(struct gw_exec *exec, const struct log *log, bool force_pool,
 	e->log = log;
 	e->waiting_tail = &e->waiting;
 	if (!force_pool) {
-		err = ring_init(&e->ring);
+		err = ring_init(e);
 		if (err == -EMFILE || err == -ENFILE) {
 			free(e);
 			return err;
@@ -102,17 +133,17 @@ gw_io_engine_free(struct gw_io_engine *e)
 {
 	if (!e)
 		return;
-	if (e->has_ring)
+	if (e->has_ring) {
 		io_uring_queue_exit(&e->ring);
+		close(e->efd);
+	}
 	free(e);
 }
 
 int
 gw_io_engine_fd(const struct gw_io_engine *e)
 {
-	/* The ring itself polls readable when completions, or work that will
-	 * make some, wait; an eventfd would cost a write and a read more. */
-	return e->is_uring ? e->ring.ring_fd : -1;
+	return e->is_uring ? e->efd : -1;
 }
 
 bool
@@ -124,11 +155,13 @@ gw_io_engine_is_uring(const struct gw_io_engine *e)
 static void
 ring_enable(struct gw_io_engine *e)
 {
-	int err = io_uring_enable_rings(&e->ring);
+	/* liburing 2.3 declares io_uring_enable_rings() and lacks it. */
+	long r = syscall(__NR_io_uring_register, e->ring.ring_fd,
+			 IORING_REGISTER_ENABLE_RINGS, NULL, 0);
 
 	/* A filter of system calls may permit the setup and not this. */
-	if (err) {
-		say_refused(e->log, err);
+	if (r) {
+		say_refused(e->log, -errno);
 		e->is_uring = false;
 		return;
 	}
@@ -206,10 +239,15 @@ int
 gw_io_engine_reap(struct gw_io_engine *e)
 {
 	struct io_uring_cqe *cqe;
+	uint64_t count;
+	ssize_t r;
 	int n = 0;
 
 	if (!e->is_uring || !e->enabled)
 		return 0;
+	/* First the event, then the queue, so that none is missed. */
+	r = read(e->efd, &count, sizeof(count));
+	(void)r;
 	/* The peek enters the kernel when the flags say that completions are
 	 * pending there: deferred work, or an overflown queue. */
 	while (!io_uring_peek_cqe(&e->ring, &cqe)) {

@@ -190,6 +190,32 @@ n_parked(const struct rtrs_srv *srv, const struct rtrs_uuid *sess_uuid)
 	return n;
 }
 
+static bool
+is_pending(const struct rtrs_conn_request *list,
+	   const struct rtrs_uuid *sess_uuid)
+{
+	const struct rtrs_conn_request *req;
+
+	DL_FOREACH(list, req) {
+		if (!memcmp(&req->msg.sess_uuid, sess_uuid, sizeof(*sess_uuid)))
+			return true;
+	}
+	return false;
+}
+
+unsigned
+rtrs_srv_presence(const struct rtrs_srv *srv, const struct rtrs_uuid *sess_uuid)
+{
+	unsigned ret = 0;
+
+	if (srv_sess_find(srv, sess_uuid))
+		ret |= RTRS_SRV_PRESENT;
+	if (is_pending(srv->incoming, sess_uuid) ||
+	    is_pending(srv->parked, sess_uuid))
+		ret |= RTRS_SRV_PENDING;
+	return ret;
+}
+
 static void
 refuse(struct rtrs_srv *srv, struct rtrs_conn_request *req, int err)
 {

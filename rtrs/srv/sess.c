@@ -7,7 +7,7 @@
 #include <string.h>
 
 struct rtrs_srv_sess *
-srv_sess_find(struct rtrs_srv *srv, const struct rtrs_uuid *uuid)
+srv_sess_find(const struct rtrs_srv *srv, const struct rtrs_uuid *uuid)
 {
 	struct rtrs_srv_sess *sess;
 

@@ -220,7 +220,7 @@ bool srv_admit_drop(struct rtrs_srv *srv, const struct fabric_conn *conn);
 
 /* --- sess.c */
 
-struct rtrs_srv_sess *srv_sess_find(struct rtrs_srv *srv,
+struct rtrs_srv_sess *srv_sess_find(const struct rtrs_srv *srv,
 				    const struct rtrs_uuid *uuid);
 int srv_sess_new(struct rtrs_srv *srv, const struct rtrs_uuid *uuid,
 		 struct rtrs_srv_sess **ret);

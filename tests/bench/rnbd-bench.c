@@ -340,7 +340,8 @@ start_daemon(const char *gatewayd, unsigned *ret_port)
 
 static const char help[] =
 	"usage: rnbd-bench [OPTIONS]\n"
-	"  --gatewayd PROGRAM  the daemon to start (default: beside this tree)\n"
+	"  --gatewayd PROGRAM  the daemon to start (default: beside this "
+	"tree)\n"
 	"  --seconds S         for each row (default 1)\n"
 	"  --connections N     per path, the service connection included (2)\n"
 	"  --device NAME       only this export: null or memory\n";
@@ -414,8 +415,8 @@ main(int argc, char **argv)
 		return 1;
 	}
 	printf("%-7s %-5s %6s %5s %9s %8s %9s %9s %8s %8s\n", "backend", "op",
-	       "bytes", "depth", "IOPS", "MB/s", "p50 us", "p99 us",
-	       "clt us", "srv us");
+	       "bytes", "depth", "IOPS", "MB/s", "p50 us", "p99 us", "clt us",
+	       "srv us");
 	if (!device || !strcmp(device, "null"))
 		run_device(&b, "null", seconds, pid);
 	if (!device || !strcmp(device, "memory"))

@@ -2,7 +2,7 @@
 # Two sessions want one disk: one writer, any readers, two for a migration;
 # and the loser is told by whom it is held.
 . "$(dirname "$0")/functions.sh"
-requires nbdinfo
+requires nbdsh
 truncate -s 4M "$tmp/disk"
 start_pair "disk=file:$tmp/disk"
 with() { # session name, mode
@@ -11,7 +11,7 @@ with() { # session name, mode
 }
 with alice rw
 start_nbdkit a "${args[@]}"
-nbdinfo "$uri_a" >/dev/null
+hold "$uri_a"
 
 with bob rw
 if run_nbdkit true "${args[@]}" 2>"$tmp/err"; then
@@ -33,6 +33,7 @@ fi
 grep -q "'alice'" "$tmp/err" || { cat "$tmp/err"; fail "not told about the name"; }
 
 # When the first is gone the disk is free.
+kill "${pids[-1]}"
 kill "$pid_a"
 wait_gone "$pid_a"
 with bob rw

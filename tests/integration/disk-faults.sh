@@ -8,9 +8,10 @@ requires nbdsh
 random_file disk 8
 start_pair "disk=file:$tmp/disk"
 start_nbdkit n "${plugin_args[@]}"
-truncate -s 4M "$tmp/disk"
-nbdsh -u "$uri_n" -c - <<'EOF'
+nbdsh -u "$uri_n" -c "disk = '$tmp/disk'" -c - <<'EOF'
+import os
 assert len(h.pread(4096, 0)) == 4096
+os.truncate(disk, 4 << 20)
 try:
     h.pread(4096, 6 << 20)
     raise SystemExit("read beyond the end of a shrunk file")

@@ -13,7 +13,7 @@ fio --name=v --ioengine=nbd --uri="$uri_n" --rw=randwrite --bs=64k --iodepth=16 
 	>"$tmp/fio.out" 2>&1 &
 fio=$!
 pids+=("$fio")
-timeout 60 bash -c "until [ -s '$tmp/fio.out' ]; do sleep 0.1; done"
+until_true test -s "$tmp/fio.out"
 stop "$pid_gw" || fail "under load: ended with $?"
 # fio got its error only after io-timeout; nbdkit ends quickly though I/O waits.
 kill "$pid_n"

@@ -24,13 +24,13 @@ gateway() {
 		bad=1
 	fi
 }
-L=(--listen tcp:127.0.0.1:0)
+L=(--listen tcp:127.0.0.1:0 --export m=memory:1M)
 gateway 2 "nosuch" --nosuch
 gateway 2 "listen.*rdma|RDMA" --listen ip:127.0.0.1
 gateway 2 "listen.*99999" --listen tcp:127.0.0.1:99999
 gateway 2 "listen.*carrier-pigeon" --listen carrier-pigeon:x
 gateway 2 "export.*NAME=SPEC|NAME=SPEC" "${L[@]}" --export disk
-gateway 2 "memory.*lots|lots" "${L[@]}" --export m=memory:lots
+gateway 2 "memory.*lots|lots" "${L[@]}" --export n=memory:lots
 gateway 1 "$tmp/nosuch.*No such file" "${L[@]}" --export "d=file:$tmp/nosuch"
 gateway 1 "$tmp/outside.*(block device|regular file)" "${L[@]}" --export "d=$tmp/outside"
 gateway 2 "queue-depth.*0" "${L[@]}" --queue-depth 0
@@ -104,14 +104,15 @@ def serve(answer):
                 c.sendall(answer)
     threading.Thread(target=run, daemon=True).start()
     return s.getsockname()[1]
-ports = f"{serve(b'220 mail.example ESMTP ready, good day to you all here\r\n' * 4)} {serve(None)}\n"
+smtp = b"220 mail.example ESMTP ready, good day to you all here\r\n" * 4
+ports = f"{serve(smtp)} {serve(None)}\n"
 with open(sys.argv[1] + ".new", "w") as f:
     f.write(ports)
 os.rename(sys.argv[1] + ".new", sys.argv[1])
 threading.Event().wait()
 EOF
 pids+=($!)
-timeout 20 bash -c "until [ -s '$tmp/ports' ]; do sleep 0.05; done"
+until_true test -s "$tmp/ports"
 read -r smtp silent <"$tmp/ports"
 plugin "not.*RTRS|something else|does not speak" sessname=s "path=tcp:127.0.0.1:$smtp" device_path=disk
 plugin "not answer|timed out|no answer" sessname=s "path=tcp:127.0.0.1:$silent" device_path=disk open-timeout=1

@@ -34,7 +34,7 @@ wait_gone "$pid_d"
 "${san_env[@]}" nbdkit -f -U "$tmp/f.sock" -P "$tmp/f.pid" "${plugin_args[@]}" 2>"$tmp/f.log" &
 f=$!
 pids+=("$f")
-timeout 30 bash -c "until [ -s '$tmp/f.pid' ]; do sleep 0.05; done"
+until_true test -s "$tmp/f.pid"
 nbdinfo --size "nbd+unix:///?socket=$tmp/f.sock" | grep -qx $((16 << 20))
 kill "$f"
 wait "$f" || fail "nbdkit -f ended with $?"

@@ -5,8 +5,6 @@
 requires fio
 truncate -s 512M "$tmp/disk"
 start_pair "disk=file:$tmp/disk"
-start_nbdkit n "${plugin_args[@]}"
-start_nbdkit_tcp t "${plugin_args[@]}"
 
 # One job is one NBD connection; each has its own part of the disk.
 # $1 uri, $2 block size, $3 depth, $4 connections, $5 MiB for each
@@ -18,7 +16,14 @@ verify() {
 		--group_reporting --minimal >"$tmp/fio.log" 2>&1 ||
 		fail "fio bs=$2 depth=$3 connections=$4 at $1"
 }
-for uri in "$uri_n" "$uri_t"; do
+for how in unix tcp; do
+	if [ $how = unix ]; then
+		start_nbdkit n "${plugin_args[@]}"
+		uri=$uri_n pid=$pid_n
+	else
+		start_nbdkit_tcp t "${plugin_args[@]}"
+		uri=$uri_t pid=$pid_t
+	fi
 	verify "$uri" 512-512 1 1 1
 	verify "$uri" 4k-4k 1 1 8
 	verify "$uri" 512-64k 16 4 8
@@ -26,4 +31,6 @@ for uri in "$uri_n" "$uri_t"; do
 	verify "$uri" 4k-128k 16 16 8
 	verify "$uri" 128k-1m 8 2 64
 	verify "$uri" 1m-1m 64 1 128
+	kill "$pid"
+	wait_gone "$pid"
 done

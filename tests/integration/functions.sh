@@ -6,6 +6,8 @@
 # events (a line, a pid file, the end of a process), never for a time.
 set -euo pipefail
 
+# Debian's own python3 has the module nbd.
+PATH=/usr/sbin:/usr/bin:/sbin:/bin:$PATH
 : "${RNBD_GATEWAYD:?}" "${RNBD_CTL:?}" "${RNBD_PLUGIN:?}" "${RNBD_SRCDIR:?}"
 
 tmp=$(mktemp -d "${TMPDIR:-/tmp}/rnbd-test.XXXXXX")
@@ -79,6 +81,16 @@ tsan)
 	;;
 esac
 
+# until_true COMMAND...: waits for an event that nobody announces.
+until_true() {
+	local n=0
+	until "$@"; do
+		n=$((n + 1))
+		[ $n -lt 3000 ] || fail "waited in vain: $*"
+		sleep 0.02
+	done
+}
+
 # start_gateway NAME OPTIONS...: starts a daemon on a port of its own choice,
 # or on $gateway_listen, and waits until it listens. Sets path_NAME (for
 # path=), pid_NAME; its stderr is NAME.log.
@@ -111,6 +123,7 @@ start_nbdkit() {
 	rm -f "$tmp/$name.sock" "$tmp/$name.pid"
 	"${san_env[@]}" nbdkit -P "$tmp/$name.pid" -U "$tmp/$name.sock" "$@" \
 		>>"$tmp/$name.log" 2>&1 || return
+	until_true test -s "$tmp/$name.pid"
 	declare -g "pid_$name=$(cat "$tmp/$name.pid")"
 	declare -g "sock_$name=$tmp/$name.sock"
 	declare -g "uri_$name=nbd+unix:///?socket=$tmp/$name.sock"
@@ -124,6 +137,7 @@ start_nbdkit_tcp() {
 	rm -f "$tmp/$name.pid"
 	"${san_env[@]}" nbdkit -P "$tmp/$name.pid" -i 127.0.0.1 -p "$port" "$@" \
 		>>"$tmp/$name.log" 2>&1 || return
+	until_true test -s "$tmp/$name.pid"
 	declare -g "pid_$name=$(cat "$tmp/$name.pid")"
 	declare -g "uri_$name=nbd://127.0.0.1:$port"
 }
@@ -157,15 +171,21 @@ wait_log() {
 
 # random_file NAME MIB: dense, not compressible, the same each time.
 random_file() {
-	openssl_like "$2" >"$tmp/$1"
-}
-openssl_like() {
-	python3 - "$1" <<-'EOF'
+	python3 - "$2" >"$tmp/$1" <<-'EOF'
 		import random, sys
 		r = random.Random(int(sys.argv[1]))
 		for _ in range(int(sys.argv[1])):
 		    sys.stdout.buffer.write(r.randbytes(1 << 20))
 	EOF
+}
+
+# An NBD client that keeps its connection until this test ends.
+hold() { # uri
+	rm -f "$tmp/held"
+	nbdsh -u "$1" -c "open('$tmp/held', 'w').write('x')" \
+		-c 'import threading; threading.Event().wait()' &
+	pids+=($!)
+	until_true test -s "$tmp/held"
 }
 
 # sparse_file NAME MIB: islands of data in a sea of holes.

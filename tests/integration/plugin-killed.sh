@@ -12,7 +12,7 @@ for _ in 1 2 3; do
 		--status-interval=1 --minimal >"$tmp/fio.out" 2>&1 &
 	fio=$!
 	pids+=("$fio")
-	timeout 60 bash -c "until [ -s '$tmp/fio.out' ]; do sleep 0.1; done"
+	until_true test -s "$tmp/fio.out"
 	kill -9 "$pid_n"
 	wait_gone "$pid_n"
 	wait "$fio" 2>/dev/null || :

@@ -39,7 +39,7 @@ round() {
 		cat "$tmp/out"
 		fail "qemu-io found a difference"
 	fi
-	[ "$(grep -c '^read .* bytes at offset' "$tmp/out")" -ge 13 ] || {
+	[ "$(grep -c 'read .* bytes at offset' "$tmp/out")" -ge 13 ] || {
 		cat "$tmp/out"
 		fail "qemu-io did not read all it should"
 	}

@@ -23,13 +23,16 @@ try() {
 }
 start_nbdkit a "${args[@]}" access_mode=ro
 try "$uri_a"
+args[1]+=b
 start_nbdkit b -r "${args[@]}"
 try "$uri_b"
+args[1]+=c
 args[3]=device_path=ro
 start_nbdkit c "${args[@]}" access_mode=ro
 try "$uri_c"
 cmp "$tmp/disk" "$tmp/before"
 
+args[1]+=d
 # A read-only export opened for writing: refused in words.
 if run_nbdkit true "${args[@]}" access_mode=rw 2>"$tmp/err"; then
 	fail "a read-only export was opened for writing"

@@ -1,0 +1,492 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "gateway/daemon.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "gateway/addr.h"
+#include "gateway/control.h"
+#include "gateway/os.h"
+#include "gateway/status.h"
+#include "gateway/worker.h"
+
+/* Threads for blocking work; they start as they are needed. */
+#define POOL_THREADS 16
+
+struct listener {
+	struct daemon *daemon;
+	struct rtrs_listener *rtrs;
+	struct loop_watch *watch;
+	char addr[ADDR_TEXT_MAX];
+};
+
+/* What the daemon and one worker have to say to each other at the end. */
+struct farewell {
+	struct loop_call call;
+	struct daemon *daemon;
+	unsigned index;
+};
+
+struct daemon {
+	const struct options *o;
+	const struct log *log;
+	uint64_t started;
+	struct gw_exports *exports;
+	struct gw_pool *pool;
+	struct route *route;
+	struct loop *loop;
+	struct loop_timer *timer;
+	struct loop_watch *on_term, *on_int;
+	struct control *control;
+	struct listener listeners[OPT_MAX_LISTENERS];
+	unsigned n_listeners;
+	struct worker *workers[OPT_MAX_WORKERS];
+	/* A worker that is told to stop says so twice: when it has begun, and
+	 * with that taken over all that was on its way, and when it is done. */
+	struct farewell begun[OPT_MAX_WORKERS], done[OPT_MAX_WORKERS];
+	unsigned n_workers, n_begun, n_done;
+	bool draining;
+};
+
+/* ------------------------------------------------------------ listeners */
+
+static void
+on_listener_ready(void *user)
+{
+	/* prepare() looks everywhere */
+}
+
+static bool
+prepare(void *user)
+{
+	struct daemon *d = user;
+	uint64_t now = os_now(), deadline = TIME_NEVER;
+	bool busy = false;
+
+	if (d->draining)
+		return false;
+	for (unsigned i = 0; i < d->n_listeners; i++) {
+		struct rtrs_listener *l = d->listeners[i].rtrs;
+
+		rtrs_listener_progress(l, now);
+		busy |= rtrs_listener_arm(l);
+		deadline = time_min(deadline, rtrs_listener_deadline(l));
+	}
+	if (!busy)
+		loop_timer_set(d->timer, now, deadline);
+	return busy;
+}
+
+static void
+on_request(void *user, struct rtrs_conn_request *req)
+{
+	struct listener *l = user;
+	struct daemon *d = l->daemon;
+	struct rtrs_uuid uuid = rtrs_conn_request_msg(req)->sess_uuid;
+	int w = route_get(d->route, &uuid);
+	int r;
+
+	if (w < 0) {
+		rtrs_conn_request_reject(req, w);
+		return;
+	}
+	r = worker_take(d->workers[w], req);
+	if (r < 0) {
+		route_cancel(d->route, &uuid);
+		rtrs_conn_request_reject(req, r);
+	}
+}
+
+static void
+log_listen_error(const struct daemon *d, const struct listen_addr *la, int err)
+{
+	const char *remedy = "";
+
+	if (err == -EADDRINUSE)
+		remedy = "; is another rnbd-gatewayd running? stop it or "
+			 "choose another port";
+	else if (err == -EADDRNOTAVAIL)
+		remedy = "; no interface of this machine has that address";
+	else if (err == -EACCES)
+		remedy = "; ports below 1024 need privileges, choose another";
+	log_err(d->log, "--listen %s: %s%s", la->text, strerror(-err), remedy);
+}
+
+static int
+start_listener(struct daemon *d, const struct listen_addr *la, FILE *out)
+{
+	struct listener *l = &d->listeners[d->n_listeners];
+	struct rtrs_listener_params p = {
+		.fabric = la->fabric,
+		.addr = (const struct sockaddr *)&la->addr,
+		.addr_len = la->addr_len,
+		.rng = os_rng,
+		.log = d->log,
+		.now = os_now(),
+		.request = on_request,
+		.user = l,
+	};
+	struct sockaddr_storage ss;
+	int r;
+
+	l->daemon = d;
+	r = rtrs_listener_new(&p, &l->rtrs);
+	if (r < 0)
+		goto err;
+	r = loop_watch_fd(d->loop, rtrs_listener_fd(l->rtrs), on_listener_ready,
+			  l, &l->watch);
+	if (r < 0)
+		goto err_listener;
+	rtrs_listener_addr(l->rtrs, &ss);
+	addr_text(la->fabric->name, &ss, l->addr);
+	fprintf(out, "listening on %s\n", l->addr);
+	if (fflush(out) == EOF)
+		log_warn(d->log, "cannot print the address: %s",
+			 strerror(errno));
+	log_info(d->log, "listening on %s", l->addr);
+	d->n_listeners++;
+	return 0;
+
+err_listener:
+	rtrs_listener_free(l->rtrs);
+err:
+	log_listen_error(d, la, r);
+	return r;
+}
+
+static void
+free_listeners(struct daemon *d)
+{
+	for (unsigned i = 0; i < d->n_listeners; i++) {
+		loop_unwatch(d->listeners[i].watch);
+		rtrs_listener_free(d->listeners[i].rtrs);
+	}
+	d->n_listeners = 0;
+}
+
+/* ------------------------------------------------------------------ end */
+
+/* On the control thread: all connection requests that were on their way to
+ * that worker are taken. */
+static void
+on_worker_begun(struct loop_call *call)
+{
+	struct farewell *f = container_of(call, struct farewell, call);
+	struct daemon *d = f->daemon;
+
+	if (++d->n_begun == d->n_workers)
+		free_listeners(d);
+}
+
+/* On the worker's thread. */
+static void
+stop_worker(struct loop_call *call)
+{
+	struct farewell *f = container_of(call, struct farewell, call);
+
+	worker_stop(f->daemon->workers[f->index]);
+	f->call.fn = on_worker_begun;
+	loop_post(f->daemon->loop, &f->call);
+}
+
+static void
+on_worker_done(struct loop_call *call)
+{
+	struct farewell *f = container_of(call, struct farewell, call);
+	struct daemon *d = f->daemon;
+
+	if (++d->n_done == d->n_workers)
+		loop_stop(d->loop);
+}
+
+/* On the worker's thread, its last act. */
+static void
+worker_stopped(void *user)
+{
+	struct farewell *f = user;
+
+	f->call.fn = on_worker_done;
+	loop_post(f->daemon->loop, &f->call);
+}
+
+static void
+begin_drain(struct daemon *d)
+{
+	d->draining = true;
+	control_free(d->control);
+	d->control = NULL;
+	/* Not freed yet: requests that are on their way still belong to the
+	 * listener's context. */
+	for (unsigned i = 0; i < d->n_listeners; i++) {
+		loop_unwatch(d->listeners[i].watch);
+		d->listeners[i].watch = NULL;
+	}
+	for (unsigned i = 0; i < d->n_workers; i++) {
+		d->begun[i].call.fn = stop_worker;
+		worker_post(d->workers[i], &d->begun[i].call);
+	}
+}
+
+static void
+on_signal(void *user)
+{
+	struct daemon *d = user;
+
+	if (d->draining) {
+		log_warn(d->log, "second signal: ending at once");
+		if (d->o->pid_file)
+			(void)unlink(d->o->pid_file);
+		_exit(1);
+	}
+	log_info(d->log, "draining: requests under way are answered, sessions "
+			 "closed; a second signal ends at once");
+	begin_drain(d);
+}
+
+/* -------------------------------------------------------------- control */
+
+static void
+method_version(void *user, struct control_call *call)
+{
+	control_reply(call, json_pack("{s:s, s:s}", "program", "rnbd-gatewayd",
+				      "version", RNBD_VERSION));
+}
+
+struct status_call {
+	struct daemon *daemon;
+	struct control_call *call;
+};
+
+static json_t *
+listeners_json(const struct daemon *d)
+{
+	json_t *arr = json_array();
+
+	for (unsigned i = 0; i < d->n_listeners; i++) {
+		const struct rtrs_listener_stats *st =
+			rtrs_listener_stats(d->listeners[i].rtrs);
+
+		json_array_append_new(
+			arr, json_pack("{s:s, s:I, s:I}", "address",
+				       d->listeners[i].addr, "requests",
+				       (json_int_t)st->requests, "malformed",
+				       (json_int_t)st->malformed));
+	}
+	return arr;
+}
+
+static void
+status_done(void *user, json_t *workers)
+{
+	struct status_call *sc = user;
+	struct daemon *d = sc->daemon;
+	json_int_t uptime =
+		(json_int_t)((os_now() - d->started) / NSEC_PER_SEC);
+
+	control_reply(sc->call,
+		      json_pack("{s:s, s:i, s:I, s:o, s:o, s:o}", "version",
+				RNBD_VERSION, "pid", (int)getpid(), "uptime_s",
+				uptime, "listeners", listeners_json(d),
+				"exports", status_exports(d->exports),
+				"workers", workers));
+	free(sc);
+}
+
+static void
+method_status(void *user, struct control_call *call)
+{
+	struct daemon *d = user;
+	struct status_call *sc = malloc(sizeof(*sc));
+	struct status_params p = {
+		.loop = d->loop,
+		.workers = d->workers,
+		.n_workers = d->n_workers,
+		.done = status_done,
+		.user = sc,
+	};
+
+	if (sc)
+		*sc = (struct status_call){.daemon = d, .call = call};
+	if (!sc || status_gather(&p) < 0) {
+		free(sc);
+		control_reply(call, NULL);
+	}
+}
+
+static const struct control_method methods[] = {
+	{"status", method_status},
+	{"version", method_version},
+	{NULL, NULL},
+};
+
+static int
+start_control(struct daemon *d)
+{
+	char text[CONTROL_TEXT_MAX];
+	struct control_params p = {
+		.loop = d->loop,
+		.path = d->o->control,
+		.methods = methods,
+		.user = d,
+	};
+	int r;
+
+	if (!d->o->control)
+		return 0;
+	r = control_new(&p, text, &d->control);
+	if (r < 0)
+		log_err(d->log, "%s", text);
+	return r;
+}
+
+/* ---------------------------------------------------------------- start */
+
+static int
+start_exports(struct daemon *d)
+{
+	char text[GW_TEXT_MAX] = "";
+	int r = gw_exports_new(d->log, &d->exports);
+
+	if (r < 0) {
+		log_err(d->log, "cannot start: %s", strerror(-r));
+		return r;
+	}
+	for (unsigned i = 0; i < d->o->n_exports && !r; i++)
+		r = gw_exports_add(d->exports, d->o->exports[i], text);
+	if (!r && d->o->search_path)
+		r = gw_exports_set_search_path(d->exports, d->o->search_path,
+					       text);
+	if (r < 0)
+		log_err(d->log, "%s", text);
+	return r == -EINVAL || r == -EEXIST ? DAEMON_USAGE : r;
+}
+
+static int
+start_base(struct daemon *d)
+{
+	int r = loop_new(&d->loop);
+
+	if (!r)
+		r = loop_timer_new(d->loop, &d->timer);
+	if (!r)
+		r = loop_watch_signal(d->loop, SIGTERM, on_signal, d,
+				      &d->on_term);
+	if (!r)
+		r = loop_watch_signal(d->loop, SIGINT, on_signal, d,
+				      &d->on_int);
+	if (!r)
+		r = gw_pool_new(POOL_THREADS, &d->pool);
+	if (!r)
+		r = route_new(d->o->workers, &d->route);
+	if (r < 0)
+		log_err(d->log, "cannot start: %s", strerror(-r));
+	else
+		loop_set_prepare(d->loop, prepare, d);
+	return r;
+}
+
+static int
+start_workers(struct daemon *d)
+{
+	sigset_t all, old;
+	int r = 0;
+
+	/* Signals are the control thread's. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	while (!r && d->n_workers < d->o->workers) {
+		unsigned i = d->n_workers;
+		struct worker_params p = {
+			.index = i,
+			.opt = d->o,
+			.exports = d->exports,
+			.pool = d->pool,
+			.route = d->route,
+			.log = d->log,
+			.stopped = worker_stopped,
+			.user = &d->done[i],
+		};
+
+		d->begun[i].daemon = d->done[i].daemon = d;
+		d->begun[i].index = d->done[i].index = i;
+		r = worker_start(&p, &d->workers[i]);
+		if (!r)
+			d->n_workers++;
+	}
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	return r;
+}
+
+int
+daemon_new(const struct options *o, const struct log *log, FILE *out,
+	   struct daemon **ret)
+{
+	struct daemon *d = calloc(1, sizeof(*d));
+	int r;
+
+	if (!d) {
+		log_err(log, "cannot start: out of memory");
+		return -ENOMEM;
+	}
+	d->o = o;
+	d->log = log;
+	d->started = os_now();
+	/* Before there are threads that make JSON objects. */
+	json_object_seed(0);
+	r = start_exports(d);
+	if (!r)
+		r = start_base(d);
+	if (!r)
+		r = start_control(d);
+	if (!r)
+		r = start_workers(d);
+	for (unsigned i = 0; i < o->n_listen && !r; i++)
+		r = start_listener(d, &o->listen[i], out);
+	if (r) {
+		daemon_free(d);
+		return r;
+	}
+	*ret = d;
+	return 0;
+}
+
+int
+daemon_run(struct daemon *d)
+{
+	int r = loop_run(d->loop);
+
+	if (r < 0)
+		log_err(d->log, "event loop failed: %s", strerror(-r));
+	else
+		log_info(d->log, "drained; bye");
+	return r;
+}
+
+void
+daemon_free(struct daemon *d)
+{
+	if (!d)
+		return;
+	/* Half started: the workers still run. */
+	if (d->n_done < d->n_workers) {
+		if (!d->draining)
+			begin_drain(d);
+		(void)loop_run(d->loop);
+	}
+	for (unsigned i = 0; i < d->n_workers; i++)
+		worker_join(d->workers[i]);
+	free_listeners(d);
+	control_free(d->control);
+	route_free(d->route);
+	gw_pool_free(d->pool);
+	gw_exports_free(d->exports);
+	loop_unwatch(d->on_term);
+	loop_unwatch(d->on_int);
+	loop_timer_free(d->timer);
+	loop_free(d->loop);
+	free(d);
+}

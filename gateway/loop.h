@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * An event loop: one thread waits for descriptors, a time, signals and calls
+ * from other threads. libevent below; nothing else of the daemon but the
+ * control socket knows it.
+ *
+ * All functions belong to the loop's thread, but loop_post().
+ */
+#ifndef GATEWAY_LOOP_H
+#define GATEWAY_LOOP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct event_base;
+struct loop;
+struct loop_watch;
+struct loop_timer;
+
+int loop_new(struct loop **ret);
+/* All watches and timers are freed before. NULL is fine. */
+void loop_free(struct loop *l);
+
+/*
+ * Runs until loop_stop(). prepare is called before each wait, after the
+ * callbacks of what the last wait found: the place to drain and to arm. True:
+ * do not wait, only look.
+ */
+void loop_set_prepare(struct loop *l, bool (*prepare)(void *user), void *user);
+int loop_run(struct loop *l);
+void loop_stop(struct loop *l);
+
+/* Calls fn whenever fd is readable (level-triggered). */
+int loop_watch_fd(struct loop *l, int fd, void (*fn)(void *user), void *user,
+		  struct loop_watch **ret);
+int loop_watch_signal(struct loop *l, int signo, void (*fn)(void *user),
+		      void *user, struct loop_watch **ret);
+void loop_unwatch(struct loop_watch *w); /* NULL is fine */
+
+/*
+ * A timer wakes the loop at a time of os_now(). Setting an armed timer to a
+ * later time costs nothing: it fires at the earlier one, early.
+ */
+int loop_timer_new(struct loop *l, struct loop_timer **ret);
+void loop_timer_free(struct loop_timer *t); /* NULL is fine */
+void loop_timer_set(struct loop_timer *t, uint64_t now, uint64_t deadline);
+
+/* Runs fn on the loop's thread. The call is lent until then. Any thread. */
+struct loop_call {
+	void (*fn)(struct loop_call *call);
+	struct loop_call *next; /* the loop's */
+};
+void loop_post(struct loop *l, struct loop_call *call);
+
+/* For the control socket. */
+struct event_base *loop_base(struct loop *l);
+
+#endif

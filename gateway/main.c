@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * rnbd-gatewayd: options, becoming a daemon, life cycle. Exit codes: 0 drained
+ * and ended in order, 1 failure at run time, 2 wrong options.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "gateway/daemon.h"
+#include "gateway/log-sink.h"
+#include "gateway/options.h"
+#include "gateway/os.h"
+
+#define EXIT_USAGE 2
+
+/*
+ * Before there are threads: the child goes on, the parent stays until the
+ * child is ready or has failed, so that its exit code says which. Returns the
+ * descriptor on which to tell it, or a negative errno.
+ */
+static int
+detach_begin(void)
+{
+	int fds[2], status;
+	pid_t pid;
+	char ready;
+
+	if (pipe2(fds, O_CLOEXEC) < 0)
+		return -errno;
+	pid = fork();
+	if (pid < 0)
+		return -errno;
+	if (!pid) {
+		close(fds[0]);
+		setsid();
+		return fds[1];
+	}
+	close(fds[1]);
+	if (read(fds[0], &ready, 1) == 1)
+		_exit(EXIT_SUCCESS);
+	if (waitpid(pid, &status, 0) == pid && WIFEXITED(status))
+		_exit(WEXITSTATUS(status));
+	_exit(EXIT_FAILURE);
+}
+
+static int
+detach_end(int ready_fd, struct log_sink *sink)
+{
+	int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	log_sink_to_syslog(sink);
+	for (int i = 0; i < 3; i++)
+		if (dup2(fd, i) < 0)
+			return -errno;
+	if (fd > 2)
+		close(fd);
+	if (write(ready_fd, "", 1) != 1)
+		return -EPIPE;
+	close(ready_fd);
+	return 0;
+}
+
+static int
+write_pid_file(const char *path, const struct log *log)
+{
+	FILE *f = fopen(path, "we");
+
+	if (!f || fprintf(f, "%d\n", (int)getpid()) < 0 || fflush(f) == EOF) {
+		log_err(log, "--pid-file %s: %s", path, strerror(errno));
+		if (f)
+			fclose(f);
+		return -EIO;
+	}
+	fclose(f);
+	return 0;
+}
+
+static int
+serve(const struct options *o, struct log_sink *sink, int ready_fd)
+{
+	const struct log *log = log_sink_log(sink);
+	struct daemon *d;
+	int r = daemon_new(o, log, stdout, &d);
+
+	if (r)
+		return r;
+	if (o->pid_file)
+		r = write_pid_file(o->pid_file, log);
+	if (!r && ready_fd >= 0) {
+		r = detach_end(ready_fd, sink);
+		if (r < 0)
+			log_err(log, "cannot become a daemon: %s",
+				strerror(-r));
+	}
+	if (!r)
+		r = daemon_run(d);
+	daemon_free(d);
+	if (o->pid_file)
+		(void)unlink(o->pid_file);
+	return r;
+}
+
+static int
+run(const struct options *o)
+{
+	struct log_sink_params sp = {
+		.ident = "rnbd-gatewayd",
+		.threshold = o->log_level,
+		.fd = STDERR_FILENO,
+		.now = os_now,
+	};
+	struct log_sink *sink;
+	int ready_fd = -1, r;
+
+	signal(SIGPIPE, SIG_IGN);
+	os_raise_nofile();
+	r = log_sink_new(&sp, &sink);
+	if (r < 0)
+		return r;
+	if (!o->foreground) {
+		ready_fd = detach_begin();
+		if (ready_fd < 0)
+			log_err(log_sink_log(sink),
+				"cannot become a daemon: %s",
+				strerror(-ready_fd));
+	}
+	r = o->foreground || ready_fd >= 0 ? serve(o, sink, ready_fd)
+					   : ready_fd;
+	log_sink_free(sink);
+	return r;
+}
+
+int
+main(int argc, char **argv)
+{
+	static struct options o;
+	char err_text[OPT_TEXT_MAX];
+	int r;
+
+	switch (options_parse(&o, argc, argv, stdout, err_text)) {
+	case OPTIONS_DONE:
+		return EXIT_SUCCESS;
+	case OPTIONS_USAGE:
+		fprintf(stderr, "rnbd-gatewayd: error: %s\n", err_text);
+		return EXIT_USAGE;
+	case OPTIONS_RUN:
+		break;
+	}
+	r = run(&o);
+	options_deinit(&o);
+	if (r == DAEMON_USAGE)
+		return EXIT_USAGE;
+	return r ? EXIT_FAILURE : EXIT_SUCCESS;
+}

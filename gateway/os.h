@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What the passive parts are given: the time and randomness of this system.
+ */
+#ifndef GATEWAY_OS_H
+#define GATEWAY_OS_H
+
+#include "rtrs/base/util.h"
+
+/* Nanoseconds of the monotonic clock. */
+uint64_t os_now(void);
+/* From the kernel; any thread. */
+extern const struct rng os_rng;
+/* CPUs this process may run on, at least 1. */
+unsigned os_cpus(void);
+/* Raises the soft limit of open files to the hard one. */
+void os_raise_nofile(void);
+
+#endif

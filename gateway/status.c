@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "gateway/status.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "gateway/addr.h"
+
+/* Ours of one worker: travels there and back. */
+struct part {
+	struct loop_call call;
+	struct gather *gather;
+	struct worker *worker;
+	json_t *result; /* NULL: out of memory */
+};
+
+struct gather {
+	struct status_params p;
+	unsigned left;
+	struct part parts[];
+};
+
+/* ------------------------------------------------- on the worker's thread */
+
+static const char *const op_names[BACKEND_N_OPS] = {
+	[BACKEND_READ] = "read",
+	[BACKEND_WRITE] = "write",
+	[BACKEND_FLUSH] = "flush",
+	[BACKEND_DISCARD] = "discard",
+	[BACKEND_WRITE_ZEROES] = "write_zeroes",
+};
+
+static json_t *
+ops_json(const struct gw_op_stats op[BACKEND_N_OPS])
+{
+	json_t *obj = json_object();
+
+	for (int i = 0; i < BACKEND_N_OPS; i++)
+		json_object_set_new(obj, op_names[i],
+				    json_pack("{s:I, s:I, s:I}", "ops",
+					      (json_int_t)op[i].ops, "bytes",
+					      (json_int_t)op[i].bytes, "errors",
+					      (json_int_t)op[i].errors));
+	return obj;
+}
+
+static void
+add_path(void *user, const struct rtrs_srv_path_info *info)
+{
+	char local[ADDR_TEXT_MAX], peer[ADDR_TEXT_MAX];
+	const struct rtrs_srv_stats *st = &info->stats;
+
+	addr_text(info->fabric->name, &info->addrs.local, local);
+	addr_text(info->fabric->name, &info->addrs.peer, peer);
+	json_array_append_new(
+		user,
+		json_pack("{s:s, s:s, s:s, s:s, s:i, s:I, s:I, s:I, s:I, s:I}",
+			  "session", info->sess_name, "state",
+			  rtrs_srv_path_state_name(info->state), "local", local,
+			  "peer", peer, "connections", (int)info->n_cons,
+			  "reads", (json_int_t)st->rd_cnt, "read_bytes",
+			  (json_int_t)st->rd_bytes, "writes",
+			  (json_int_t)st->wr_cnt, "write_bytes",
+			  (json_int_t)st->wr_bytes, "inflight",
+			  (json_int_t)st->inflight));
+}
+
+static void
+add_device(void *user, const struct gw_device_info *info)
+{
+	/* Names of a peer need not be UTF-8, JSON strings must be. */
+	json_t *name = json_string(info->dev_name);
+
+	json_array_append_new(
+		user, json_pack("{s:s, s:o, s:I, s:s, s:I, s:o}", "session",
+				info->sess_name, "name",
+				name ? name : json_string("(not UTF-8)"), "id",
+				(json_int_t)info->device_id, "access_mode",
+				rnbd_access_mode_name(info->access_mode),
+				"size_bytes", (json_int_t)info->size_bytes,
+				"ops", ops_json(info->op)));
+}
+
+static json_t *
+worker_json(struct worker *w)
+{
+	struct gw_server *s = worker_server(w);
+	struct gw_server_stats st;
+	json_t *paths = json_array(), *devices = json_array();
+
+	gw_server_stats(s, &st);
+	rtrs_srv_for_each_path(gw_server_rtrs(s), add_path, paths);
+	gw_server_for_each_device(s, add_device, devices);
+	return json_pack(
+		"{s:i, s:s, s:i, s:i, s:I, s:I, s:I, s:I, s:o, s:o, s:o}",
+		"index", (int)worker_index(w), "io_engine",
+		worker_has_uring(w) ? "io_uring" : "pool", "sessions",
+		(int)st.sessions, "open_devices", (int)st.devices, "inflight",
+		(json_int_t)st.inflight, "opens", (json_int_t)st.opens,
+		"open_errors", (json_int_t)st.open_errors, "closes",
+		(json_int_t)st.closes, "ops", ops_json(st.op), "paths", paths,
+		"devices", devices);
+}
+
+static void part_back(struct loop_call *call);
+
+static void
+part_run(struct loop_call *call)
+{
+	struct part *part = container_of(call, struct part, call);
+
+	part->result = worker_json(part->worker);
+	part->call.fn = part_back;
+	loop_post(part->gather->p.loop, &part->call);
+}
+
+/* ---------------------------------------------- on the control thread */
+
+static void
+part_back(struct loop_call *call)
+{
+	struct part *part = container_of(call, struct part, call);
+	struct gather *g = part->gather;
+	json_t *workers;
+
+	if (--g->left)
+		return;
+	workers = json_array();
+	for (unsigned i = 0; i < g->p.n_workers; i++) {
+		json_t *r = g->parts[i].result;
+
+		json_array_append_new(workers, r ? r : json_null());
+	}
+	g->p.done(g->p.user, workers);
+	free(g);
+}
+
+int
+status_gather(const struct status_params *p)
+{
+	struct gather *g =
+		calloc(1, sizeof(*g) + p->n_workers * sizeof(*g->parts));
+
+	if (!g)
+		return -ENOMEM;
+	g->p = *p;
+	g->left = p->n_workers;
+	for (unsigned i = 0; i < p->n_workers; i++) {
+		struct part *part = &g->parts[i];
+
+		part->call.fn = part_run;
+		part->gather = g;
+		part->worker = p->workers[i];
+	}
+	/* Separate, since the last one to come back frees g. */
+	for (unsigned i = 0, n = p->n_workers; i < n; i++)
+		worker_post(p->workers[i], &g->parts[i].call);
+	return 0;
+}
+
+static void
+add_export(void *user, const char *name, const char *spec, bool read_only)
+{
+	json_array_append_new(user,
+			      json_pack("{s:s, s:s, s:b}", "name", name, "spec",
+					spec, "read_only", (int)read_only));
+}
+
+json_t *
+status_exports(struct gw_exports *x)
+{
+	json_t *arr = json_array();
+
+	if (arr)
+		gw_exports_for_each(x, add_export, arr);
+	return arr;
+}

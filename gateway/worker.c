@@ -1,0 +1,398 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "gateway/worker.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <stdlib.h>
+#include <string.h>
+#include <utlist.h>
+
+#include "gateway/os.h"
+
+/* Fabrics of one rtrs_srv. */
+#define MAX_FDS    4
+/* Rounds before others (calls, new descriptors) get a look. */
+#define MAX_ROUNDS 16
+
+/* A connection request on its way, and then until it is answered. */
+struct arrival {
+	struct loop_call call;
+	struct worker *worker;
+	struct rtrs_conn_request *req;
+	struct rtrs_uuid sess_uuid;
+	struct arrival *prev, *next;
+};
+
+struct worker {
+	struct worker_params p;
+	pthread_t thread;
+	sem_t started; /* start_result is valid */
+	int start_result;
+
+	/* The thread's own: */
+	struct loop *loop;
+	struct loop_timer *timer;
+	struct gw_pool_exec *exec;
+	struct gw_io_engine *io;
+	struct gw_server *server;
+	struct rtrs_srv *rtrs;
+	struct loop_watch *fds[MAX_FDS], *exec_watch, *io_watch;
+	int n_fds;
+	bool exec_ready; /* its descriptor was readable */
+	bool woken;      /* by a descriptor: there was work */
+	bool stopping;
+	struct arrival *unsettled;
+};
+
+/* ---------------------------------------------------------- the I/O loop */
+
+static void
+on_ready(void *user)
+{
+	struct worker *w = user;
+
+	w->woken = true; /* prepare() looks everywhere */
+}
+
+static void
+on_exec_ready(void *user)
+{
+	struct worker *w = user;
+
+	w->woken = true;
+	w->exec_ready = true;
+}
+
+/* New descriptors come with the first connection of a fabric. */
+static void
+watch_fds(struct worker *w)
+{
+	int fds[MAX_FDS];
+	int n = rtrs_srv_fds(w->rtrs, fds, MAX_FDS);
+
+	while (w->n_fds < n) {
+		if (loop_watch_fd(w->loop, fds[w->n_fds], on_ready, w,
+				  &w->fds[w->n_fds]) < 0) {
+			log_err(w->p.log,
+				"worker %u: out of memory for an event",
+				w->p.index);
+			return; /* the next take tries again */
+		}
+		w->n_fds++;
+	}
+}
+
+/* Requests that were answered leave the routing table to their session. */
+static void
+settle_arrivals(struct worker *w)
+{
+	struct arrival *a, *next;
+
+	DL_FOREACH_SAFE(w->unsettled, a, next) {
+		unsigned p = rtrs_srv_presence(w->rtrs, &a->sess_uuid);
+
+		if (p & RTRS_SRV_PENDING)
+			continue;
+		route_settled(w->p.route, &a->sess_uuid, p & RTRS_SRV_PRESENT);
+		DL_DELETE(w->unsettled, a);
+		free(a);
+	}
+}
+
+/* Everything that is ready, then one doorbell each way. */
+static bool
+round_of_work(struct worker *w, uint64_t now, bool reap_exec)
+{
+	int n;
+
+	rtrs_srv_progress(w->rtrs, now);
+	gw_server_kick(w->server);
+	n = gw_io_engine_reap(w->io);
+	if (reap_exec)
+		n += gw_pool_exec_reap(w->exec);
+	if (n)
+		gw_server_kick(w->server);
+	return rtrs_srv_arm(w->rtrs);
+}
+
+static uint64_t
+ops_so_far(const struct worker *w)
+{
+	struct gw_server_stats st;
+	uint64_t n = 0;
+
+	gw_server_stats(w->server, &st);
+	for (int i = 0; i < BACKEND_N_OPS; i++)
+		n += st.op[i].ops;
+	return n + st.inflight;
+}
+
+/*
+ * Stays awake for a while after work, so that the next request finds the
+ * thread running. Ends early when the loop has something else to do.
+ */
+static bool
+spin(struct worker *w, uint64_t now)
+{
+	uint64_t span = w->p.opt->busy_poll_us * NSEC_PER_USEC;
+	uint64_t until = now + span, seen = ops_so_far(w);
+
+	for (; now < until; now = os_now()) {
+		uint64_t ops;
+
+		round_of_work(w, now, true);
+		ops = ops_so_far(w);
+		if (ops != seen) {
+			seen = ops;
+			until = now + span;
+		}
+		if (w->unsettled)
+			break;
+	}
+	return round_of_work(w, now, true);
+}
+
+static bool
+prepare(void *user)
+{
+	struct worker *w = user;
+	uint64_t now = os_now();
+	bool busy = true;
+
+	for (int i = 0; busy && i < MAX_ROUNDS; i++) {
+		busy = round_of_work(w, now, w->exec_ready);
+		w->exec_ready = false;
+	}
+	if (!busy && w->woken && w->p.opt->busy_poll_us)
+		busy = spin(w, now);
+	w->woken = false;
+	if (w->unsettled) {
+		watch_fds(w);
+		settle_arrivals(w);
+	}
+	if (w->stopping && rtrs_srv_closed(w->rtrs))
+		loop_stop(w->loop);
+	if (!busy)
+		loop_timer_set(w->timer, now, rtrs_srv_deadline(w->rtrs));
+	return busy;
+}
+
+/* ------------------------------------------------------------- the thread */
+
+static void
+on_sess_gone(void *user, const struct rtrs_uuid *sess_uuid)
+{
+	struct worker *w = user;
+
+	route_session_gone(w->p.route, sess_uuid);
+}
+
+/* A limit of the process as a share of each worker, rounded up. */
+static uint64_t
+share(uint64_t total, unsigned n)
+{
+	return (total + n - 1) / n;
+}
+
+static int
+init_server(struct worker *w)
+{
+	const struct options *o = w->p.opt;
+	struct gw_server_params p = {
+		.exports = w->p.exports,
+		.exec = gw_pool_exec_base(w->exec),
+		.io = w->io,
+		.rtrs =
+			{
+				.rng = os_rng,
+				.log = w->p.log,
+				.now = os_now(),
+				.queue_depth = o->queue_depth,
+				.chunk_size = o->chunk_size,
+				.always_invalidate = o->always_invalidate,
+				.hb_interval_ms = o->hb_interval_ms,
+				.hb_missed_max = o->hb_missed_max,
+				.max_sessions = (unsigned)share(o->max_sessions,
+								o->workers),
+				.max_chunk_mem = (size_t)share(o->max_memory,
+							       o->workers),
+			},
+		.sess_gone = on_sess_gone,
+		.user = w,
+	};
+	int r = gw_server_new(&p, &w->server);
+
+	if (r < 0)
+		return r;
+	w->rtrs = gw_server_rtrs(w->server);
+	return 0;
+}
+
+static int
+init(struct worker *w)
+{
+	int r;
+
+	r = loop_new(&w->loop);
+	if (r < 0)
+		return r;
+	r = loop_timer_new(w->loop, &w->timer);
+	if (r < 0)
+		return r;
+	r = gw_pool_exec_new(w->p.pool, &w->exec);
+	if (r < 0)
+		return r;
+	r = loop_watch_fd(w->loop, gw_pool_exec_fd(w->exec), on_exec_ready, w,
+			  &w->exec_watch);
+	if (r < 0)
+		return r;
+	r = gw_io_engine_new(gw_pool_exec_base(w->exec), w->p.log, false,
+			     &w->io);
+	if (r < 0)
+		return r;
+	if (gw_io_engine_fd(w->io) >= 0) {
+		r = loop_watch_fd(w->loop, gw_io_engine_fd(w->io), on_ready, w,
+				  &w->io_watch);
+		if (r < 0)
+			return r;
+	}
+	loop_set_prepare(w->loop, prepare, w);
+	return init_server(w);
+}
+
+static void
+deinit(struct worker *w)
+{
+	for (int i = 0; i < w->n_fds; i++)
+		loop_unwatch(w->fds[i]);
+	loop_unwatch(w->io_watch);
+	loop_unwatch(w->exec_watch);
+	gw_server_free(w->server);
+	gw_io_engine_free(w->io);
+	gw_pool_exec_free(w->exec);
+	loop_timer_free(w->timer);
+	/* The loop stays for late posts until worker_join(). */
+}
+
+static void *
+run(void *arg)
+{
+	struct worker *w = arg;
+	int r = init(w);
+
+	w->start_result = r;
+	sem_post(&w->started);
+	if (r < 0) {
+		deinit(w);
+		return NULL;
+	}
+	r = loop_run(w->loop);
+	if (r < 0) {
+		/* Its sessions hang; nothing but a restart helps them. */
+		log_err(w->p.log, "worker %u: event loop failed: %s",
+			w->p.index, strerror(-r));
+		abort();
+	}
+	settle_arrivals(w);
+	deinit(w);
+	w->p.stopped(w->p.user);
+	return NULL;
+}
+
+int
+worker_start(const struct worker_params *p, struct worker **ret)
+{
+	struct worker *w = calloc(1, sizeof(*w));
+	int r;
+
+	if (!w)
+		return -ENOMEM;
+	w->p = *p;
+	sem_init(&w->started, 0, 0);
+	r = -pthread_create(&w->thread, NULL, run, w);
+	if (r < 0)
+		goto err;
+	while (sem_wait(&w->started) < 0)
+		; /* EINTR */
+	r = w->start_result;
+	if (r < 0) {
+		pthread_join(w->thread, NULL);
+		goto err;
+	}
+	*ret = w;
+	return 0;
+err:
+	log_err(p->log, "cannot start worker %u: %s", p->index, strerror(-r));
+	loop_free(w->loop);
+	sem_destroy(&w->started);
+	free(w);
+	return r;
+}
+
+void
+worker_join(struct worker *w)
+{
+	if (!w)
+		return;
+	pthread_join(w->thread, NULL);
+	loop_free(w->loop);
+	sem_destroy(&w->started);
+	free(w);
+}
+
+void
+worker_post(struct worker *w, struct loop_call *call)
+{
+	loop_post(w->loop, call);
+}
+
+static void
+take_call(struct loop_call *call)
+{
+	struct arrival *a = container_of(call, struct arrival, call);
+	struct worker *w = a->worker;
+
+	DL_APPEND(w->unsettled, a);
+	rtrs_srv_take(w->rtrs, a->req);
+}
+
+int
+worker_take(struct worker *w, struct rtrs_conn_request *req)
+{
+	struct arrival *a = calloc(1, sizeof(*a));
+
+	if (!a)
+		return -ENOMEM;
+	a->call.fn = take_call;
+	a->worker = w;
+	a->req = req;
+	a->sess_uuid = rtrs_conn_request_msg(req)->sess_uuid;
+	loop_post(w->loop, &a->call);
+	return 0;
+}
+
+void
+worker_stop(struct worker *w)
+{
+	w->stopping = true;
+	rtrs_srv_close(w->rtrs);
+}
+
+unsigned
+worker_index(const struct worker *w)
+{
+	return w->p.index;
+}
+
+struct gw_server *
+worker_server(struct worker *w)
+{
+	return w->server;
+}
+
+bool
+worker_has_uring(const struct worker *w)
+{
+	return gw_io_engine_is_uring(w->io);
+}

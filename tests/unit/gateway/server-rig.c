@@ -1,0 +1,389 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "tests/unit/gateway/server-rig.h"
+
+#include <check.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "gateway/backend/uring.h"
+
+struct rig rig;
+void *rig_sess;
+
+/* ------------------------------------------------------------ RTRS double */
+
+struct rtrs_srv {
+	struct rtrs_srv_params p;
+};
+
+static struct rtrs_srv *the_srv;
+static struct rtrs_srv_sess *const a_sess = (void *)&rig;
+
+int
+rtrs_srv_new(const struct rtrs_srv_params *p, struct rtrs_srv **ret)
+{
+	the_srv = malloc(sizeof(*the_srv));
+	ck_assert_ptr_nonnull(the_srv);
+	the_srv->p = *p;
+	*ret = the_srv;
+	return 0;
+}
+
+void
+rtrs_srv_free(struct rtrs_srv *srv)
+{
+	free(srv);
+}
+
+uint32_t
+rtrs_srv_max_io_size(const struct rtrs_srv *srv)
+{
+	return RIG_CHUNK_SIZE - 4096;
+}
+
+void
+rtrs_srv_op_done(struct rtrs_srv_op *op, int err)
+{
+	struct rig_op *r = container_of(op, struct rig_op, op);
+
+	ck_assert_int_le(err, 0);
+	ck_assert_uint_eq(r->answers, 0);
+	r->answers++;
+	r->err = err;
+}
+
+void
+rtrs_srv_sess_down_done(struct rtrs_srv_sess *sess)
+{
+	rig.downs_done++;
+}
+
+void *
+rig_sess_up(const char *name)
+{
+	const struct fabric_addrs addrs = {0};
+	void *user = NULL;
+	int r = the_srv->p.sess_up(the_srv->p.user, a_sess, name, &addrs,
+				   &user);
+
+	return r < 0 ? NULL : user;
+}
+
+void
+rig_sess_down(void *sess)
+{
+	the_srv->p.sess_down(sess, a_sess);
+}
+
+void
+rig_request(void *sess, struct rig_op *r, enum rtrs_dir dir, const void *usr,
+	    uint16_t usr_len, uint32_t data_len)
+{
+	ck_assert_uint_le(usr_len, sizeof(r->usr));
+	memset(r->data, 0xaa, sizeof(r->data));
+	memcpy(r->usr, usr, usr_len);
+	r->err = RIG_PENDING;
+	r->answers = 0;
+	r->op = (struct rtrs_srv_op){
+		.dir = dir,
+		.usr = r->usr,
+		.usr_len = usr_len,
+		.data = data_len ? r->data : NULL,
+		.data_len = data_len,
+	};
+	the_srv->p.request(sess, &r->op);
+}
+
+/* --------------------------------------------------------- exports double */
+
+struct gw_claim {
+	struct rig_export *ex;
+};
+
+static const struct backend_ops rig_backend_ops;
+
+int
+gw_exports_open(struct gw_exports *x, const struct gw_open_params *p,
+		struct backend **ret, struct gw_claim **ret_claim,
+		char err_text[GW_TEXT_MAX])
+{
+	struct rig_export *ex = NULL;
+	struct backend *b;
+	struct gw_claim *claim;
+
+	for (unsigned i = 0; i < rig.n_exports; i++)
+		if (!strcmp(rig.exports[i].name, p->dev_name))
+			ex = &rig.exports[i];
+	if (!ex || ex->open_err) {
+		snprintf(err_text, GW_TEXT_MAX, "%s",
+			 ex ? ex->open_text : "no such export");
+		return ex ? ex->open_err : -ENOENT;
+	}
+	b = calloc(1, sizeof(*b));
+	claim = malloc(sizeof(*claim));
+	ck_assert(b && claim);
+	claim->ex = ex;
+	b->ops = &rig_backend_ops;
+	b->geo = ex->geo;
+	b->id = ex->id;
+	ex->opens++;
+	ex->mode = p->access_mode;
+	*ret = b;
+	*ret_claim = claim;
+	return 0;
+}
+
+void
+gw_exports_close(struct gw_exports *x, struct backend *b,
+		 struct gw_claim *claim)
+{
+	for (unsigned i = 0; i < rig.n_held; i++)
+		ck_assert_ptr_ne(rig.held[i]->backend, b);
+	claim->ex->closes++;
+	free(claim);
+	free(b);
+}
+
+int
+gw_exports_name_claim(struct gw_exports *x, const char *sess_name)
+{
+	if (!rig.name_err)
+		rig.names_claimed++;
+	return rig.name_err;
+}
+
+void
+gw_exports_name_release(struct gw_exports *x, const char *sess_name)
+{
+	rig.names_released++;
+}
+
+struct rig_export *
+rig_add_export(const char *name)
+{
+	struct rig_export *ex = &rig.exports[rig.n_exports++];
+
+	*ex = (struct rig_export){
+		.name = name,
+		.geo =
+			{
+				.size_bytes = 1 << 20,
+				.logical_block_size = 512,
+				.physical_block_size = 4096,
+				.max_discard_bytes = UINT64_C(1) << 40,
+				.discard_granularity = 4096,
+				.max_write_zeroes_bytes = UINT64_C(1) << 40,
+				.writeback = true,
+			},
+		.id = {.kind = 1, .a = rig.n_exports},
+	};
+	return ex;
+}
+
+/* --------------------------------------------------------- backend double */
+
+static void
+rig_submit(struct backend *b, struct backend_io *io)
+{
+	ck_assert_uint_lt(rig.n_ios, RIG_MAX_IOS);
+	rig.ios[rig.n_ios++] = (struct rig_io){
+		.op = io->op,
+		.flags = io->flags,
+		.off = io->off,
+		.len = io->len,
+		.buf = io->buf,
+	};
+	io->backend = b;
+	if (rig.complete_at_once) {
+		io->done(io, rig.io_err);
+		return;
+	}
+	ck_assert_uint_lt(rig.n_held, RIG_MAX_IOS);
+	rig.held[rig.n_held++] = io;
+}
+
+static void
+rig_kick(struct backend *b)
+{
+	rig.kicks++;
+}
+
+static const struct backend_ops rig_backend_ops = {
+	.name = "rig",
+	.submit = rig_submit,
+	.kick = rig_kick,
+};
+
+void
+rig_complete(int err)
+{
+	struct backend_io *io = rig.held[0];
+
+	ck_assert_uint_gt(rig.n_held, 0);
+	rig.n_held--;
+	memmove(&rig.held[0], &rig.held[1], rig.n_held * sizeof(rig.held[0]));
+	io->done(io, err);
+}
+
+void
+gw_io_engine_submit(struct gw_io_engine *e)
+{
+	rig.engine_submits++;
+}
+
+/* -------------------------------------------------------- executor double */
+
+static struct gw_job *jobs;
+
+static void
+exec_run(struct gw_exec *exec, struct gw_job *job)
+{
+	struct gw_job **p = &jobs;
+
+	while (*p)
+		p = &(*p)->next;
+	job->next = NULL;
+	*p = job;
+}
+
+static struct gw_exec exec = {.run = exec_run};
+
+bool
+rig_run_jobs(void)
+{
+	struct gw_job *job = jobs;
+
+	if (!job)
+		return false;
+	jobs = job->next;
+	job->work(job);
+	job->done(job);
+	return true;
+}
+
+void
+rig_settle(void)
+{
+	bool moved;
+
+	do {
+		moved = rig_run_jobs();
+		gw_server_kick(rig.server);
+	} while (moved || jobs);
+}
+
+/* --------------------------------------------------------------- fixtures */
+
+static void
+on_sess_gone(void *user, const struct rtrs_uuid *sess_uuid)
+{
+	rig.sess_gone++;
+}
+
+void
+rig_setup(void)
+{
+	struct gw_server_params p = {
+		.exec = &exec,
+		.rtrs = {.queue_depth = RIG_QUEUE_DEPTH},
+		.sess_gone = on_sess_gone,
+	};
+
+	memset(&rig, 0, sizeof(rig));
+	ck_assert_int_eq(gw_server_new(&p, &rig.server), 0);
+	rig_sess = rig_sess_up("sess");
+	ck_assert_ptr_nonnull(rig_sess);
+}
+
+void
+rig_teardown(void)
+{
+	struct gw_server_stats st;
+	struct rtrs_uuid uuid = {0};
+
+	while (rig.n_held)
+		rig_complete(-EIO);
+	if (rig_sess)
+		rig_sess_down(rig_sess);
+	rig_settle();
+	for (unsigned i = 0; i < rig.n_exports; i++)
+		ck_assert_uint_eq(rig.exports[i].opens, rig.exports[i].closes);
+	ck_assert_uint_eq(rig.names_claimed, rig.names_released);
+	ck_assert_uint_eq(rig.names_claimed, rig.downs_done);
+	gw_server_stats(rig.server, &st);
+	ck_assert_uint_eq(st.sessions, 0);
+	ck_assert_uint_eq(st.devices, 0);
+	ck_assert_uint_eq(st.inflight, 0);
+	the_srv->p.sess_gone(the_srv->p.user, &uuid);
+	ck_assert_uint_eq(rig.sess_gone, 1);
+	gw_server_free(rig.server);
+}
+
+/* --------------------------------------------------------------- messages */
+
+void
+rig_open(struct rig_op *op, const char *name, uint8_t mode)
+{
+	struct rnbd_msg_open m = {.access_mode = mode};
+	uint8_t buf[RNBD_OPEN_LEN];
+
+	snprintf(m.dev_name, sizeof(m.dev_name), "%s", name);
+	rnbd_msg_open_encode(&m, buf);
+	rig_request(rig_sess, op, RTRS_READ, buf, sizeof(buf),
+		    RNBD_OPEN_RSP_LEN);
+}
+
+void
+rig_close(struct rig_op *op, uint32_t device_id)
+{
+	struct rnbd_msg_close m = {.device_id = device_id};
+	uint8_t buf[RNBD_CLOSE_LEN];
+
+	rnbd_msg_close_encode(&m, buf);
+	rig_request(rig_sess, op, RTRS_WRITE, buf, sizeof(buf), 0);
+}
+
+void
+rig_io_raw(struct rig_op *op, enum rtrs_dir dir, const struct rnbd_msg_io *m,
+	   uint32_t data_len)
+{
+	uint8_t buf[RNBD_IO_LEN];
+
+	rnbd_msg_io_encode(m, buf);
+	rig_request(rig_sess, op, dir, buf, sizeof(buf), data_len);
+}
+
+void
+rig_io(struct rig_op *op, uint32_t device_id, uint32_t rw, uint64_t sector,
+       uint32_t bi_size)
+{
+	struct rnbd_msg_io m = {
+		.device_id = device_id,
+		.sector = sector,
+		.rw = rw,
+		.bi_size = bi_size,
+	};
+	unsigned rop = rw & RNBD_RW_OP_MASK;
+	bool has_data = rop == RNBD_OP_READ || rop == RNBD_OP_WRITE;
+	enum rtrs_dir dir = rop == RNBD_OP_READ || rop == RNBD_OP_FLUSH
+				    ? RTRS_READ
+				    : RTRS_WRITE;
+
+	rig_io_raw(op, dir, &m, has_data ? bi_size : 0);
+}
+
+uint32_t
+rig_opened(const char *name, uint8_t mode)
+{
+	struct rnbd_msg_open_rsp rsp;
+	struct rig_op op;
+
+	rig_open(&op, name, mode);
+	rig_settle();
+	ck_assert_int_eq(op.err, 0);
+	ck_assert_int_eq(
+		rnbd_msg_open_rsp_decode(op.data, RNBD_OPEN_RSP_LEN, &rsp), 0);
+	return rsp.device_id;
+}

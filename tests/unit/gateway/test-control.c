@@ -1,0 +1,421 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The control socket: JSON-RPC, limits, stale and living sockets. */
+#include <check.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "gateway/control.h"
+#include "rtrs/base/util.h"
+
+static char dir[32], path[64], text[CONTROL_TEXT_MAX];
+static struct loop *l;
+static struct control *c;
+static pthread_t thread;
+static struct control_call *held;
+
+static void
+m_ping(void *user, struct control_call *call)
+{
+	control_reply(call, json_string("pong"));
+}
+
+static void
+m_hold(void *user, struct control_call *call)
+{
+	held = call;
+}
+
+static void
+m_release(void *user, struct control_call *call)
+{
+	if (held)
+		control_reply(held, json_string("released"));
+	held = NULL;
+	control_reply(call, json_null());
+}
+
+static void
+m_nomem(void *user, struct control_call *call)
+{
+	control_reply(call, NULL);
+}
+
+static const struct control_method methods[] = {
+	{"ping", m_ping},   {"hold", m_hold}, {"release", m_release},
+	{"nomem", m_nomem}, {NULL, NULL},
+};
+
+static int
+start(unsigned idle_s)
+{
+	struct control_params p = {
+		.loop = l,
+		.path = path,
+		.methods = methods,
+		.idle_s = idle_s,
+	};
+
+	return control_new(&p, text, &c);
+}
+
+static void *
+run(void *arg)
+{
+	ck_assert_int_eq(loop_run(l), 0);
+	return NULL;
+}
+
+static void
+make_dir(void)
+{
+	strcpy(dir, "/tmp/gw-control-XXXXXX");
+	ck_assert_ptr_nonnull(mkdtemp(dir));
+	snprintf(path, sizeof(path), "%s/sock", dir);
+	ck_assert_int_eq(loop_new(&l), 0);
+}
+
+static void
+remove_dir(void)
+{
+	loop_free(l);
+	ck_assert_int_eq(rmdir(dir), 0);
+}
+
+static void
+setup(void)
+{
+	make_dir();
+	ck_assert_int_eq(start(0), 0);
+	ck_assert_int_eq(pthread_create(&thread, NULL, run, NULL), 0);
+}
+
+static void
+stop(struct loop_call *call)
+{
+	loop_stop(l);
+}
+
+static void
+teardown(void)
+{
+	struct loop_call call = {.fn = stop};
+
+	loop_post(l, &call);
+	pthread_join(thread, NULL);
+	control_free(c);
+	/* A call that outlives its socket is still answered to nobody. */
+	if (held)
+		control_reply(held, json_null());
+	remove_dir();
+}
+
+static int
+dial(void)
+{
+	struct sockaddr_un sun = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	ck_assert_int_ge(fd, 0);
+	strcpy(sun.sun_path, path);
+	ck_assert_int_eq(connect(fd, (const void *)&sun, sizeof(sun)), 0);
+	return fd;
+}
+
+static void
+say(int fd, const char *s)
+{
+	size_t len = strlen(s);
+
+	ck_assert_int_eq(send(fd, s, len, MSG_NOSIGNAL), (ssize_t)len);
+}
+
+/* One line without its end; "" when the peer closed. */
+static const char *
+hear(int fd)
+{
+	static char buf[4096];
+	size_t n = 0;
+
+	while (n < sizeof(buf) - 1 && read(fd, buf + n, 1) == 1 &&
+	       buf[n] != '\n')
+		n++;
+	buf[n] = '\0';
+	return buf;
+}
+
+static void
+ask(const char *line, const char *answer)
+{
+	int fd = dial();
+
+	say(fd, line);
+	say(fd, "\n");
+	ck_assert_str_eq(hear(fd), answer);
+	close(fd);
+}
+
+START_TEST(call_is_answered)
+{
+	ask("{\"jsonrpc\":\"2.0\",\"method\":\"ping\",\"id\":7}",
+	    "{\"jsonrpc\":\"2.0\",\"result\":\"pong\",\"id\":7}");
+	ask("{\"jsonrpc\":\"2.0\",\"method\":\"ping\",\"id\":\"x\","
+	    "\"params\":{}}",
+	    "{\"jsonrpc\":\"2.0\",\"result\":\"pong\",\"id\":\"x\"}");
+	ask("{\"jsonrpc\":\"2.0\",\"method\":\"ping\",\"id\":null}",
+	    "{\"jsonrpc\":\"2.0\",\"result\":\"pong\",\"id\":null}");
+}
+END_TEST
+
+static const struct {
+	const char *line;
+	int code;
+} mistakes[] = {
+	{"", -32700},
+	{"hello", -32700},
+	{"{\"a\":1,\"a\":2}", -32700},
+	{"{\"jsonrpc\":\"2.0\"", -32700},
+	{"[]", -32600},
+	{"{}", -32600},
+	{"{\"jsonrpc\":\"1.0\",\"method\":\"ping\",\"id\":1}", -32600},
+	{"{\"jsonrpc\":\"2.0\",\"id\":1}", -32600},
+	{"{\"jsonrpc\":\"2.0\",\"method\":5,\"id\":1}", -32600},
+	{"{\"jsonrpc\":\"2.0\",\"method\":\"ping\",\"id\":[]}", -32600},
+	{"{\"jsonrpc\":\"2.0\",\"method\":\"nothing\",\"id\":1}", -32601},
+	{"{\"jsonrpc\":\"2.0\",\"method\":\"ping\",\"params\":[1],\"id\":1}",
+	 -32602},
+	{"{\"jsonrpc\":\"2.0\",\"method\":\"nomem\",\"id\":1}", -32603},
+};
+
+START_TEST(mistakes_have_their_code)
+{
+	char code[32];
+	int fd = dial();
+
+	snprintf(code, sizeof(code), "\"code\":%d,", mistakes[_i].code);
+	say(fd, mistakes[_i].line);
+	say(fd, "\n");
+	ck_assert_ptr_nonnull(strstr(hear(fd), code));
+	/* And the connection is none the worse for it. */
+	say(fd, "{\"jsonrpc\":\"2.0\",\"method\":\"ping\",\"id\":1}\n");
+	ck_assert_ptr_nonnull(strstr(hear(fd), "pong"));
+	close(fd);
+}
+END_TEST
+
+START_TEST(notification_is_not_answered)
+{
+	int fd = dial();
+
+	say(fd, "{\"jsonrpc\":\"2.0\",\"method\":\"ping\"}\n"
+		"{\"jsonrpc\":\"2.0\",\"method\":\"ping\",\"id\":2}\n");
+	ck_assert_ptr_nonnull(strstr(hear(fd), "\"id\":2"));
+	close(fd);
+}
+END_TEST
+
+START_TEST(many_calls_in_one_write)
+{
+	static char buf[60000];
+	int fd = dial();
+	unsigned n = 0;
+	size_t len = 0;
+
+	for (; len < sizeof(buf) - 100; n++)
+		len += (size_t)sprintf(buf + len,
+				       "{\"jsonrpc\":\"2.0\",\"method\":"
+				       "\"ping\",\"id\":%u}\n",
+				       n);
+	say(fd, buf);
+	shutdown(fd, SHUT_WR);
+	for (unsigned i = 0; i < n; i++)
+		ck_assert_ptr_nonnull(strstr(hear(fd), "pong"));
+	ck_assert_str_eq(hear(fd), "");
+	close(fd);
+}
+END_TEST
+
+START_TEST(later_answer_reaches_its_client)
+{
+	int a = dial(), b = dial();
+
+	say(a, "{\"jsonrpc\":\"2.0\",\"method\":\"hold\",\"id\":1}\n"
+	       "{\"jsonrpc\":\"2.0\",\"method\":\"ping\",\"id\":2}\n");
+	/* A client that asked may close its writing side. */
+	shutdown(a, SHUT_WR);
+	do {
+		say(b, "{\"jsonrpc\":\"2.0\",\"method\":\"release\",\"id\":3}"
+		       "\n");
+		hear(b);
+	} while (recv(a, text, 1, MSG_PEEK | MSG_DONTWAIT) < 1);
+	ck_assert_ptr_nonnull(strstr(hear(a), "released"));
+	close(a);
+	close(b);
+}
+END_TEST
+
+START_TEST(client_may_leave_before_its_answer)
+{
+	int a = dial();
+
+	say(a, "{\"jsonrpc\":\"2.0\",\"method\":\"hold\",\"id\":1}\n");
+	close(a);
+	ask("{\"jsonrpc\":\"2.0\",\"method\":\"release\",\"id\":1}",
+	    "{\"jsonrpc\":\"2.0\",\"result\":null,\"id\":1}");
+}
+END_TEST
+
+START_TEST(too_long_a_line_ends_the_connection)
+{
+	static char buf[CONTROL_MAX_LINE + 2];
+	int fd = dial();
+
+	memset(buf, 'x', sizeof(buf) - 1);
+	say(fd, buf);
+	ck_assert_ptr_nonnull(strstr(hear(fd), "the line is too long"));
+	ck_assert_str_eq(hear(fd), "");
+	close(fd);
+}
+END_TEST
+
+START_TEST(too_many_clients_are_told)
+{
+	int fds[CONTROL_MAX_CLIENTS], fd;
+
+	for (unsigned i = 0; i < CONTROL_MAX_CLIENTS; i++) {
+		fds[i] = dial();
+		say(fds[i],
+		    "{\"jsonrpc\":\"2.0\",\"method\":\"ping\",\"id\":1}\n");
+		ck_assert_ptr_nonnull(strstr(hear(fds[i]), "pong"));
+	}
+	fd = dial();
+	ck_assert_ptr_nonnull(strstr(hear(fd), "too many control connections"));
+	ck_assert_str_eq(hear(fd), "");
+	close(fd);
+	for (unsigned i = 0; i < CONTROL_MAX_CLIENTS; i++)
+		close(fds[i]);
+}
+END_TEST
+
+START_TEST(socket_is_for_owner_and_group)
+{
+	struct stat st;
+
+	ck_assert_int_eq(stat(path, &st), 0);
+	ck_assert_uint_eq(st.st_mode & 07777, 0660);
+}
+END_TEST
+
+START_TEST(living_socket_is_left_alone)
+{
+	struct control *other;
+	struct control_params p = {
+		.loop = l,
+		.path = path,
+		.methods = methods,
+	};
+
+	ck_assert_int_eq(control_new(&p, text, &other), -EADDRINUSE);
+	ck_assert_ptr_nonnull(strstr(text, "another daemon answers on it"));
+	ask("{\"jsonrpc\":\"2.0\",\"method\":\"ping\",\"id\":7}",
+	    "{\"jsonrpc\":\"2.0\",\"result\":\"pong\",\"id\":7}");
+}
+END_TEST
+
+START_TEST(stale_socket_is_replaced)
+{
+	struct sockaddr_un sun = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+	make_dir();
+	strcpy(sun.sun_path, path);
+	ck_assert_int_eq(bind(fd, (const void *)&sun, sizeof(sun)), 0);
+	close(fd);
+	ck_assert_int_eq(start(0), 0);
+	control_free(c);
+	ck_assert_int_eq(access(path, F_OK), -1);
+	remove_dir();
+}
+END_TEST
+
+START_TEST(file_in_the_way_is_left_alone)
+{
+	int fd;
+
+	make_dir();
+	fd = open(path, O_CREAT | O_WRONLY, 0600);
+	ck_assert_int_ge(fd, 0);
+	close(fd);
+	ck_assert_int_eq(start(0), -EADDRINUSE);
+	ck_assert_ptr_nonnull(strstr(text, "is not a socket"));
+	ck_assert_int_eq(unlink(path), 0);
+	remove_dir();
+}
+END_TEST
+
+START_TEST(missing_folder_is_named)
+{
+	make_dir();
+	snprintf(path, sizeof(path), "%s/no/sock", dir);
+	ck_assert_int_eq(start(0), -ENOENT);
+	ck_assert_ptr_nonnull(strstr(text, path));
+	ck_assert_ptr_nonnull(strstr(text, "No such file or directory"));
+	remove_dir();
+}
+END_TEST
+
+START_TEST(idle_client_is_sent_away)
+{
+	int fd;
+
+	make_dir();
+	ck_assert_int_eq(start(1), 0);
+	ck_assert_int_eq(pthread_create(&thread, NULL, run, NULL), 0);
+	fd = dial();
+	ck_assert_str_eq(hear(fd), "");
+	close(fd);
+	teardown();
+}
+END_TEST
+
+int
+main(void)
+{
+	Suite *s = suite_create("gateway/control");
+	TCase *tc = tcase_create("calls"), *own = tcase_create("socket");
+	SRunner *sr;
+	int failed;
+
+	signal(SIGPIPE, SIG_IGN);
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_test(tc, call_is_answered);
+	tcase_add_loop_test(tc, mistakes_have_their_code, 0,
+			    ARRAY_SIZE(mistakes));
+	tcase_add_test(tc, notification_is_not_answered);
+	tcase_add_test(tc, many_calls_in_one_write);
+	tcase_add_test(tc, later_answer_reaches_its_client);
+	tcase_add_test(tc, client_may_leave_before_its_answer);
+	tcase_add_test(tc, too_long_a_line_ends_the_connection);
+	tcase_add_test(tc, too_many_clients_are_told);
+	tcase_add_test(tc, socket_is_for_owner_and_group);
+	tcase_add_test(tc, living_socket_is_left_alone);
+	suite_add_tcase(s, tc);
+	tcase_add_test(own, stale_socket_is_replaced);
+	tcase_add_test(own, file_in_the_way_is_left_alone);
+	tcase_add_test(own, missing_folder_is_named);
+	tcase_add_test(own, idle_client_is_sent_away);
+	suite_add_tcase(s, own);
+	sr = srunner_create(s);
+	srunner_run_all(sr, CK_ENV);
+	failed = srunner_ntests_failed(sr);
+	srunner_free(sr);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}

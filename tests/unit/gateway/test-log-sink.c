@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Log lines: prefix, escapes, what repeats. */
+#include <check.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "gateway/log-sink.h"
+#include "rtrs/base/util.h"
+
+static struct log_sink *sink;
+static const struct log *lg;
+static int fds[2];
+static uint64_t now;
+
+static uint64_t
+fake_now(void)
+{
+	return now;
+}
+
+static void
+setup(void)
+{
+	struct log_sink_params p = {
+		.ident = "me",
+		.threshold = LOG_LVL_INFO,
+		.now = fake_now,
+	};
+
+	now = NSEC_PER_SEC;
+	ck_assert_int_eq(pipe2(fds, O_NONBLOCK), 0);
+	p.fd = fds[1];
+	ck_assert_int_eq(log_sink_new(&p, &sink), 0);
+	lg = log_sink_log(sink);
+}
+
+static void
+teardown(void)
+{
+	log_sink_free(sink);
+	close(fds[0]);
+	close(fds[1]);
+}
+
+/* All that was printed since the last call. */
+static const char *
+printed(void)
+{
+	static char buf[65536];
+	ssize_t n = read(fds[0], buf, sizeof(buf) - 1);
+
+	buf[n > 0 ? n : 0] = '\0';
+	return buf;
+}
+
+static unsigned
+lines_printed(void)
+{
+	unsigned n = 0;
+
+	for (const char *p = printed(); *p; p++)
+		n += *p == '\n';
+	return n;
+}
+
+START_TEST(line_has_ident_and_level)
+{
+	log_err(lg, "disk %d is gone", 3);
+	ck_assert_str_eq(printed(), "me: error: disk 3 is gone\n");
+	log_warn(lg, "w");
+	log_info(lg, "i");
+	log_dbg(lg, "d");
+	ck_assert_str_eq(printed(), "me: warning: w\nme: info: i\n");
+}
+END_TEST
+
+START_TEST(text_of_peers_is_escaped)
+{
+	log_info(lg, "name 'a\nb\x1b[2J\x7f\xff'");
+	ck_assert_str_eq(printed(),
+			 "me: info: name 'a\\x0ab\\x1b[2J\\x7f\\xff'\n");
+}
+END_TEST
+
+START_TEST(long_line_is_one_line)
+{
+	char text[4000];
+	const char *p;
+
+	memset(text, '\n', sizeof(text) - 1);
+	text[sizeof(text) - 1] = '\0';
+	log_info(lg, "%s", text);
+	p = printed();
+	ck_assert_ptr_eq(strchr(p, '\n'), p + strlen(p) - 1);
+}
+END_TEST
+
+START_TEST(repeated_lines_are_counted)
+{
+	for (unsigned i = 0; i < 1000; i++)
+		log_warn(lg, "peer 10.0.0.1:%u sent garbage", i);
+	ck_assert_uint_eq(lines_printed(), LOG_SINK_BURST);
+	now += LOG_SINK_WINDOW_MS * NSEC_PER_MSEC;
+	log_warn(lg, "peer 10.0.0.9:1 sent garbage");
+	ck_assert_str_eq(printed(), "me: warning: peer 10.0.0.9:1 sent garbage "
+				    "(980 more like this left out)\n");
+	log_warn(lg, "peer 10.0.0.9:1 sent garbage");
+	ck_assert_str_eq(printed(),
+			 "me: warning: peer 10.0.0.9:1 sent garbage\n");
+}
+END_TEST
+
+START_TEST(other_lines_are_not_held_back)
+{
+	for (unsigned i = 0; i < 100; i++)
+		log_warn(lg, "peer %u sent garbage", i);
+	printed();
+	log_warn(lg, "the disk is full");
+	ck_assert_uint_eq(lines_printed(), 1);
+	log_err(lg, "peer 1 sent garbage");
+	ck_assert_uint_eq(lines_printed(), 1);
+}
+END_TEST
+
+START_TEST(many_kinds_of_lines_are_survived)
+{
+	char word[8] = "aaaaaa";
+
+	for (unsigned i = 0; i < 500; i++) {
+		word[0] = (char)('a' + i % 26);
+		word[1] = (char)('a' + i / 26);
+		now++;
+		log_info(lg, "%s", word);
+		ck_assert_uint_eq(lines_printed(), 1);
+	}
+}
+END_TEST
+
+int
+main(void)
+{
+	Suite *s = suite_create("gateway/log-sink");
+	TCase *tc = tcase_create("log-sink");
+	SRunner *sr;
+	int failed;
+
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_test(tc, line_has_ident_and_level);
+	tcase_add_test(tc, text_of_peers_is_escaped);
+	tcase_add_test(tc, long_line_is_one_line);
+	tcase_add_test(tc, repeated_lines_are_counted);
+	tcase_add_test(tc, other_lines_are_not_held_back);
+	tcase_add_test(tc, many_kinds_of_lines_are_survived);
+	suite_add_tcase(s, tc);
+	sr = srunner_create(s);
+	srunner_run_all(sr, CK_ENV);
+	failed = srunner_ntests_failed(sr);
+	srunner_free(sr);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}

@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The command line: defaults, each option, each way to get it wrong. */
+#include <arpa/inet.h>
+#include <check.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "gateway/options.h"
+#include "rtrs/rtrs.h"
+
+#define MAX_ARGS 12
+#define EXPORT   "--export", "d=memory:1M"
+
+static struct options o;
+static char text[OPT_TEXT_MAX];
+
+static enum options_result
+parse(const char *const args[MAX_ARGS])
+{
+	char *argv[MAX_ARGS + 2] = {(char *)(uintptr_t) "rnbd-gatewayd"};
+	FILE *out = tmpfile();
+	enum options_result r;
+	int argc = 1;
+
+	ck_assert_ptr_nonnull(out);
+	for (; args[argc - 1]; argc++)
+		argv[argc] = (char *)(uintptr_t)args[argc - 1];
+	r = options_parse(&o, argc, argv, out, text);
+	fclose(out);
+	return r;
+}
+
+#define PARSE(...) parse((const char *const[MAX_ARGS]){__VA_ARGS__})
+
+START_TEST(defaults)
+{
+	struct sockaddr_in sin;
+
+	ck_assert_int_eq(PARSE(EXPORT), OPTIONS_RUN);
+	ck_assert_uint_eq(o.queue_depth, 512);
+	ck_assert_uint_eq(o.chunk_size, 131072);
+	ck_assert_uint_ge(o.workers, 1);
+	ck_assert_uint_le(o.workers, 4);
+	ck_assert_uint_eq(o.busy_poll_us, 0);
+	ck_assert_uint_eq(o.max_memory, 0);
+	ck_assert_uint_eq(o.hb_interval_ms, 5000);
+	ck_assert_uint_eq(o.hb_missed_max, 5);
+	ck_assert(!o.always_invalidate && !o.foreground);
+	ck_assert_ptr_null(o.control);
+	ck_assert_ptr_null(o.pid_file);
+	ck_assert_ptr_null(o.search_path);
+	ck_assert_int_eq(o.log_level, LOG_LVL_INFO);
+	/* The wire has no authentication: nothing but this machine. */
+	ck_assert_uint_eq(o.n_listen, 1);
+	memcpy(&sin, &o.listen[0].addr, sizeof(sin));
+	ck_assert_int_eq(sin.sin_family, AF_INET);
+	ck_assert_uint_eq(ntohl(sin.sin_addr.s_addr), INADDR_LOOPBACK);
+	ck_assert_uint_eq(ntohs(sin.sin_port), 1234);
+	options_deinit(&o);
+}
+END_TEST
+
+START_TEST(values)
+{
+	ck_assert_int_eq(PARSE("--search-path", "/dev", "--queue-depth=64",
+			       "--chunk-size=1M", "--workers", "7", "--control",
+			       "/x.sock", "--foreground",
+			       "--always-invalidate=yes"),
+			 OPTIONS_RUN);
+	ck_assert_str_eq(o.search_path, "/dev");
+	ck_assert_uint_eq(o.queue_depth, 64);
+	ck_assert_uint_eq(o.chunk_size, 1 << 20);
+	ck_assert_uint_eq(o.workers, 7);
+	ck_assert_str_eq(o.control, "/x.sock");
+	ck_assert(o.foreground && o.always_invalidate);
+	options_deinit(&o);
+	ck_assert_int_eq(PARSE(EXPORT, "--busy-poll=50", "--max-sessions=10",
+			       "--max-memory=8g", "--heartbeat-interval=100",
+			       "--heartbeat-missed=3", "--pid-file=/p",
+			       "--log-level=debug", "--export", "e=null:1G"),
+			 OPTIONS_RUN);
+	ck_assert_uint_eq(o.busy_poll_us, 50);
+	ck_assert_uint_eq(o.max_sessions, 10);
+	ck_assert_uint_eq(o.max_memory, UINT64_C(8) << 30);
+	ck_assert_uint_eq(o.hb_interval_ms, 100);
+	ck_assert_uint_eq(o.hb_missed_max, 3);
+	ck_assert_str_eq(o.pid_file, "/p");
+	ck_assert_int_eq(o.log_level, LOG_LVL_DEBUG);
+	ck_assert_uint_eq(o.n_exports, 2);
+	ck_assert_str_eq(o.exports[0], "d=memory:1M");
+	ck_assert_str_eq(o.exports[1], "e=null:1G");
+	options_deinit(&o);
+}
+END_TEST
+
+static const struct {
+	const char *text, *host;
+	unsigned port;
+} addresses[] = {
+	{"tcp:127.0.0.1", "127.0.0.1", 1234},
+	{"tcp:127.0.0.1:0", "127.0.0.1", 0},
+	{"tcp:0.0.0.0:65535", "0.0.0.0", 65535},
+	{"tcp:[::1]", "::1", 1234},
+	{"tcp:[::]:99", "::", 99},
+};
+
+START_TEST(listen_addresses)
+{
+	char host[INET6_ADDRSTRLEN];
+	struct sockaddr_in sin;
+	struct sockaddr_in6 sin6;
+	unsigned port;
+
+	ck_assert_int_eq(PARSE(EXPORT, "--listen", addresses[_i].text),
+			 OPTIONS_RUN);
+	ck_assert_uint_eq(o.n_listen, 1);
+	ck_assert_ptr_eq(o.listen[0].fabric, &fabric_tcp);
+	if (o.listen[0].addr.ss_family == AF_INET) {
+		memcpy(&sin, &o.listen[0].addr, sizeof(sin));
+		inet_ntop(AF_INET, &sin.sin_addr, host, sizeof(host));
+		port = ntohs(sin.sin_port);
+	} else {
+		memcpy(&sin6, &o.listen[0].addr, sizeof(sin6));
+		inet_ntop(AF_INET6, &sin6.sin6_addr, host, sizeof(host));
+		port = ntohs(sin6.sin6_port);
+	}
+	ck_assert_str_eq(host, addresses[_i].host);
+	ck_assert_uint_eq(port, addresses[_i].port);
+	options_deinit(&o);
+}
+END_TEST
+
+START_TEST(help_and_version_end_it)
+{
+	ck_assert_int_eq(PARSE("--help"), OPTIONS_DONE);
+	ck_assert_int_eq(PARSE("--version"), OPTIONS_DONE);
+	ck_assert_int_eq(PARSE(EXPORT, "--version"), OPTIONS_DONE);
+}
+END_TEST
+
+#define SCHEME  "unknown kind of address; use tcp:ADDR[:PORT]"
+#define NO_RDMA "this build has no RDMA fabric yet; use tcp:ADDR[:PORT]"
+#define MALFORMED                                                              \
+	"malformed; use tcp:HOST:PORT, with IPv6 addresses in brackets: "      \
+	"tcp:[::1]:1234"
+#define PORT_RANGE "the port must be from 0 to 65535"
+#define CHUNK      "give a power of two from 8192 (such as 128K)"
+#define BYTES      "give a number of bytes; K, M, G or T may follow it"
+
+static const struct {
+	const char *args[MAX_ARGS];
+	const char *text;
+} bad[] = {
+	{{NULL},
+	 "nothing to offer: give --export NAME=SPEC or --search-path DIR"},
+	{{"--nonsense"}, "--nonsense: unknown option; see --help"},
+	{{EXPORT, "stray"}, "stray: unexpected argument; see --help"},
+	{{EXPORT, "--workers"}, "--workers: a value is missing"},
+	{{EXPORT, "--listen", "127.0.0.1"}, "--listen 127.0.0.1: " SCHEME},
+	{{EXPORT, "--listen", "ip:10.0.0.1"}, "--listen ip:10.0.0.1: " NO_RDMA},
+	{{EXPORT, "--listen", "gid:fe80::1"}, "--listen gid:fe80::1: " NO_RDMA},
+	{{EXPORT, "--listen", "tcp:"}, "--listen tcp:: " MALFORMED},
+	{{EXPORT, "--listen", "tcp:::1"}, "--listen tcp:::1: " MALFORMED},
+	{{EXPORT, "--listen", "tcp:[::1"}, "--listen tcp:[::1: " MALFORMED},
+	{{EXPORT, "--listen", "tcp:[::1]x"}, "--listen tcp:[::1]x: " MALFORMED},
+	{{EXPORT, "--listen", "tcp:1.2.3.4:"},
+	 "--listen tcp:1.2.3.4:: " MALFORMED},
+	{{EXPORT, "--listen", "tcp:1.2.3.4:x"},
+	 "--listen tcp:1.2.3.4:x: " PORT_RANGE},
+	{{EXPORT, "--listen", "tcp:1.2.3.4:65536"},
+	 "--listen tcp:1.2.3.4:65536: " PORT_RANGE},
+	{{EXPORT, "--queue-depth", "0"},
+	 "--queue-depth 0: give a number from 1 to 65535"},
+	{{EXPORT, "--queue-depth", "65536"},
+	 "--queue-depth 65536: give a number from 1 to 65535"},
+	{{EXPORT, "--queue-depth", "5x"},
+	 "--queue-depth 5x: give a number from 1 to 65535"},
+	{{EXPORT, "--queue-depth", "-1"},
+	 "--queue-depth -1: give a number from 1 to 65535"},
+	{{EXPORT, "--chunk-size", "4096"}, "--chunk-size 4096: " CHUNK},
+	{{EXPORT, "--chunk-size", "100000"}, "--chunk-size 100000: " CHUNK},
+	{{EXPORT, "--chunk-size", "8G"}, "--chunk-size 8G: " CHUNK},
+	{{EXPORT, "--chunk-size", "12Q"}, "--chunk-size 12Q: " BYTES},
+	{{EXPORT, "--chunk-size", ""}, "--chunk-size : " BYTES},
+	{{EXPORT, "--max-memory", "99999999T"},
+	 "--max-memory 99999999T: " BYTES},
+	{{EXPORT, "--chunk-size", "1M"},
+	 "--chunk-size 1048576 is too large for --queue-depth 512: at most "
+	 "524288; lower one of them"},
+	{{EXPORT, "--queue-depth", "4097"},
+	 "--chunk-size 131072 is too large for --queue-depth 4097: at most "
+	 "32768; lower one of them"},
+	{{EXPORT, "--workers", "2", "--max-memory", "100M"},
+	 "--max-memory 104857600 does not hold one session per worker: "
+	 "134217728 is the least for --queue-depth 512, --chunk-size 131072 "
+	 "and --workers 2"},
+	{{EXPORT, "--workers", "0"},
+	 "--workers 0: give a number from 1 to 256"},
+	{{EXPORT, "--busy-poll", "1000001"},
+	 "--busy-poll 1000001: give a number from 0 to 1000000"},
+	{{EXPORT, "--always-invalidate", "maybe"},
+	 "--always-invalidate maybe: give yes or no"},
+	{{EXPORT, "--max-sessions", "0"},
+	 "--max-sessions 0: give a number from 1 to 1000000"},
+	{{EXPORT, "--heartbeat-interval", "1"},
+	 "--heartbeat-interval 1: give a number from 10 to 3600000"},
+	{{EXPORT, "--heartbeat-missed", "0"},
+	 "--heartbeat-missed 0: give a number from 1 to 1000"},
+	{{EXPORT, "--log-level", "loud"},
+	 "--log-level loud: give error, warning, info or debug"},
+	{{"--search-path", "dev"}, "--search-path dev: give an absolute path"},
+	{{EXPORT, "--control", ""}, "--control: the path is empty"},
+	{{EXPORT, "--pid-file", ""}, "--pid-file: the path is empty"},
+};
+
+START_TEST(mistakes_are_named)
+{
+	ck_assert_int_eq(parse(bad[_i].args), OPTIONS_USAGE);
+	ck_assert_str_eq(text, bad[_i].text);
+}
+END_TEST
+
+START_TEST(long_control_path_is_refused)
+{
+	char path[200];
+
+	memset(path, 'x', sizeof(path) - 1);
+	path[sizeof(path) - 1] = '\0';
+	ck_assert_int_eq(PARSE(EXPORT, "--control", path), OPTIONS_USAGE);
+	ck_assert_ptr_nonnull(strstr(text, "longer than the 107 bytes"));
+}
+END_TEST
+
+START_TEST(unknown_host_is_named)
+{
+	ck_assert_int_eq(PARSE(EXPORT, "--listen", "tcp:no such host"),
+			 OPTIONS_USAGE);
+	ck_assert_ptr_nonnull(strstr(text, "--listen tcp:no such host: cannot "
+					   "resolve 'no such host': "));
+}
+END_TEST
+
+START_TEST(too_many_listeners_are_refused)
+{
+	char *argv[2 * OPT_MAX_LISTENERS + 6];
+	int argc = 0;
+
+	argv[argc++] = (char *)(uintptr_t) "x";
+	for (unsigned i = 0; i <= OPT_MAX_LISTENERS; i++) {
+		argv[argc++] = (char *)(uintptr_t) "--listen";
+		argv[argc++] = (char *)(uintptr_t) "tcp:127.0.0.1:0";
+	}
+	argv[argc] = NULL;
+	ck_assert_int_eq(options_parse(&o, argc, argv, stdout, text),
+			 OPTIONS_USAGE);
+	ck_assert_str_eq(text, "--listen tcp:127.0.0.1:0: more than 64 "
+			       "addresses");
+}
+END_TEST
+
+int
+main(void)
+{
+	Suite *s = suite_create("gateway/options");
+	TCase *tc = tcase_create("options");
+	SRunner *sr;
+	int failed;
+
+	tcase_add_test(tc, defaults);
+	tcase_add_test(tc, values);
+	tcase_add_loop_test(tc, listen_addresses, 0, ARRAY_SIZE(addresses));
+	tcase_add_test(tc, help_and_version_end_it);
+	tcase_add_loop_test(tc, mistakes_are_named, 0, ARRAY_SIZE(bad));
+	tcase_add_test(tc, long_control_path_is_refused);
+	tcase_add_test(tc, unknown_host_is_named);
+	tcase_add_test(tc, too_many_listeners_are_refused);
+	suite_add_tcase(s, tc);
+	sr = srunner_create(s);
+	srunner_run_all(sr, CK_ENV);
+	failed = srunner_ntests_failed(sr);
+	srunner_free(sr);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
