@@ -241,7 +241,7 @@ submit_random(struct sim_client *c)
 		submit(c, dev, RNBD_CLT_READ, 0, off, len, false);
 	} else if (what < 50 && dev->geo.max_discard_bytes) {
 		submit(c, dev, RNBD_CLT_DISCARD, 0, off, len, false);
-	} else if (what < 57) {
+	} else if (what < 57 && dev->geo.max_write_zeroes_bytes) {
 		if (world_chance(w, 50))
 			flags |= RNBD_CLT_F_NOUNMAP;
 		submit(c, dev, RNBD_CLT_WRITE_ZEROES, flags, off, len, false);
@@ -322,7 +322,7 @@ start_process(struct sim_client *c)
 	const struct sim_params *wp = &w->p;
 	struct rtrs_path_addr paths[2] = {{.fabric = wp->fabric},
 					  {.fabric = wp->fabric}};
-	struct sim_node *srv;
+	struct sim_node *srv, *second;
 	char name[16];
 	struct rnbd_clt_params p = {
 		.rtrs =
@@ -352,8 +352,10 @@ start_process(struct sim_client *c)
 
 	snprintf(name, sizeof(name), "client%u", c->index);
 	if (sim_node_new(w->net, name, CLT_HOST + c->index, &c->node) ||
-	    sim_node_new(w->net, "addr", 1, &srv))
+	    sim_node_new(w->net, "addr", 1, &srv) ||
+	    sim_node_new(w->net, "addr", 2 * CLT_HOST + c->index, &second))
 		abort();
+	paths[1].src_len = sim_node_addr(second, 0, &paths[1].src);
 	for (i = 0; i < 2; i++)
 		paths[i].dst_len = sim_node_addr(srv, SRV_PORT, &paths[i].dst);
 	p.rtrs.fabric_priv = c->node;
