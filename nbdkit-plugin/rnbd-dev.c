@@ -361,8 +361,14 @@ dev_try_open(struct device *d)
 	d->admin.data_len = RNBD_OPEN_RSP_LEN;
 	memset(d->admin.data, 0, sizeof(d->admin.data));
 	d->state = DEV_OPENING;
-	if (admin_send(&d->admin) < 0)
-		d->state = DEV_WANTED; /* no path: the session tells later */
+	if (admin_send(&d->admin) == 0)
+		return;
+	/*
+	 * No path is up, but the session is told so only when the requests of
+	 * the last one have ended; to try all the time until then would spin.
+	 */
+	d->state = DEV_WANTED;
+	d->retry_at = time_after_ms(d->c->now, REOPEN_RETRY_MS);
 }
 
 static struct device *
