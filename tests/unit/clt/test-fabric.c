@@ -475,8 +475,8 @@ main(void)
 
 	tcase_add_loop_test(tc, perfect_network, 0, 12);
 	tcase_add_loop_test(tc, network_with_delays, 0, 12);
-	tcase_add_loop_test(tc, network_with_faults, 0, 300);
-	tcase_add_loop_test(tc, one_fault_at_each_step, 0, 480);
+	tcase_add_loop_test(tc, network_with_faults, 0, 150);
+	tcase_add_loop_test(tc, one_fault_at_each_step, 0, 240);
 	tcase_add_loop_test(tc, free_at_any_time, 0, 40);
 	suite_add_tcase(s, tc);
 	sr = srunner_create(s);
