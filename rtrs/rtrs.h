@@ -229,7 +229,8 @@ struct rtrs_clt_req {
 	/*
 	 * Exactly once per submitted request. err: 0, the negative errno of
 	 * the server, or -ECONNABORTED: the request was lost with its path and
-	 * no other path took it; whether it was executed is unknown.
+	 * no other path took it; whether it was executed is unknown. (From a
+	 * server that errno arrives as -EIO.)
 	 * From here the request, its data and (after put) its permit are the
 	 * caller's again. Never called from within submit.
 	 */
