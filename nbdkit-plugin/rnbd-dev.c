@@ -222,6 +222,7 @@ dev_opened(struct device *d, const struct rnbd_msg_open_rsp *m)
 		log_info(d->c->log, "device '%s': open again", d->name);
 	d->geo = g;
 	d->id = m->device_id;
+	d->incarnation++;
 	d->was_open = true;
 	d->open_err = 0;
 	d->state = DEV_OPEN;

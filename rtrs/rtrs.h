@@ -162,6 +162,11 @@ uint64_t rtrs_clt_deadline(const struct rtrs_clt *clt);
 void rtrs_clt_progress(struct rtrs_clt *clt, uint64_t now);
 
 bool rtrs_clt_is_up(const struct rtrs_clt *clt);
+/*
+ * When the last path that was up was lost; 0: never. It comes before
+ * link_down(), which waits for the requests of that path to end.
+ */
+uint64_t rtrs_clt_lost_at(const struct rtrs_clt *clt);
 /* Valid once the session was up. */
 unsigned rtrs_clt_queue_depth(const struct rtrs_clt *clt);
 uint32_t rtrs_clt_max_io_size(const struct rtrs_clt *clt);
