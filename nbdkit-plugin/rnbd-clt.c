@@ -175,7 +175,7 @@ session_failed(void *user, int err)
 	c->state = CLT_FAILED;
 	c->failed_err = err;
 	admin_cancel(&c->greet);
-	devs_session_failed(c, err, rtrs_clt_why_down(c->rtrs));
+	devs_session_failed(c);
 	ios_fail(c, NULL, -EIO);
 }
 
@@ -238,7 +238,7 @@ rnbd_clt_close(struct rnbd_clt *c)
 		return;
 	c->state = CLT_CLOSING;
 	admin_cancel(&c->greet);
-	devs_session_failed(c, -ESHUTDOWN, "the session was closed");
+	devs_session_failed(c);
 	ios_fail(c, NULL, -ESHUTDOWN);
 	rtrs_clt_close(c->rtrs);
 }
@@ -300,6 +300,12 @@ bool
 rnbd_clt_is_up(const struct rnbd_clt *c)
 {
 	return c->state == CLT_READY;
+}
+
+bool
+rnbd_clt_failed(const struct rnbd_clt *c)
+{
+	return c->state == CLT_FAILED;
 }
 
 void

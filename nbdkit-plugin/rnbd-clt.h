@@ -50,6 +50,8 @@ void rnbd_clt_flush(struct rnbd_clt *c);
 
 struct rtrs_clt *rnbd_clt_rtrs(struct rnbd_clt *c);
 bool rnbd_clt_is_up(const struct rnbd_clt *c);
+/* It will not come up any more. */
+bool rnbd_clt_failed(const struct rnbd_clt *c);
 
 /*
  * Opens a device: waits for the session, then OPEN. Same name and mode twice

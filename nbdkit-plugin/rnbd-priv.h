@@ -144,7 +144,8 @@ struct rnbd_clt {
 /* devices */
 void devs_session_ready(struct rnbd_clt *c);
 void devs_session_lost(struct rnbd_clt *c);
-void devs_session_failed(struct rnbd_clt *c, int err, const char *text);
+/* The state says how: it is CLT_FAILED or a later one. */
+void devs_session_failed(struct rnbd_clt *c);
 void devs_progress(struct rnbd_clt *c);
 uint64_t devs_deadline(const struct rnbd_clt *c);
 void devs_free(struct rnbd_clt *c);

@@ -63,6 +63,10 @@ START_TEST(impossible_shapes_are_refused)
 	ck_assert_int_eq(open_calls, 1);
 	ck_assert_int_eq(open_err, -EINVAL);
 	ck_assert(strstr(open_text, "impossible"));
+	/* The server has opened it all the same. */
+	ck_assert_uint_eq(sent_type(0), RNBD_MSG_CLOSE);
+	fake_answer(0, 0, NULL, 0);
+	turn(0);
 }
 END_TEST
 
@@ -361,6 +365,100 @@ START_TEST(io_beyond_the_end_is_refused)
 }
 END_TEST
 
+START_TEST(odd_physical_blocks_are_not_passed_on)
+{
+	struct rnbd_msg_open_rsp m = shape(0, SECTORS, 512);
+	struct rnbd_clt_geometry g;
+
+	ck_assert_int_eq(
+		rnbd_clt_dev_open(clt, "disk", RNBD_ACCESS_RW, on_opened, NULL),
+		0);
+	fake_link_up(8, MAX_IO);
+	answer_greeting();
+	m.physical_block_size = _i ? 12288 : 0;
+	answer_open(m);
+	rnbd_clt_dev_geometry(dev, &g);
+	ck_assert_uint_eq(g.physical_block_size, 512);
+}
+END_TEST
+
+START_TEST(each_opener_waits_as_long_as_it_may)
+{
+	rnbd_clt_free(clt);
+	new_session(5000, 1000);
+	ck_assert_int_eq(
+		rnbd_clt_dev_open(clt, "disk", RNBD_ACCESS_RW, on_opened, NULL),
+		0);
+	turn(0);
+	turn(900);
+	ck_assert_int_eq(
+		rnbd_clt_dev_open(clt, "disk", RNBD_ACCESS_RW, on_opened, NULL),
+		0);
+	turn(0);
+	turn(100);
+	ck_assert_int_eq(open_calls, 1);
+	ck_assert_int_eq(open_err, -ETIMEDOUT);
+	ck_assert_uint_eq(rnbd_clt_deadline(clt), now + 900 * MS);
+	fake_link_up(8, MAX_IO);
+	answer_greeting();
+	answer_open(shape(0, SECTORS, 512));
+	ck_assert_int_eq(open_calls, 2);
+	ck_assert_int_eq(open_err, 0);
+}
+END_TEST
+
+/* The server has one device of a name: closing it would close both. */
+START_TEST(an_open_waits_for_the_late_answer_of_another)
+{
+	rnbd_clt_free(clt);
+	new_session(5000, 1000);
+	ck_assert_int_eq(
+		rnbd_clt_dev_open(clt, "disk", RNBD_ACCESS_RW, on_opened, NULL),
+		0);
+	fake_link_up(8, MAX_IO);
+	answer_greeting();
+	turn(0);
+	turn(1000);
+	ck_assert_int_eq(open_err, -ETIMEDOUT);
+	ck_assert_int_eq(
+		rnbd_clt_dev_open(clt, "disk", RNBD_ACCESS_RW, on_opened, NULL),
+		0);
+	turn(0);
+	turn(0);
+	ck_assert_uint_eq(fake->n_sent, 1);
+	ck_assert_uint_gt(rnbd_clt_deadline(clt), now);
+	answer_open(shape(3, SECTORS, 512));
+	ck_assert_uint_eq(sent_type(0), RNBD_MSG_CLOSE);
+	fake_answer(0, 0, NULL, 0);
+	turn(0);
+	answer_open(shape(4, SECTORS, 512));
+	ck_assert_int_eq(open_calls, 2);
+	ck_assert_int_eq(open_err, 0);
+}
+END_TEST
+
+START_TEST(nothing_opens_in_a_session_that_closes)
+{
+	open_disk();
+	fake_lose();
+	rnbd_clt_close(clt);
+	ck_assert_int_eq(rnbd_clt_dev_open(clt, "other", RNBD_ACCESS_RW,
+					   on_opened, NULL),
+			 0);
+	turn(0);
+	ck_assert_int_eq(open_calls, 2);
+	ck_assert_int_eq(open_err, -ESHUTDOWN);
+}
+END_TEST
+
+START_TEST(a_greeting_without_memory_starts_over)
+{
+	fake->submit_err = -ENOMEM;
+	fake_link_up(8, MAX_IO);
+	ck_assert_uint_eq(fake->resets, 1);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -387,6 +485,11 @@ main(void)
 	tcase_add_test(t, another_mode_in_one_session_is_busy);
 	tcase_add_test(t, a_freed_session_ends_everything);
 	tcase_add_loop_test(t, io_beyond_the_end_is_refused, 0, 2);
+	tcase_add_loop_test(t, odd_physical_blocks_are_not_passed_on, 0, 2);
+	tcase_add_test(t, each_opener_waits_as_long_as_it_may);
+	tcase_add_test(t, an_open_waits_for_the_late_answer_of_another);
+	tcase_add_test(t, nothing_opens_in_a_session_that_closes);
+	tcase_add_test(t, a_greeting_without_memory_starts_over);
 	suite_add_tcase(s, t);
 	r = srunner_create(s);
 	srunner_run_all(r, CK_ENV);
