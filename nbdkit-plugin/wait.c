@@ -29,23 +29,6 @@ random_fill(void *user, void *buf, size_t len)
 
 /* ------------------------------------------------- client */
 
-static int
-client_new(struct rnbd_wait *s)
-{
-	int err;
-
-	if (s->shut)
-		return -ESHUTDOWN;
-	if (s->clt)
-		return 0;
-	s->params.rtrs.now = clock_now();
-	err = rnbd_clt_new(&s->params, &s->clt);
-	if (err)
-		return err;
-	s->n_fds = rnbd_clt_fds(s->clt, s->fds, MAX_FDS);
-	return 0;
-}
-
 /* Everything outstanding finishes. */
 static void
 client_free(struct rnbd_wait *s)
@@ -54,6 +37,26 @@ client_free(struct rnbd_wait *s)
 	s->clt = NULL;
 	s->n_fds = 0;
 	s->n_devs = 0;
+}
+
+static int
+client_new(struct rnbd_wait *s)
+{
+	int err;
+
+	if (s->shut)
+		return -ESHUTDOWN;
+	/* Why one failed that nobody uses may have been long ago. */
+	if (s->clt && !s->n_devs && rnbd_clt_failed(s->clt))
+		client_free(s);
+	if (s->clt)
+		return 0;
+	s->params.rtrs.now = clock_now();
+	err = rnbd_clt_new(&s->params, &s->clt);
+	if (err)
+		return err;
+	s->n_fds = rnbd_clt_fds(s->clt, s->fds, MAX_FDS);
+	return 0;
 }
 
 /* ------------------------------------------------- requests */

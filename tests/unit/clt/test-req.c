@@ -237,6 +237,23 @@ START_TEST(error_of_the_server_arrives)
 }
 END_TEST
 
+/* The caller sends again what ends so: a server could keep it busy for ever. */
+START_TEST(server_cannot_say_that_a_request_was_lost)
+{
+	struct fx f;
+	struct fx_req r;
+
+	up(&f, CHEAP, false, 0);
+	ck_assert_int_eq(
+		fx_submit(&f, &r, RTRS_WRITE, RTRS_PERMIT_IO, usr32, 32, 0), 0);
+	fx_reply(&f, 0, 1, 0, -ECONNABORTED);
+	ck_assert_uint_eq(r.n_done, 1);
+	ck_assert_int_eq(r.err, -EIO);
+	ck_assert_int_eq(fx_state(&f, 0), RTRS_CLT_CONNECTED);
+	fx_deinit(&f);
+}
+END_TEST
+
 START_TEST(new_rkey_reply_without_message_keeps_the_key)
 {
 	struct fx f;
@@ -587,6 +604,7 @@ main(void)
 		       registration_that_the_peer_left_ends_with_the_request);
 	tcase_add_test(tc, lent_write_waits_for_its_send);
 	tcase_add_test(tc, error_of_the_server_arrives);
+	tcase_add_test(tc, server_cannot_say_that_a_request_was_lost);
 	tcase_add_test(tc, new_rkey_reply_without_message_keeps_the_key);
 	tcase_add_test(tc, sizes_of_requests);
 	tcase_add_test(tc, header_size_of_the_server);

@@ -48,6 +48,7 @@ fake_reset(void)
 	atomic_store(&fake.mode, FAKE_ANSWER);
 	atomic_store(&fake.open_err, 0);
 	atomic_store(&fake.up, true);
+	atomic_store(&fake.failed, false);
 	atomic_store(&fake.deadline, TIME_NEVER);
 	atomic_store(&fake.created, 0);
 	atomic_store(&fake.freed, 0);
@@ -329,4 +330,10 @@ bool
 rnbd_clt_is_up(const struct rnbd_clt *c)
 {
 	return atomic_load(&fake.up);
+}
+
+bool
+rnbd_clt_failed(const struct rnbd_clt *c)
+{
+	return atomic_load(&fake.failed);
 }
