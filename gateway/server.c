@@ -210,6 +210,8 @@ on_sess_up(void *user, struct rtrs_srv_sess *rtrs, const char *name,
 	sess->rtrs = rtrs;
 	snprintf(sess->name, sizeof(sess->name), "%s", name);
 	sess->n_reqs = s->queue_depth;
+	/* Half of the numbers are left to count up. */
+	sess->next_id = rng_u32(&s->p.rtrs.rng) >> 1;
 	DL_APPEND(s->sessions, sess);
 	s->stats.sessions++;
 	*ret_sess_user = sess;

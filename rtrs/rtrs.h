@@ -162,6 +162,11 @@ uint64_t rtrs_clt_deadline(const struct rtrs_clt *clt);
 void rtrs_clt_progress(struct rtrs_clt *clt, uint64_t now);
 
 bool rtrs_clt_is_up(const struct rtrs_clt *clt);
+/*
+ * When the last path that was up was lost; 0: never. It comes before
+ * link_down(), which waits for the requests of that path to end.
+ */
+uint64_t rtrs_clt_lost_at(const struct rtrs_clt *clt);
 /* Valid once the session was up. */
 unsigned rtrs_clt_queue_depth(const struct rtrs_clt *clt);
 uint32_t rtrs_clt_max_io_size(const struct rtrs_clt *clt);
@@ -229,7 +234,8 @@ struct rtrs_clt_req {
 	/*
 	 * Exactly once per submitted request. err: 0, the negative errno of
 	 * the server, or -ECONNABORTED: the request was lost with its path and
-	 * no other path took it; whether it was executed is unknown.
+	 * no other path took it; whether it was executed is unknown. (From a
+	 * server that errno arrives as -EIO.)
 	 * From here the request, its data and (after put) its permit are the
 	 * caller's again. Never called from within submit.
 	 */

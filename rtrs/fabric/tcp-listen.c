@@ -262,6 +262,7 @@ tcp_accept(struct fabric_conn *conn, const struct fabric_conn_params *p)
 		tcp_conn_watch(c, 0);
 		return r;
 	}
+	tcp_conn_tune(c);
 	tcp_conn_set_state(c, TC_LIVE);
 	tcp_conn_ctl_hs(c, TCP_HS_ACCEPT, p->priv, p->priv_len);
 	c->priv_len = 0; /* ESTABLISHED has none here */

@@ -7,7 +7,10 @@ requires nbdsh
 [ "${RNBD_SANITIZER:-}" = "" ] || skip "strace and sanitizers do not go together"
 # On a real file system: tmpfs has nothing to make durable.
 disk=$(mktemp "${RNBD_DISK_DIR:-/var/tmp}/rnbd-durable.XXXXXX")
-at_exit+=('rm -f "$disk"')
+remove_disk() {
+	rm -f "$disk"
+}
+at_exit+=(remove_disk)
 truncate -s 16M "$disk"
 
 mkfifo "$tmp/fifo"

@@ -11,8 +11,10 @@ PATH=/usr/sbin:/usr/bin:/sbin:/bin:$PATH
 : "${RNBD_GATEWAYD:?}" "${RNBD_CTL:?}" "${RNBD_PLUGIN:?}" "${RNBD_SRCDIR:?}"
 
 tmp=$(mktemp -d "${TMPDIR:-/tmp}/rnbd-test.XXXXXX")
+# fio and others leave files where they stand.
+cd "$tmp"
 pids=()
-at_exit=() # commands, run when everything is ended
+at_exit=() # functions, called when everything is ended
 
 cleanup() {
 	local rc=$? pid f cmd
@@ -37,7 +39,7 @@ cleanup() {
 		rc=1
 	fi
 	for cmd in "${at_exit[@]}"; do
-		eval "$cmd"
+		$cmd
 	done
 	rm -rf "$tmp"
 	exit $rc

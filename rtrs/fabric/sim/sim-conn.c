@@ -63,6 +63,25 @@ joins(const struct fabric_ctx *ctx, const struct fabric_pd *pd)
 	return !pd || (pd->net == ctx->net && pd->caps == ctx->caps);
 }
 
+/* A source that is pinned is one more address of the node. */
+static void
+set_source(struct sim_link *link, const struct sim_node *node,
+	   const struct fabric_conn_params *p)
+{
+	struct sockaddr_in in;
+
+	sim_node_addr(node, link->net->next_port++, &link->addrs.local);
+	link->host[END_CLT] = node->host;
+	if (p->src_len != sizeof(in) || p->src->sa_family != AF_INET)
+		return;
+	memcpy(&in, p->src, sizeof(in));
+	if (!in.sin_port)
+		in.sin_port =
+			((struct sockaddr_in *)&link->addrs.local)->sin_port;
+	memcpy(&link->addrs.local, &in, sizeof(in));
+	link->host[END_CLT] = host_of(&link->addrs.local);
+}
+
 int
 sim_connect(struct fabric_ctx *ctx, const struct fabric_conn_params *p,
 	    struct fabric_conn **ret)
@@ -79,9 +98,8 @@ sim_connect(struct fabric_ctx *ctx, const struct fabric_conn_params *p,
 	if (sim_call_fails(net, "connect"))
 		return -ENOMEM;
 	link = sim_link_new(net);
-	sim_node_addr(ctx->node, net->next_port++, &link->addrs.local);
+	set_source(link, ctx->node, p);
 	memcpy(&link->addrs.peer, p->dst, p->dst_len);
-	link->host[END_CLT] = ctx->node->host;
 	link->host[END_SRV] = host_of(&link->addrs.peer);
 	conn = conn_new(ctx, link, END_CLT, SIM_CONNECTING);
 	set_params(conn, p);

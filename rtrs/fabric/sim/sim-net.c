@@ -302,6 +302,12 @@ sim_net_steps(const struct sim_net *net)
 }
 
 uint64_t
+sim_net_calls(const struct sim_net *net)
+{
+	return net->calls;
+}
+
+uint64_t
 sim_net_fault_count(const struct sim_net *net, enum sim_fault fault)
 {
 	return net->fault_count[fault];

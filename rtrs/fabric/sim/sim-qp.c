@@ -375,6 +375,9 @@ sim_qp_data(struct sim_event *ev)
 		else
 			link->gap[ev->end] = true;
 	}
+	/* What was held up is a retransmission: the sender must be there. */
+	if (ev->held && (!from || !sim_conn_alive(from)))
+		link->gap[ev->end] = true;
 	if (link->gap[ev->end] || !to ||
 	    (!sim_conn_alive(to) && to->state != SIM_CONNECTING)) {
 		sim_pkt_free(pkt);

@@ -108,6 +108,8 @@ bool sim_net_step(struct sim_net *net);
 void sim_net_advance(struct sim_net *net, uint64_t t);
 /* Wire events so far. */
 uint64_t sim_net_steps(const struct sim_net *net);
+/* Calls so far that enomem_at counts. */
+uint64_t sim_net_calls(const struct sim_net *net);
 /* Faults of this kind so far. */
 uint64_t sim_net_fault_count(const struct sim_net *net, enum sim_fault fault);
 

@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "tests/sim/sim-backend.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <utlist.h>
+
+/* An operation under way. */
+struct disk_op {
+	struct world_timer timer;
+	struct sim_disk_view *view;
+	struct backend_io *io;
+	int err;
+	bool effective; /* has read or changed the disk */
+	struct disk_op *prev, *next;
+};
+
+struct sim_disk {
+	struct world *w;
+	unsigned index;
+	struct model *model;
+	uint8_t *cache, *stable; /* stable: what power cannot take */
+	uint64_t bytes;
+	unsigned eio_ppm;
+	struct disk_op *ops;
+	unsigned n_ops;
+};
+
+struct sim_backend {
+	struct backend base;
+	struct sim_disk_view *view;
+};
+
+struct sim_disk *
+sim_disk_new(struct world *w, unsigned index)
+{
+	struct sim_disk *d = calloc(1, sizeof(*d));
+
+	if (!d)
+		abort();
+	d->w = w;
+	d->index = index;
+	d->bytes = w->p.disk_bytes;
+	d->eio_ppm = w->p.eio_ppm;
+	d->cache = calloc(1, d->bytes);
+	d->stable = calloc(1, d->bytes);
+	if (!d->cache || !d->stable)
+		abort();
+	d->model = model_new(d->bytes / SECTOR, w->p.writeback);
+	return d;
+}
+
+void
+sim_disk_free(struct sim_disk *d)
+{
+	if (!d)
+		return;
+	model_free(d->model);
+	free(d->cache);
+	free(d->stable);
+	free(d);
+}
+
+struct model *
+sim_disk_model(struct sim_disk *d)
+{
+	return d->model;
+}
+
+uint64_t
+sim_disk_sectors(const struct sim_disk *d)
+{
+	return d->bytes / SECTOR;
+}
+
+void
+sim_disk_heal(struct sim_disk *d)
+{
+	d->eio_ppm = 0;
+}
+
+unsigned
+sim_disk_inflight(const struct sim_disk *d)
+{
+	return d->n_ops;
+}
+
+void
+sim_disk_power_cut(struct sim_disk *d)
+{
+	uint64_t off;
+
+	if (!d->w->p.writeback)
+		return;
+	world_note(d->w, "disk %u loses power", d->index);
+	for (off = 0; off < d->bytes; off += SECTOR)
+		if (memcmp(d->cache + off, d->stable + off, SECTOR) &&
+		    world_chance(d->w, 50))
+			memcpy(d->cache + off, d->stable + off, SECTOR);
+	memcpy(d->stable, d->cache, d->bytes);
+	model_power_cut(d->model);
+}
+
+/* --- operations */
+
+/* A write that was acknowledged must not be executed once more. */
+static void
+check_replay(struct sim_disk *d, const uint8_t *buf, uint64_t first, uint64_t n)
+{
+	uint64_t tag, i;
+
+	for (i = 0; i < n; i++) {
+		if (model_is_zero(buf + i * SECTOR))
+			continue; /* zeroing by writes */
+		if (!model_tag(buf + i * SECTOR, first + i, &tag) ||
+		    tag >= d->w->n_tags) {
+			world_fail(d->w,
+				   "disk %u sector %llu: a write of garbage",
+				   d->index, (unsigned long long)(first + i));
+			return;
+		}
+		if (d->w->tags[tag] == TAG_OK) {
+			world_fail(d->w,
+				   "disk %u sector %llu: write %llu executed "
+				   "after it was acknowledged",
+				   d->index, (unsigned long long)(first + i),
+				   (unsigned long long)tag);
+			return;
+		}
+	}
+}
+
+static void
+take_effect(struct disk_op *op)
+{
+	struct backend_io *io = op->io;
+	struct sim_disk *d = op->view->disk;
+
+	if (op->effective)
+		return;
+	op->effective = true;
+	if (*op->view->killed)
+		return;
+	switch (io->op) {
+	case BACKEND_READ:
+		memcpy(io->buf, d->cache + io->off, io->len);
+		break;
+	case BACKEND_WRITE:
+		check_replay(d, io->buf, io->off / SECTOR, io->len / SECTOR);
+		memcpy(d->cache + io->off, io->buf, io->len);
+		break;
+	case BACKEND_DISCARD:
+		/* Zeroes, or what was there. */
+		if (world_chance(d->w, 50))
+			memset(d->cache + io->off, 0, io->len);
+		break;
+	case BACKEND_WRITE_ZEROES:
+		memset(d->cache + io->off, 0, io->len);
+		break;
+	case BACKEND_FLUSH:
+		memcpy(d->stable, d->cache, d->bytes);
+		break;
+	}
+	if (io->flags & BACKEND_F_FUA)
+		memcpy(d->stable + io->off, d->cache + io->off, io->len);
+}
+
+static void
+op_end(struct disk_op *op)
+{
+	struct sim_disk *d = op->view->disk;
+	struct backend_io *io = op->io;
+	int err = op->err;
+
+	/* Whether it happened although it failed is anybody's guess. */
+	if (!err || (io->op != BACKEND_READ && world_chance(d->w, 50)))
+		take_effect(op);
+	DL_DELETE(d->ops, op);
+	d->n_ops--;
+	free(op);
+	io->done(io, err);
+}
+
+static void
+op_fire(struct world_timer *t)
+{
+	op_end(container_of(t, struct disk_op, timer));
+}
+
+static void
+sim_submit(struct backend *base, struct backend_io *io)
+{
+	struct sim_backend *b = container_of(base, struct sim_backend, base);
+	struct sim_disk *d = b->view->disk;
+	struct world *w = d->w;
+	struct disk_op *op = calloc(1, sizeof(*op));
+
+	if (!op)
+		abort();
+	if (io->op != BACKEND_FLUSH &&
+	    (io->off > d->bytes || io->len > d->bytes - io->off || !io->len ||
+	     (io->off | io->len) % base->geo.logical_block_size))
+		world_fail(w, "disk %u: bad range %llu+%llu", d->index,
+			   (unsigned long long)io->off,
+			   (unsigned long long)io->len);
+	if (base->geo.read_only && io->op != BACKEND_READ &&
+	    io->op != BACKEND_FLUSH)
+		world_fail(w, "disk %u: read-only, but op %d", d->index,
+			   io->op);
+	op->timer.fire = op_fire;
+	op->view = b->view;
+	op->io = io;
+	op->err = sim_net_chance(w->net, d->eio_ppm) ? -EIO : 0;
+	DL_APPEND(d->ops, op);
+	d->n_ops++;
+	if (!op->err && world_chance(w, 50))
+		take_effect(op);
+	if (!w->p.disk_delay_ns || world_chance(w, 10)) {
+		op_end(op);
+		return;
+	}
+	world_timer_set(
+		w, &op->timer,
+		world_now(w) + world_below(w, world_chance(w, 2)
+						      ? 100 * w->p.disk_delay_ns
+						      : w->p.disk_delay_ns));
+}
+
+void
+sim_disk_view_kill(struct sim_disk_view *v)
+{
+	struct disk_op *op;
+
+	DL_FOREACH(v->disk->ops, op)
+		if (op->view == v && op->io->op != BACKEND_READ &&
+		    world_chance(v->disk->w, 50))
+			take_effect(op);
+}
+
+/* --- ops */
+
+static int
+sim_open(const struct backend_open_params *p, struct backend **ret)
+{
+	struct sim_disk_view *view = p->store;
+	struct world *w = view->disk->w;
+	struct sim_backend *b = calloc(1, sizeof(*b));
+
+	if (!b)
+		abort();
+	b->view = view;
+	b->base.ops = &backend_sim;
+	b->base.id = (struct backend_identity){.kind = BACKEND_KIND_OTHER,
+					       .a = view->disk->index};
+	b->base.geo = (struct backend_geometry){
+		.size_bytes = view->disk->bytes,
+		.logical_block_size = w->p.block_size,
+		.physical_block_size = 4096,
+		.max_discard_bytes = w->p.discard ? 65536 : 0,
+		.discard_granularity = w->p.block_size,
+		.max_write_zeroes_bytes = w->p.write_zeroes ? 262144 : 0,
+		.read_only = p->read_only,
+		.writeback = w->p.writeback,
+		.fua = w->p.fua,
+	};
+	*ret = &b->base;
+	return 0;
+}
+
+static void
+sim_close(struct backend *base)
+{
+	if (base)
+		free(container_of(base, struct sim_backend, base));
+}
+
+const struct backend_ops backend_sim = {
+	.name = "sim",
+	.open = sim_open,
+	.close = sim_close,
+	.submit = sim_submit,
+};

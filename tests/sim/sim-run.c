@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "tests/sim/sim-run.h"
+
+#include <string.h>
+
+#include "tests/sim/sim-backend.h"
+#include "tests/sim/sim-client.h"
+#include "tests/sim/sim-server.h"
+
+/* A run that is not over by then, on its own clock, hangs. */
+#define GIVE_UP_NS (900 * NSEC_PER_SEC)
+
+const char *const step_fault_names[N_STEP_FAULTS] = {
+	[STEP_CUT] = "cut",
+	[STEP_CUT_ALL] = "cut-all",
+	[STEP_LOSE] = "lose",
+	[STEP_LOSE_ALL] = "lose-all",
+	[STEP_KILL_SERVER] = "kill-server",
+	[STEP_KILL_CLIENT] = "kill-client",
+	[STEP_ENOMEM] = "enomem",
+};
+
+/* --- what happens at random times */
+
+static void
+kill_server(struct world *w)
+{
+	bool power = w->p.power_cuts && world_chance(w, 50);
+
+	if (w->server)
+		sim_server_kill(w->server, power, world_below(w, 3000));
+}
+
+static void
+kill_client(struct world *w)
+{
+	struct sim_client *c = w->clients[world_below(w, w->p.n_clients)];
+
+	if (c && !sim_client_done(c))
+		sim_client_kill(c);
+}
+
+static void
+fire_kill_server(struct world_timer *t)
+{
+	kill_server(t->w);
+}
+
+static void
+fire_kill_client(struct world_timer *t)
+{
+	kill_client(t->w);
+}
+
+static void
+fire_partition(struct world_timer *t)
+{
+	struct world *w = t->w;
+	struct sim_node *a, *b;
+
+	/* Addresses are all that a partition looks at. */
+	if (sim_node_new(w->net, "a", 1, &a) ||
+	    sim_node_new(w->net, "b",
+			 10 + (unsigned)world_below(w, w->p.n_clients), &b))
+		return;
+	sim_net_partition(w->net, a, b,
+			  world_now(w) + world_below(w, 20 * NSEC_PER_SEC));
+}
+
+static void
+fire_heal(struct world_timer *t)
+{
+	unsigned i;
+
+	world_note(t->w, "faults are over");
+	for (i = 0; i < MAX_DISKS; i++)
+		sim_disk_heal(t->w->disks[i]);
+}
+
+static void
+plan(struct world *w, unsigned n, void (*fire)(struct world_timer *t))
+{
+	struct world_timer *t;
+
+	while (n--) {
+		t = &w->plan[w->n_plan++];
+		t->fire = fire;
+		world_timer_set(w, t,
+				world_now(w) + world_below(w, w->p.fault_ns));
+	}
+}
+
+/* --- a fault at one step */
+
+static void
+hook_kill_server(void *user)
+{
+	kill_server(user);
+}
+
+static void
+hook_kill_client(void *user)
+{
+	kill_client(user);
+}
+
+static void
+plan_step(struct world *w, uint64_t step, enum step_fault fault)
+{
+	struct sim_faults *f = sim_net_faults(w->net);
+
+	if (!step)
+		return;
+	w->step_fault = true;
+	if (fault == STEP_ENOMEM) {
+		f->enomem_at = step;
+		return;
+	}
+	f->at_step = step;
+	f->at_all = fault == STEP_CUT_ALL || fault == STEP_LOSE_ALL;
+	f->hook_user = w;
+	switch (fault) {
+	case STEP_CUT:
+	case STEP_CUT_ALL:
+		f->at_fault = SIM_FAULT_CUT;
+		break;
+	case STEP_LOSE:
+	case STEP_LOSE_ALL:
+		f->at_fault = SIM_FAULT_LOSE;
+		break;
+	case STEP_KILL_SERVER:
+		f->at_fault = SIM_FAULT_HOOK;
+		f->hook = hook_kill_server;
+		break;
+	case STEP_KILL_CLIENT:
+		f->at_fault = SIM_FAULT_HOOK;
+		f->hook = hook_kill_client;
+		break;
+	case STEP_ENOMEM:
+	case N_STEP_FAULTS:
+		break;
+	}
+}
+
+/* --- the run */
+
+static bool
+clients_done(const struct world *w)
+{
+	unsigned i;
+
+	for (i = 0; i < w->p.n_clients; i++)
+		if (!sim_client_done(w->clients[i]))
+			return false;
+	return true;
+}
+
+/* False: it is all over, or an invariant broke. */
+static bool
+go_on(struct world *w, uint64_t end)
+{
+	if (world_now(w) > end) {
+		world_fail(w, "not over after %llu s",
+			   (unsigned long long)(GIVE_UP_NS / NSEC_PER_SEC));
+		return false;
+	}
+	if (clients_done(w)) {
+		/* The last act: no process comes back any more. */
+		world_timer_cancel(w, &w->server_restart);
+		if (w->server)
+			sim_server_stop(w->server);
+		if (sim_servers_gone(w))
+			return false;
+	}
+	if (!world_turn(w)) {
+		world_fail(w, "nothing is under way, and it is not over");
+		return false;
+	}
+	return true;
+}
+
+static void
+check_leaks(struct world *w)
+{
+	struct sim_counts n;
+	unsigned i;
+
+	sim_net_counts(w->net, &n);
+	if (n.ctxs || n.listeners || n.conns || n.pds || n.mrs || n.mws)
+		world_fail(w,
+			   "left over: %u contexts, %u listeners, %u "
+			   "connections, %u PDs, %u MRs, %u windows",
+			   n.ctxs, n.listeners, n.conns, n.pds, n.mrs, n.mws);
+	for (i = 0; i < MAX_DISKS; i++)
+		if (sim_disk_inflight(w->disks[i]))
+			world_fail(w, "left over: %u operations of disk %u",
+				   sim_disk_inflight(w->disks[i]), i);
+}
+
+static void
+populate(struct world *w)
+{
+	unsigned i;
+
+	for (i = 0; i < MAX_DISKS; i++)
+		w->disks[i] = sim_disk_new(w, i);
+	sim_server_start(w);
+	for (i = 0; i < w->p.n_clients; i++)
+		sim_client_start(w, i);
+	plan(w, w->p.server_kills, fire_kill_server);
+	plan(w, w->p.client_kills, fire_kill_client);
+	plan(w, w->p.partitions, fire_partition);
+	w->plan[w->n_plan].fire = fire_heal;
+	world_timer_set(w, &w->plan[w->n_plan++], w->faults_end);
+}
+
+static void
+result(struct world *w, struct sim_result *ret)
+{
+	unsigned i;
+
+	*ret = (struct sim_result){
+		.ok = !w->failed,
+		.steps = sim_net_steps(w->net),
+		.calls = sim_net_calls(w->net),
+		.digest = w->digest * 31 + sim_net_rand(w->net),
+		.virtual_ns = world_now(w),
+		.ios = w->stats.ios,
+		.ios_failed = w->stats.ios_failed,
+		.opens = w->stats.opens,
+		.lost_sessions = w->stats.lost_sessions,
+	};
+	for (i = 0; i < SIM_N_FAULTS; i++)
+		ret->faults += sim_net_fault_count(w->net, i);
+	memcpy(ret->why, w->why, sizeof(ret->why));
+}
+
+void
+sim_run(const struct sim_params *p, uint64_t step, enum step_fault fault,
+	FILE *trace, struct sim_result *ret)
+{
+	struct world w;
+	uint64_t end;
+	unsigned i;
+
+	world_init(&w, p, trace);
+	plan_step(&w, step, fault);
+	populate(&w);
+	end = w.faults_end + GIVE_UP_NS;
+	while (go_on(&w, end))
+		;
+	if (!w.failed)
+		check_leaks(&w);
+	result(&w, ret);
+	/* After a failure nothing can be taken apart in order: it is left. */
+	if (w.failed)
+		return;
+	for (i = 0; i < p->n_clients; i++)
+		sim_client_free(w.clients[i]);
+	for (i = 0; i < MAX_DISKS; i++)
+		sim_disk_free(w.disks[i]);
+	world_deinit(&w);
+}

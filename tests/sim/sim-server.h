@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* A gateway process: listener, one worker, exports of the world's disks. */
+#ifndef TESTS_SIM_SIM_SERVER_H
+#define TESTS_SIM_SIM_SERVER_H
+
+#include "tests/sim/sim-world.h"
+
+struct sim_server;
+
+/* Becomes w->server. */
+void sim_server_start(struct world *w);
+/* kill -9; with power: the disks lose their caches. Starts again after ms. */
+void sim_server_kill(struct sim_server *s, bool power, uint64_t again_ms);
+/* SIGTERM: closes in order. */
+void sim_server_stop(struct sim_server *s);
+/* Nothing is left of it (or it never was): it was freed. */
+bool sim_servers_gone(const struct world *w);
+
+#endif
