@@ -353,6 +353,7 @@ start_workers(struct daemon *d)
 			.exports = d->exports,
 			.pool = d->pool,
 			.route = d->route,
+			.listeners = d->loop,
 			.log = d->log,
 			.stopped = worker_stopped,
 			.user = &d->done[i],

@@ -94,7 +94,11 @@ struct gw_sess {
 	struct gw_device *by_id; /* hash of the open ones */
 	struct gw_device *devs;  /* all of them, any state */
 	unsigned n_devs;
-	uint32_t next_id; /* monotonic: a stale id never hits another device */
+	/*
+	 * Monotonic, from a random start: a stale id never hits another device,
+	 * not even one that a client learned from us before we were restarted.
+	 */
+	uint32_t next_id;
 	char explain[GW_TEXT_MAX]; /* why the last OPEN failed */
 	/* The pool: as many as RTRS can have outstanding in one session. */
 	struct gw_req *free_reqs;

@@ -22,6 +22,7 @@ struct arrival {
 	struct loop_call call;
 	struct worker *worker;
 	struct rtrs_conn_request *req;
+	int err;
 	struct rtrs_uuid sess_uuid;
 	struct arrival *prev, *next;
 };
@@ -378,14 +379,32 @@ worker_post(struct worker *w, struct loop_call *call)
 	loop_post(w->loop, call);
 }
 
+/* On the listeners' thread, where the request still belongs. */
+static void
+reject_call(struct loop_call *call)
+{
+	struct arrival *a = container_of(call, struct arrival, call);
+
+	route_cancel(a->worker->p.route, &a->sess_uuid);
+	rtrs_conn_request_reject(a->req, a->err);
+	free(a);
+}
+
 static void
 take_call(struct loop_call *call)
 {
 	struct arrival *a = container_of(call, struct arrival, call);
 	struct worker *w = a->worker;
 
-	DL_APPEND(w->unsettled, a);
-	rtrs_srv_take(w->rtrs, a->req);
+	a->err = rtrs_srv_take(w->rtrs, a->req);
+	if (!a->err) {
+		DL_APPEND(w->unsettled, a);
+		return;
+	}
+	log_warn(w->p.log, "worker %u: cannot take a connection: %s",
+		 w->p.index, strerror(-a->err));
+	a->call.fn = reject_call;
+	loop_post(w->p.listeners, &a->call);
 }
 
 int

@@ -143,11 +143,12 @@ link_up(void *user)
 	c->greet.data_len = RNBD_SESS_INFO_LEN;
 	memset(c->greet.data, 0, sizeof(c->greet.data));
 	r = admin_send(&c->greet);
-	/* Or the path is already gone again: then link_down follows. */
-	if (r < 0 && r != -ECONNABORTED) {
-		log_err(c->log, "session: cannot greet: %s", strerror(-r));
+	if (r == 0)
+		return;
+	log_dbg(c->log, "session: cannot greet: %s", strerror(-r));
+	/* If the path is already gone again, link_down follows by itself. */
+	if (r != -ECONNABORTED)
 		start_over(c);
-	}
 }
 
 static void

@@ -307,7 +307,8 @@ struct rtrs_listener_params {
 	/*
 	 * A well-formed request. The callee owns it from here and ends it with
 	 * rtrs_srv_take() on the thread of the chosen rtrs_srv, or with
-	 * rtrs_conn_request_reject() on this one.
+	 * rtrs_conn_request_reject() on this one, where the request belongs
+	 * until it is taken.
 	 */
 	void (*request)(void *user, struct rtrs_conn_request *req);
 	void *user;
@@ -366,7 +367,8 @@ struct rtrs_srv_op {
 	uint16_t usr_len;
 	/*
 	 * Inside the chunk. WRITE: the data that came, which a misbehaving
-	 * peer may still change. READ: room for the answer. data_len 0: none.
+	 * peer may still change. READ: room for the answer, if the peer said
+	 * where to send it. data_len 0: none.
 	 */
 	void *data;
 	uint32_t data_len;
@@ -416,7 +418,10 @@ struct rtrs_srv_params {
 
 /* Errors: -EINVAL sizes or a missing callback, -ENOMEM. */
 int rtrs_srv_new(const struct rtrs_srv_params *p, struct rtrs_srv **ret);
-/* Closes everything in order; rtrs_srv_closed() tells when it is done. */
+/*
+ * Closes everything in order: requests that execute are answered, no other is
+ * taken. rtrs_srv_closed() tells when it is done.
+ */
 void rtrs_srv_close(struct rtrs_srv *srv);
 bool rtrs_srv_closed(const struct rtrs_srv *srv);
 /* Only when closed. NULL is fine. */
@@ -424,9 +429,11 @@ void rtrs_srv_free(struct rtrs_srv *srv);
 
 /*
  * Takes a connection request over; checks 6 to 14 follow in progress (arm asks
- * for it), now or later, and an accept or a reject. Frees req.
+ * for it), now or later, and an accept or a reject. Frees req. Errors, those of
+ * ctx_new and migrate: nothing was taken, req is still the caller's and its
+ * listener's, to be rejected on the thread of that.
  */
-void rtrs_srv_take(struct rtrs_srv *srv, struct rtrs_conn_request *req);
+int rtrs_srv_take(struct rtrs_srv *srv, struct rtrs_conn_request *req);
 
 /*
  * What there is of a session, for routing tables: bits of rtrs_srv_presence_bit.

@@ -17,6 +17,25 @@
 
 #define DEPTH_DIFFERS "queue depth %u differs from %u of the session"
 
+/*
+ * May the server make a new session for this path? Not while another path is
+ * up: a server that does not know the session then is not the one that path
+ * leads to, but was started again, and the session would be torn between a
+ * server that is gone and one where every device id means something else. It
+ * refuses such a path, which tries again until the other one is known dead.
+ */
+static bool
+may_found_session(const struct rtrs_clt_path *path)
+{
+	const struct rtrs_clt *clt = path->clt;
+
+	for (unsigned i = 0; i < clt->n_paths; i++)
+		if (&clt->paths[i] != path &&
+		    clt->paths[i].state == RTRS_CLT_CONNECTED)
+			return false;
+	return path->first_conn;
+}
+
 static void
 connect_next(struct rtrs_clt_path *path, unsigned cid)
 {
@@ -29,7 +48,7 @@ connect_next(struct rtrs_clt_path *path, unsigned cid)
 		.recon_cnt = path->recon_cnt,
 		.path_uuid = path->uuid,
 		.sess_uuid = clt->uuid,
-		.first_conn = path->first_conn,
+		.first_conn = may_found_session(path),
 	};
 	uint8_t priv[RTRS_CONN_REQ_LEN];
 	struct fabric_conn_params p = {

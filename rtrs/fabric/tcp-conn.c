@@ -39,6 +39,14 @@ static const char *const state_names[TC_N_STATES] = {
 	[TC_CLOSED] = "CLOSED",
 };
 
+/* c is not the hot connection of its context any more. */
+static void
+tcp_conn_cool(struct tcp_conn *c)
+{
+	if (c->ctx->hot == c)
+		c->ctx->hot = NULL;
+}
+
 void
 tcp_conn_set_state(struct tcp_conn *c, enum tcp_state state)
 {
@@ -47,6 +55,8 @@ tcp_conn_set_state(struct tcp_conn *c, enum tcp_state state)
 	log_dbg(c->ctx->p.log, "tcp: connection %p: %s -> %s", (void *)c,
 		state_names[c->state], state_names[state]);
 	c->state = state;
+	if (state != TC_LIVE)
+		tcp_conn_cool(c);
 }
 
 struct tcp_conn *
@@ -133,6 +143,7 @@ tcp_conn_put(struct tcp_conn *c)
 {
 	struct tcp_ctx *ctx = c->ctx;
 
+	tcp_conn_cool(c);
 	tcp_conn_idle(c);
 	tcp_event_drop(c, &c->ev_up);
 	tcp_event_drop(c, &c->ev_down);

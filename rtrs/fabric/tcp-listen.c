@@ -164,7 +164,10 @@ half_open_new(struct tcp_listener *l, int fd)
 	}
 	c->state = TC_HALF_OPEN;
 	c->listener = l;
+	/* The first fails when the peer is gone already, the second when the
+	 * system has no more watches. */
 	if (tcp_conn_name(c) < 0 || tcp_conn_watch(c, EPOLLIN) < 0) {
+		ctx->shed.crowded++;
 		tcp_conn_put(c);
 		return;
 	}

@@ -226,6 +226,13 @@ struct tcp_ctx {
 	struct tcp_conn *dirty;  /* something to send */
 	struct tcp_conn *resume; /* was stalled, a receive came */
 	struct tcp_conn *free_list;
+	/*
+	 * The connection that was the only one ready, twice in a row: it is
+	 * read without asking epoll first, see ctx_poll(). Live, or NULL.
+	 */
+	struct tcp_conn *hot;
+	struct tcp_conn *alone; /* the last one that was; only compared */
+	unsigned hot_reads;     /* since epoll was asked */
 	struct tcp_event *events;
 	/* Ring; capacity is the sum of all queues, so it can not overflow. */
 	struct tcp_cqe *cq;
@@ -357,7 +364,7 @@ bool tcp_tx_pending(const struct tcp_conn *c);
 void tcp_rx_init(struct tcp_rx *rx);
 int tcp_post_recv(struct fabric_conn *conn, const struct fabric_recv_wr *wr);
 /* LIVE: reads and executes; may kill the connection. */
-void tcp_rx_run(struct tcp_conn *c);
+size_t tcp_rx_run(struct tcp_conn *c);
 /* A receive was posted for a stalled connection. */
 void tcp_rx_resume(struct tcp_conn *c);
 /* The peer's end was seen while stalled: nothing is executed any more. */

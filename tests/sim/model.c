@@ -14,7 +14,7 @@ struct cand {
 	uint64_t over;       /* overwritten since; NEVER: not known to be */
 	enum model_kind kind;
 	bool durable;
-	bool torn; /* under way when power was lost: parts may be gone */
+	bool torn; /* not durable when power was lost: may be gone since */
 };
 
 struct sector {
@@ -24,6 +24,7 @@ struct sector {
 
 struct model {
 	uint64_t n_sectors, clock;
+	uint64_t power_cut; /* when the last one was */
 	bool writeback;
 	struct sector *sectors;
 	/* Begin stamps of reads under way; the least decides what can be
@@ -225,7 +226,8 @@ model_write_end(struct model *m, uint64_t tag, uint64_t first, uint64_t n,
 		if (k == s->n)
 			abort();
 		s->c[k].end = m->clock;
-		s->c[k].durable = durable || !m->writeback;
+		s->c[k].durable =
+			(durable && !s->c[k].torn) || !m->writeback;
 		if (!s->c[k].torn)
 			overwrite(m, s, s->c[k].begin);
 		forget(m, s);
@@ -266,7 +268,8 @@ check_sector(struct model *m, uint64_t begin, uint64_t i, const uint8_t *data,
 			hits++;
 		}
 	}
-	if (hits == 1 && hit->kind != MODEL_ANY)
+	/* What was read before a loss of power may be lost since. */
+	if (hits == 1 && hit->kind != MODEL_ANY && begin > m->power_cut)
 		overwrite(m, s, hit->begin);
 	if (hits)
 		return true;
@@ -325,7 +328,7 @@ model_flush_end(struct model *m, uint64_t begin, bool ok)
 	for (i = 0; i < m->n_sectors; i++) {
 		s = &m->sectors[i];
 		for (k = 0; k < s->n; k++)
-			if (s->c[k].end < begin)
+			if (s->c[k].end < begin && !s->c[k].torn)
 				s->c[k].durable = true;
 		if (s->n > 1)
 			forget(m, s);
@@ -339,11 +342,11 @@ model_power_cut(struct model *m)
 	uint64_t i;
 	unsigned k;
 
-	++m->clock;
+	m->power_cut = ++m->clock;
 	for (i = 0; i < m->n_sectors; i++) {
 		s = &m->sectors[i];
 		for (k = 0; k < s->n; k++) {
-			s->c[k].torn |= s->c[k].end == NEVER;
+			s->c[k].torn |= !s->c[k].durable;
 			if (may_return(s, &s->c[k]))
 				s->c[k].over = NEVER;
 		}

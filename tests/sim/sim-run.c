@@ -111,6 +111,7 @@ plan_step(struct world *w, uint64_t step, enum step_fault fault)
 
 	if (!step)
 		return;
+	w->step_fault = true;
 	if (fault == STEP_ENOMEM) {
 		f->enomem_at = step;
 		return;

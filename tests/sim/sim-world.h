@@ -84,6 +84,7 @@ struct world {
 	struct world_timer plan[16]; /* kills and the like */
 	unsigned n_plan;
 	uint64_t faults_end;
+	bool step_fault; /* one fault is planned */
 	unsigned idle_rounds;
 	/* The first broken invariant; the run ends there. */
 	bool failed;

@@ -474,20 +474,28 @@ START_TEST(first_conn_recon_cnt_and_uuids)
 	fx_up(&f);
 	assert_conn_req(&f, 0, 0, 1, true);
 	assert_conn_req(&f, 1, 1, 1, true);
-	/* Only cid 0 of a further path may not create the session. */
+	/* While one path is up, no other may create the session. */
 	assert_conn_req(&f, 2, 0, 1, false);
-	assert_conn_req(&f, 3, 1, 1, true);
+	assert_conn_req(&f, 3, 1, 1, false);
 	ck_assert_mem_ne(f.m.conns[0]->priv + OFF_PATH_UUID,
 			 f.m.conns[2]->priv + OFF_PATH_UUID, 16);
 	rtrs_clt_path_reset(f.clt, 1);
 	fx_run(&f);
 	fx_run_at(&f, f.now + SEC(31));
 	ck_assert_uint_eq(f.m.n_conns, 5);
-	assert_conn_req(&f, 4, 0, 2, true);
+	assert_conn_req(&f, 4, 0, 2, false);
 	ck_assert_mem_eq(f.m.conns[4]->priv + OFF_PATH_UUID,
 			 f.m.conns[2]->priv + OFF_PATH_UUID, 16);
 	fx_path_up(&f, 1);
-	assert_conn_req(&f, 5, 1, 2, true);
+	assert_conn_req(&f, 5, 1, 2, false);
+	/* The first to come back when none is up may, whichever it is. */
+	rtrs_clt_path_reset(f.clt, 0);
+	rtrs_clt_path_reset(f.clt, 1);
+	fx_run(&f);
+	fx_run_at(&f, f.now + SEC(31));
+	ck_assert_uint_eq(f.m.n_conns, 8);
+	assert_conn_req(&f, 6, 0, 2, true);
+	assert_conn_req(&f, 7, 0, 3, true);
 	fx_deinit(&f);
 }
 END_TEST

@@ -282,12 +282,21 @@ on_sess_gone(void *user, const struct rtrs_uuid *sess_uuid)
 	rig.sess_gone++;
 }
 
+/* Device ids start at 0. */
+static void
+fill_zeroes(void *user, void *buf, size_t len)
+{
+	(void)user;
+	memset(buf, 0, len);
+}
+
 void
 rig_setup(void)
 {
 	struct gw_server_params p = {
 		.exec = &exec,
-		.rtrs = {.queue_depth = RIG_QUEUE_DEPTH},
+		.rtrs = {.queue_depth = RIG_QUEUE_DEPTH,
+			 .rng = {.fill = fill_zeroes}},
 		.sess_gone = on_sess_gone,
 	};
 
