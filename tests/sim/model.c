@@ -226,8 +226,7 @@ model_write_end(struct model *m, uint64_t tag, uint64_t first, uint64_t n,
 		if (k == s->n)
 			abort();
 		s->c[k].end = m->clock;
-		s->c[k].durable =
-			(durable && !s->c[k].torn) || !m->writeback;
+		s->c[k].durable = (durable && !s->c[k].torn) || !m->writeback;
 		if (!s->c[k].torn)
 			overwrite(m, s, s->c[k].begin);
 		forget(m, s);

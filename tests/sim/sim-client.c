@@ -10,9 +10,9 @@
 #include "nbdkit-plugin/rnbd-clt.h"
 #include "tests/sim/sim-backend.h"
 
-#define CLT_HOST 10
-/* At 100 ms each. */
-#define MAX_PERMIT_WAITS 600
+#define CLT_HOST       10
+/* A path that is lost keeps its requests until its connections are closed. */
+#define PERMIT_WAIT_NS (120 * NSEC_PER_SEC)
 
 enum app_state {
 	APP_DOWN,    /* no process; the timer starts one */
@@ -58,7 +58,7 @@ struct sim_client {
 	bool patient; /* checks all data when the faults are over */
 	struct world_timer timer;
 	uint64_t next_check;
-	unsigned permit_waits;
+	uint64_t permits_by;
 	bool due;
 };
 
@@ -305,6 +305,7 @@ open_devs(struct sim_client *c)
 
 	c->n_devs = MAX_DISKS;
 	c->n_closed = 0;
+	c->permits_by = 0;
 	for (i = 0; i < c->n_devs; i++) {
 		struct app_dev *dev = &c->devs[i];
 		unsigned disk = (c->index + i) % MAX_DISKS;
@@ -413,14 +414,16 @@ permits_are_back(struct sim_client *c)
 
 	if (!rnbd_clt_is_up(c->clt))
 		return true;
-	while (n < depth && (permits[n] = rtrs_clt_permit_get(
-				     rtrs, RTRS_PERMIT_ADMIN, 0)))
+	while (n < depth &&
+	       (permits[n] = rtrs_clt_permit_get(rtrs, RTRS_PERMIT_ADMIN, 0)))
 		n++;
 	for (i = 0; i < n; i++)
 		rtrs_clt_permit_put(rtrs, permits[i]);
 	/* A device that was closed while it was opened again may still have
 	 * to be closed for the server. */
-	if (n < depth && ++c->permit_waits > MAX_PERMIT_WAITS)
+	if (!c->permits_by)
+		c->permits_by = world_now(c->w) + PERMIT_WAIT_NS;
+	if (n < depth && world_now(c->w) > c->permits_by)
 		world_fail(c->w, "client %u: %u of %u permits came back",
 			   c->index, n, depth);
 	return n == depth;

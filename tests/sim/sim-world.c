@@ -14,7 +14,7 @@
 /* So many turns without the clock moving are a livelock. */
 #define MAX_IDLE_ROUNDS 200000
 /* A thread that is ready to run may wait for a processor so long. */
-#define SLOWNESS_NS (200 * NSEC_PER_USEC)
+#define SLOWNESS_NS     (200 * NSEC_PER_USEC)
 
 static void
 log_sink(void *user, enum log_level level, const char *line)
