@@ -375,8 +375,12 @@ sim_qp_data(struct sim_event *ev)
 		else
 			link->gap[ev->end] = true;
 	}
-	/* What was held up is a retransmission: the sender must be there. */
-	if (ev->held && (!from || !sim_conn_alive(from)))
+	/*
+	 * What was held up is a retransmission: of a queue pair, which must
+	 * be there for it, or of a host that has the bytes and goes on.
+	 */
+	if (ev->held && !link->net->faults.done_when_sent &&
+	    (!from || !sim_conn_alive(from)))
 		link->gap[ev->end] = true;
 	if (link->gap[ev->end] || !to ||
 	    (!sim_conn_alive(to) && to->state != SIM_CONNECTING)) {
