@@ -121,7 +121,7 @@ for suite in "${suites[@]}"; do
 		export ASAN_OPTIONS=detect_stack_use_after_return=1:abort_on_error=1
 		export UBSAN_OPTIONS=halt_on_error=1:abort_on_error=1:print_stacktrace=1
 		if build asan gcc -Db_sanitize=address,undefined \
-			-Dsim_seeds=1500; then
+			-Dsim_seeds=2500 -Dsim_steps=1; then
 			RNBD_SANITIZER=asan RNBD_TIMEOUT_MULTIPLIER=3 \
 				run asan asan unit fuzz sim integration
 		else
