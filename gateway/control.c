@@ -41,7 +41,8 @@ struct control {
 	struct control_params p;
 	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
 	int fd;
-	struct loop_watch *watch;
+	struct loop_watch *watch; /* NULL: no descriptors; until resume */
+	struct event *resume;
 	struct client *clients;
 	unsigned n_clients;
 };
@@ -107,7 +108,8 @@ on_read(struct bufferevent *bev, void *arg)
 static void
 on_written(struct bufferevent *bev, void *arg)
 {
-	client_is_done(arg);
+	/* Calls may have waited for it. */
+	client_run(arg);
 }
 
 static void
@@ -131,6 +133,29 @@ on_end(struct bufferevent *bev, short what, void *arg)
 }
 
 static void
+pause_accept(struct control *c)
+{
+	const struct timeval tv = {.tv_usec = CONTROL_PAUSE_MS * 1000};
+
+	/* Without a timer it has to spin: better than to be deaf for good. */
+	if (evtimer_add(c->resume, &tv) < 0)
+		return;
+	loop_unwatch(c->watch);
+	c->watch = NULL;
+}
+
+static void on_accept(void *user);
+
+static void
+on_resume(evutil_socket_t fd, short what, void *arg)
+{
+	struct control *c = arg;
+
+	if (loop_watch_fd(c->p.loop, c->fd, on_accept, c, &c->watch) < 0)
+		pause_accept(c);
+}
+
+static void
 on_accept(void *user)
 {
 	struct control *c = user;
@@ -143,8 +168,13 @@ on_accept(void *user)
 	int fd = accept4(c->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	struct client *cl;
 
-	if (fd < 0)
-		return; /* it left; or no descriptors: the next one may do */
+	if (fd < 0) {
+		/* It left, or it stays in the backlog: then the socket stays
+		 * readable, and the loop would spin. */
+		if (errno == EMFILE || errno == ENFILE)
+			pause_accept(c);
+		return;
+	}
 	if (c->n_clients >= CONTROL_MAX_CLIENTS) {
 		(void)!write(fd, busy, sizeof(busy) - 1);
 		close(fd);
@@ -264,6 +294,15 @@ client_line(struct client *cl, const char *line, size_t len)
 	json_decref(req);
 }
 
+static bool
+client_may_call(const struct client *cl)
+{
+	struct evbuffer *out = bufferevent_get_output(cl->bev);
+
+	return !cl->call && !cl->closing &&
+	       evbuffer_get_length(out) <= CONTROL_MAX_UNREAD;
+}
+
 /* Takes one call after the other from what has arrived. */
 static void
 client_run(struct client *cl)
@@ -275,14 +314,13 @@ client_run(struct client *cl)
 	cl->running = true;
 	/* A method that answers at once only ends the call; the loop goes on
 	 * with the next line. */
-	while (!cl->call && !cl->closing &&
+	while (client_may_call(cl) &&
 	       (line = evbuffer_readln(in, &len, EVBUFFER_EOL_LF))) {
 		client_line(cl, line, len);
 		free(line);
 	}
 	cl->running = false;
-	if (!cl->call && !cl->closing &&
-	    evbuffer_get_length(in) > CONTROL_MAX_LINE) {
+	if (client_may_call(cl) && evbuffer_get_length(in) > CONTROL_MAX_LINE) {
 		client_send_error(cl, NULL, RPC_INVALID_REQUEST,
 				  "the line is too long");
 		cl->closing = true;
@@ -368,9 +406,15 @@ control_new(const struct control_params *p, char err_text[CONTROL_TEXT_MAX],
 		return -ENOMEM;
 	c->p = *p;
 	c->fd = -1;
+	/* Methods may build their answers on several threads. */
+	json_object_seed(0);
 	snprintf(c->path, sizeof(c->path), "%s", p->path);
 	r = listen_on(c, err_text);
 	if (r < 0)
+		goto err;
+	r = -ENOMEM;
+	c->resume = evtimer_new(loop_base(p->loop), on_resume, c);
+	if (!c->resume)
 		goto err;
 	r = loop_watch_fd(p->loop, c->fd, on_accept, c, &c->watch);
 	if (r < 0)
@@ -395,6 +439,8 @@ control_free(struct control *c)
 	DL_FOREACH_SAFE(c->clients, cl, next)
 		client_free(cl);
 	loop_unwatch(c->watch);
+	if (c->resume)
+		event_free(c->resume);
 	if (c->fd >= 0) {
 		(void)unlink(c->path);
 		close(c->fd);

@@ -18,6 +18,10 @@
 
 #define CONTROL_MAX_CLIENTS 16
 #define CONTROL_MAX_LINE    65536
+/* No call is taken while more than this waits to be read by the client. */
+#define CONTROL_MAX_UNREAD  65536
+/* Out of descriptors: look away for so long. */
+#define CONTROL_PAUSE_MS    100
 #define CONTROL_IDLE_S      60
 #define CONTROL_TEXT_MAX    256
 

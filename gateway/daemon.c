@@ -9,9 +9,8 @@
 #include <unistd.h>
 
 #include "gateway/addr.h"
-#include "gateway/control.h"
+#include "gateway/control-status.h"
 #include "gateway/os.h"
-#include "gateway/status.h"
 #include "gateway/worker.h"
 
 /* Threads for blocking work; they start as they are needed. */
@@ -42,6 +41,7 @@ struct daemon {
 	struct loop_timer *timer;
 	struct loop_watch *on_term, *on_int;
 	struct control *control;
+	struct status_source status;
 	struct listener listeners[OPT_MAX_LISTENERS];
 	unsigned n_listeners;
 	struct worker *workers[OPT_MAX_WORKERS];
@@ -250,78 +250,17 @@ on_signal(void *user)
 /* -------------------------------------------------------------- control */
 
 static void
-method_version(void *user, struct control_call *call)
+for_each_listener(void *user,
+		  void (*fn)(void *fn_user, const char *addr,
+			     const struct rtrs_listener_stats *stats),
+		  void *fn_user)
 {
-	control_reply(call, json_pack("{s:s, s:s}", "program", "rnbd-gatewayd",
-				      "version", RNBD_VERSION));
+	const struct daemon *d = user;
+
+	for (unsigned i = 0; i < d->n_listeners; i++)
+		fn(fn_user, d->listeners[i].addr,
+		   rtrs_listener_stats(d->listeners[i].rtrs));
 }
-
-struct status_call {
-	struct daemon *daemon;
-	struct control_call *call;
-};
-
-static json_t *
-listeners_json(const struct daemon *d)
-{
-	json_t *arr = json_array();
-
-	for (unsigned i = 0; i < d->n_listeners; i++) {
-		const struct rtrs_listener_stats *st =
-			rtrs_listener_stats(d->listeners[i].rtrs);
-
-		json_array_append_new(
-			arr, json_pack("{s:s, s:I, s:I}", "address",
-				       d->listeners[i].addr, "requests",
-				       (json_int_t)st->requests, "malformed",
-				       (json_int_t)st->malformed));
-	}
-	return arr;
-}
-
-static void
-status_done(void *user, json_t *workers)
-{
-	struct status_call *sc = user;
-	struct daemon *d = sc->daemon;
-	json_int_t uptime =
-		(json_int_t)((os_now() - d->started) / NSEC_PER_SEC);
-
-	control_reply(sc->call,
-		      json_pack("{s:s, s:i, s:I, s:o, s:o, s:o}", "version",
-				RNBD_VERSION, "pid", (int)getpid(), "uptime_s",
-				uptime, "listeners", listeners_json(d),
-				"exports", status_exports(d->exports),
-				"workers", workers));
-	free(sc);
-}
-
-static void
-method_status(void *user, struct control_call *call)
-{
-	struct daemon *d = user;
-	struct status_call *sc = malloc(sizeof(*sc));
-	struct status_params p = {
-		.loop = d->loop,
-		.workers = d->workers,
-		.n_workers = d->n_workers,
-		.done = status_done,
-		.user = sc,
-	};
-
-	if (sc)
-		*sc = (struct status_call){.daemon = d, .call = call};
-	if (!sc || status_gather(&p) < 0) {
-		free(sc);
-		control_reply(call, NULL);
-	}
-}
-
-static const struct control_method methods[] = {
-	{"status", method_status},
-	{"version", method_version},
-	{NULL, NULL},
-};
 
 static int
 start_control(struct daemon *d)
@@ -330,13 +269,21 @@ start_control(struct daemon *d)
 	struct control_params p = {
 		.loop = d->loop,
 		.path = d->o->control,
-		.methods = methods,
-		.user = d,
+		.methods = control_status_methods,
+		.user = &d->status,
 	};
 	int r;
 
 	if (!d->o->control)
 		return 0;
+	d->status = (struct status_source){
+		.loop = d->loop,
+		.started = d->started,
+		.exports = d->exports,
+		.workers = d->workers,
+		.for_each_listener = for_each_listener,
+		.user = d,
+	};
 	r = control_new(&p, text, &d->control);
 	if (r < 0)
 		log_err(d->log, "%s", text);
@@ -406,6 +353,7 @@ start_workers(struct daemon *d)
 			.exports = d->exports,
 			.pool = d->pool,
 			.route = d->route,
+			.listeners = d->loop,
 			.log = d->log,
 			.stopped = worker_stopped,
 			.user = &d->done[i],
@@ -418,6 +366,7 @@ start_workers(struct daemon *d)
 			d->n_workers++;
 	}
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	d->status.n_workers = d->n_workers;
 	return r;
 }
 
@@ -435,8 +384,6 @@ daemon_new(const struct options *o, const struct log *log, FILE *out,
 	d->o = o;
 	d->log = log;
 	d->started = os_now();
-	/* Before there are threads that make JSON objects. */
-	json_object_seed(0);
 	r = start_exports(d);
 	if (!r)
 		r = start_base(d);

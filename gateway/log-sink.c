@@ -33,17 +33,41 @@ struct log_sink {
 	struct kind kinds[N_KINDS];
 };
 
-/* A hash of the line in which each word that has a digit counts as one. */
+/* Names of peers stand in quotation marks, and may hold some. */
+static const char *
+end_of_quotes(const char *line)
+{
+	const char *end = line + strlen(line);
+
+	while (end > line && end[-1] != '\'' && end[-1] != '"')
+		end--;
+	return end;
+}
+
+/*
+ * A hash of the line in which each word that has a digit counts as one, and so
+ * does all from the first quotation mark to the last: what a peer may choose
+ * must not make a line look new.
+ */
 static uint64_t
 hash_kind(enum log_level level, const char *line)
 {
 	uint64_t h = UINT64_C(0xcbf29ce484222325) + (unsigned)level;
-	const char *p = line;
+	const char *p = line, *quotes_end = end_of_quotes(line);
 
 	while (*p) {
-		const char *start = p;
+		const char *start;
 		bool has_digit = false;
 
+		if ((*p == '\'' || *p == '"') && p < quotes_end) {
+			h = (h ^ '\'') * UINT64_C(0x100000001b3);
+			p = quotes_end;
+			continue;
+		}
+		/* An IPv6 address, of which a peer may have any number. */
+		if (*p == '[' && strchr(p, ']'))
+			p = strchr(p, ']');
+		start = p;
 		while (isalnum((unsigned char)*p)) {
 			has_digit |= isdigit((unsigned char)*p);
 			p++;

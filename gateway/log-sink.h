@@ -21,9 +21,10 @@ struct log_sink_params {
 };
 
 /*
- * Lines that differ in their numbers only are alike. Of those, LOG_SINK_BURST
- * are printed per LOG_SINK_WINDOW_MS; the next one after that says how many
- * were left out.
+ * Lines that differ only in their numbers, or in what stands in quotation
+ * marks, are alike. Whoever logs text of a peer quotes it. Of those,
+ * LOG_SINK_BURST are printed per LOG_SINK_WINDOW_MS; the next one after that
+ * says how many were left out.
  */
 #define LOG_SINK_BURST     20
 #define LOG_SINK_WINDOW_MS 10000

@@ -13,7 +13,6 @@
 #include "gateway/os.h"
 #include "proto/rtrs-imm.h"
 #include "proto/rtrs-msg.h"
-#include "rtrs/rtrs.h"
 
 /* What a value parser works on; it returns 0, or -1 with err filled. */
 struct ctx {
@@ -170,6 +169,14 @@ parse_log_level(const struct ctx *c, const char *s)
 		return fail(c, "--%s %s: give error, warning, info or debug",
 			    c->name, s);
 	c->o->log_level = (enum log_level)v;
+	return 0;
+}
+
+static int
+parse_no_io_uring(const struct ctx *c, const char *s)
+{
+	(void)s;
+	c->o->no_io_uring = true;
 	return 0;
 }
 
@@ -362,6 +369,8 @@ static const struct option_row rows[] = {
 	{"workers", "N", parse_workers, "I/O threads (CPUs, at most 4)"},
 	{"busy-poll", "USEC", parse_busy_poll,
 	 "stay awake this long after work (0)"},
+	{"no-io-uring", NULL, parse_no_io_uring,
+	 "do all I/O by threads and plain system calls"},
 	{"always-invalidate", "yes|no", parse_always_invalidate,
 	 "renew the key of a buffer with each request (no)"},
 	{"max-sessions", "N", parse_max_sessions, "client sessions (1024)"},

@@ -11,7 +11,7 @@
 #include <sys/socket.h>
 
 #include "rtrs/base/log.h"
-#include "rtrs/fabric/fabric.h"
+#include "rtrs/rtrs.h"
 
 #define OPT_MAX_LISTENERS  64
 #define OPT_MAX_WORKERS    256
@@ -36,6 +36,7 @@ struct options {
 	unsigned workers;
 	const char *control; /* path; NULL: no control socket */
 	uint64_t busy_poll_us;
+	bool no_io_uring;
 	bool always_invalidate;
 	unsigned max_sessions;
 	uint64_t max_memory; /* bytes; 0: no limit */

@@ -5,8 +5,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-#define HASH_NONFATAL_OOM 1
-#include <uthash.h>
+#include "gateway/hash.h"
 
 struct entry {
 	UT_hash_handle hh;

@@ -199,11 +199,8 @@ on_sess_up(void *user, struct rtrs_srv_sess *rtrs, const char *name,
 		return strcmp(sess->name, name) ? -EINVAL : 0;
 
 	r = gw_exports_name_claim(s->p.exports, name);
-	if (r < 0) {
-		log_warn(s->log, "session '%s' refused: %s", name,
-			 r == -EPERM ? "the name is in use" : strerror(-r));
+	if (r < 0)
 		return r;
-	}
 	sess = calloc(1, sizeof(*sess) + s->queue_depth * sizeof(*sess->reqs));
 	if (!sess) {
 		gw_exports_name_release(s->p.exports, name);

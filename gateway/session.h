@@ -13,10 +13,7 @@
 #ifndef GATEWAY_SESSION_H
 #define GATEWAY_SESSION_H
 
-/* A failed insertion is an error of one OPEN, not the end of the process. */
-#define HASH_NONFATAL_OOM 1
-#include <uthash.h>
-
+#include "gateway/hash.h"
 #include "gateway/server.h"
 
 /* Devices of one session, those that are being closed included. */

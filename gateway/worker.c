@@ -11,15 +11,18 @@
 #include "gateway/os.h"
 
 /* Fabrics of one rtrs_srv. */
-#define MAX_FDS    4
+#define MAX_FDS     4
 /* Rounds before others (calls, new descriptors) get a look. */
-#define MAX_ROUNDS 16
+#define MAX_ROUNDS  16
+/* The same for busy polling. */
+#define SPIN_MAX_NS NSEC_PER_MSEC
 
 /* A connection request on its way, and then until it is answered. */
 struct arrival {
 	struct loop_call call;
 	struct worker *worker;
 	struct rtrs_conn_request *req;
+	int err;
 	struct rtrs_uuid sess_uuid;
 	struct arrival *prev, *next;
 };
@@ -39,8 +42,8 @@ struct worker {
 	struct rtrs_srv *rtrs;
 	struct loop_watch *fds[MAX_FDS], *exec_watch, *io_watch;
 	int n_fds;
-	bool exec_ready; /* its descriptor was readable */
-	bool woken;      /* by a descriptor: there was work */
+	bool exec_ready, io_ready; /* their descriptors were readable */
+	bool woken;                /* by a descriptor: there was work */
 	bool stopping;
 	struct arrival *unsettled;
 };
@@ -56,6 +59,15 @@ on_ready(void *user)
 }
 
 static void
+on_io_ready(void *user)
+{
+	struct worker *w = user;
+
+	w->woken = true;
+	w->io_ready = true;
+}
+
+static void
 on_exec_ready(void *user)
 {
 	struct worker *w = user;
@@ -64,23 +76,27 @@ on_exec_ready(void *user)
 	w->exec_ready = true;
 }
 
-/* New descriptors come with the first connection of a fabric. */
-static void
+/* Those of the fabrics, which are known from the start. */
+static int
 watch_fds(struct worker *w)
 {
-	int fds[MAX_FDS];
-	int n = rtrs_srv_fds(w->rtrs, fds, MAX_FDS);
+	const struct options *o = w->p.opt;
+	int fds[MAX_FDS], n, r;
 
+	for (unsigned i = 0; i < o->n_listen; i++) {
+		r = rtrs_srv_add_fabric(w->rtrs, o->listen[i].fabric);
+		if (r < 0)
+			return r;
+	}
+	n = rtrs_srv_fds(w->rtrs, fds, MAX_FDS);
 	while (w->n_fds < n) {
-		if (loop_watch_fd(w->loop, fds[w->n_fds], on_ready, w,
-				  &w->fds[w->n_fds]) < 0) {
-			log_err(w->p.log,
-				"worker %u: out of memory for an event",
-				w->p.index);
-			return; /* the next take tries again */
-		}
+		r = loop_watch_fd(w->loop, fds[w->n_fds], on_ready, w,
+				  &w->fds[w->n_fds]);
+		if (r < 0)
+			return r;
 		w->n_fds++;
 	}
+	return 0;
 }
 
 /* Requests that were answered leave the routing table to their session. */
@@ -100,17 +116,36 @@ settle_arrivals(struct worker *w)
 	}
 }
 
-/* Everything that is ready, then one doorbell each way. */
-static bool
-round_of_work(struct worker *w, uint64_t now, bool reap_exec)
+static uint64_t
+ops_under_way(const struct worker *w)
 {
-	int n;
+	struct gw_server_stats st;
+
+	gw_server_stats(w->server, &st);
+	return st.inflight;
+}
+
+/*
+ * Everything that is ready, then one doorbell each way. A reap costs a system
+ * call: not without a reason to believe that there is something. What the
+ * kernel completed within the submission is such a reason; the pool's threads
+ * are slower than that, and only looked at while spinning.
+ */
+static bool
+round_of_work(struct worker *w, uint64_t now, bool spinning)
+{
+	bool waiting;
+	int n = 0;
 
 	rtrs_srv_progress(w->rtrs, now);
 	gw_server_kick(w->server);
-	n = gw_io_engine_reap(w->io);
-	if (reap_exec)
+	waiting = ops_under_way(w) != 0;
+	if (w->io_ready || waiting)
+		n += gw_io_engine_reap(w->io);
+	if (w->exec_ready || (waiting && spinning))
 		n += gw_pool_exec_reap(w->exec);
+	w->io_ready = false;
+	w->exec_ready = false;
 	if (n)
 		gw_server_kick(w->server);
 	return rtrs_srv_arm(w->rtrs);
@@ -130,27 +165,29 @@ ops_so_far(const struct worker *w)
 
 /*
  * Stays awake for a while after work, so that the next request finds the
- * thread running. Ends early when the loop has something else to do.
+ * thread running. Under a steady load that would be forever: after
+ * SPIN_MAX_NS the loop gets a look at its calls, and *ret_more tells to go on.
  */
 static bool
-spin(struct worker *w, uint64_t now)
+spin(struct worker *w, uint64_t now, bool *ret_more)
 {
 	uint64_t span = w->p.opt->busy_poll_us * NSEC_PER_USEC;
-	uint64_t until = now + span, seen = ops_so_far(w);
+	uint64_t until = now + span, end = until + SPIN_MAX_NS;
+	uint64_t seen = ops_so_far(w);
+	bool busy = false;
 
-	for (; now < until; now = os_now()) {
+	for (; now < until && now < end; now = os_now()) {
 		uint64_t ops;
 
-		round_of_work(w, now, true);
+		busy = round_of_work(w, now, true);
 		ops = ops_so_far(w);
 		if (ops != seen) {
 			seen = ops;
 			until = now + span;
 		}
-		if (w->unsettled)
-			break;
 	}
-	return round_of_work(w, now, true);
+	*ret_more = now < until;
+	return busy || *ret_more;
 }
 
 static bool
@@ -160,17 +197,14 @@ prepare(void *user)
 	uint64_t now = os_now();
 	bool busy = true;
 
-	for (int i = 0; busy && i < MAX_ROUNDS; i++) {
-		busy = round_of_work(w, now, w->exec_ready);
-		w->exec_ready = false;
-	}
+	for (int i = 0; busy && i < MAX_ROUNDS; i++)
+		busy = round_of_work(w, now, false);
 	if (!busy && w->woken && w->p.opt->busy_poll_us)
-		busy = spin(w, now);
-	w->woken = false;
-	if (w->unsettled) {
-		watch_fds(w);
+		busy = spin(w, now, &w->woken);
+	else
+		w->woken = busy;
+	if (w->unsettled)
 		settle_arrivals(w);
-	}
 	if (w->stopping && rtrs_srv_closed(w->rtrs))
 		loop_stop(w->loop);
 	if (!busy)
@@ -247,18 +281,19 @@ init(struct worker *w)
 			  &w->exec_watch);
 	if (r < 0)
 		return r;
-	r = gw_io_engine_new(gw_pool_exec_base(w->exec), w->p.log, false,
-			     &w->io);
+	r = gw_io_engine_new(gw_pool_exec_base(w->exec), w->p.log,
+			     w->p.opt->no_io_uring, &w->io);
 	if (r < 0)
 		return r;
 	if (gw_io_engine_fd(w->io) >= 0) {
-		r = loop_watch_fd(w->loop, gw_io_engine_fd(w->io), on_ready, w,
-				  &w->io_watch);
+		r = loop_watch_fd(w->loop, gw_io_engine_fd(w->io), on_io_ready,
+				  w, &w->io_watch);
 		if (r < 0)
 			return r;
 	}
 	loop_set_prepare(w->loop, prepare, w);
-	return init_server(w);
+	r = init_server(w);
+	return r < 0 ? r : watch_fds(w);
 }
 
 static void
@@ -347,14 +382,32 @@ worker_post(struct worker *w, struct loop_call *call)
 	loop_post(w->loop, call);
 }
 
+/* On the listeners' thread, where the request still belongs. */
+static void
+reject_call(struct loop_call *call)
+{
+	struct arrival *a = container_of(call, struct arrival, call);
+
+	route_cancel(a->worker->p.route, &a->sess_uuid);
+	rtrs_conn_request_reject(a->req, a->err);
+	free(a);
+}
+
 static void
 take_call(struct loop_call *call)
 {
 	struct arrival *a = container_of(call, struct arrival, call);
 	struct worker *w = a->worker;
 
-	DL_APPEND(w->unsettled, a);
-	rtrs_srv_take(w->rtrs, a->req);
+	a->err = rtrs_srv_take(w->rtrs, a->req);
+	if (!a->err) {
+		DL_APPEND(w->unsettled, a);
+		return;
+	}
+	log_warn(w->p.log, "worker %u: cannot take a connection: %s",
+		 w->p.index, strerror(-a->err));
+	a->call.fn = reject_call;
+	loop_post(w->p.listeners, &a->call);
 }
 
 int

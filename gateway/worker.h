@@ -22,6 +22,8 @@ struct worker_params {
 	struct gw_exports *exports;
 	struct gw_pool *pool;
 	struct route *route;
+	/* Of the listeners' thread: what cannot be taken goes back there. */
+	struct loop *listeners;
 	const struct log *log;
 	/* Called on the worker's thread, as its last act. */
 	void (*stopped)(void *user);

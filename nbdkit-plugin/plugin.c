@@ -61,6 +61,28 @@ static struct log session_log = {
 	.threshold = LOG_LVL_INFO,
 };
 
+/* What NBD has no word for would reach the client as EINVAL, as if it were to
+ * blame; the kernel's client makes EIO of it, too. */
+static int
+nbd_errno(int err)
+{
+	switch (-err) {
+	case EPERM:
+	case EROFS:
+	case ENOMEM:
+	case EINVAL:
+	case ENOSPC:
+	case EDQUOT:
+	case EFBIG:
+	case EOVERFLOW:
+	case EOPNOTSUPP:
+	case ESHUTDOWN:
+		return -err;
+	default:
+		return EIO;
+	}
+}
+
 /* Says what failed, and why if the session knows more than errno. */
 static int
 fail(struct handle *h, const char *what, uint64_t count, uint64_t offset,
@@ -72,7 +94,7 @@ fail(struct handle *h, const char *what, uint64_t count, uint64_t offset,
 	nbdkit_error("%s: %s of %" PRIu64 " bytes at %" PRIu64 ": %s%s%s",
 		     params.device_path, what, count, offset, strerror(-err),
 		     *why ? ": " : "", why);
-	errno = -err;
+	errno = nbd_errno(err);
 	return -1;
 }
 
@@ -417,14 +439,14 @@ plugin_zero(void *handle, uint32_t count, uint64_t offset, uint32_t flags)
 	unsigned f = fua(flags);
 	int err;
 
-	if (flags & NBDKIT_FLAG_FAST_ZERO && !fast) {
-		errno = EOPNOTSUPP;
-		return -1;
-	}
 	if (!(flags & NBDKIT_FLAG_MAY_TRIM))
 		f |= RNBD_CLT_F_NOUNMAP;
-	err = blocks_zero(&h->blocks, count, offset, f);
-	return err ? fail(h, "zero", count, offset, err) : 0;
+	err = fast ? blocks_zero(&h->blocks, count, offset, f) : -EOPNOTSUPP;
+	if (err != -EOPNOTSUPP)
+		return err ? fail(h, "zero", count, offset, err) : 0;
+	/* Not a failure: nbdkit writes zeroes then, unless that is too slow. */
+	errno = EOPNOTSUPP;
+	return -1;
 }
 
 static struct nbdkit_plugin plugin = {
@@ -462,5 +484,8 @@ static struct nbdkit_plugin plugin = {
 	.zero = plugin_zero,
 	.errno_is_preserved = 1,
 };
+
+/* nbdkit's header defines it without. */
+struct nbdkit_plugin *plugin_init(void);
 
 NBDKIT_REGISTER_PLUGIN(plugin)

@@ -136,18 +136,18 @@ link_up(void *user)
 		return;
 	}
 	c->state = CLT_GREETING;
+	c->links++;
 	rnbd_msg_sess_info_encode(&m, false, c->greet.usr);
 	c->greet.dir = RTRS_READ;
 	c->greet.usr_len = RNBD_SESS_INFO_LEN;
 	c->greet.data_len = RNBD_SESS_INFO_LEN;
 	memset(c->greet.data, 0, sizeof(c->greet.data));
 	r = admin_send(&c->greet);
-	if (r == 0)
-		return;
-	log_dbg(c->log, "session: cannot greet: %s", strerror(-r));
-	/* If the path is already gone again, link_down follows by itself. */
-	if (r != -ECONNABORTED)
+	/* Or the path is already gone again: then link_down follows. */
+	if (r < 0 && r != -ECONNABORTED) {
+		log_err(c->log, "session: cannot greet: %s", strerror(-r));
 		start_over(c);
+	}
 }
 
 static void
@@ -159,7 +159,6 @@ link_down(void *user)
 	    c->state != CLT_DOWN)
 		return;
 	c->state = CLT_DOWN;
-	c->down_since = c->now;
 	admin_cancel(&c->greet);
 	devs_session_lost(c);
 	if (!c->io_timeout_ms)
@@ -176,7 +175,7 @@ session_failed(void *user, int err)
 	c->state = CLT_FAILED;
 	c->failed_err = err;
 	admin_cancel(&c->greet);
-	devs_session_failed(c, err, rtrs_clt_why_down(c->rtrs));
+	devs_session_failed(c);
 	ios_fail(c, NULL, -EIO);
 }
 
@@ -194,7 +193,7 @@ rnbd_clt_new(const struct rnbd_clt_params *p, struct rnbd_clt **ret)
 	c->io_timeout_ms = p->io_timeout_ms;
 	c->open_timeout_ms = p->open_timeout_ms;
 	c->trust_write_zeroes = p->trust_write_zeroes;
-	c->now = c->down_since = p->rtrs.now;
+	c->now = p->rtrs.now;
 	c->greet.c = c;
 	c->greet.done = greeted;
 	rp.link_up = link_up;
@@ -239,7 +238,7 @@ rnbd_clt_close(struct rnbd_clt *c)
 		return;
 	c->state = CLT_CLOSING;
 	admin_cancel(&c->greet);
-	devs_session_failed(c, -ESHUTDOWN, "the session was closed");
+	devs_session_failed(c);
 	ios_fail(c, NULL, -ESHUTDOWN);
 	rtrs_clt_close(c->rtrs);
 }
@@ -301,6 +300,12 @@ bool
 rnbd_clt_is_up(const struct rnbd_clt *c)
 {
 	return c->state == CLT_READY;
+}
+
+bool
+rnbd_clt_failed(const struct rnbd_clt *c)
+{
+	return c->state == CLT_FAILED;
 }
 
 void

@@ -50,6 +50,8 @@ void rnbd_clt_flush(struct rnbd_clt *c);
 
 struct rtrs_clt *rnbd_clt_rtrs(struct rnbd_clt *c);
 bool rnbd_clt_is_up(const struct rnbd_clt *c);
+/* It will not come up any more. */
+bool rnbd_clt_failed(const struct rnbd_clt *c);
 
 /*
  * Opens a device: waits for the session, then OPEN. Same name and mode twice
@@ -112,13 +114,15 @@ struct rnbd_clt_io {
 	void (*done)(struct rnbd_clt_io *io, int err);
 	void *user;
 	/* The session's: */
-	uint64_t next_off; /* first byte not yet sent */
-	uint64_t
-		deadline; /* from the first time it had to wait; 0: never had */
-	unsigned pieces;  /* under way or held */
-	int err;          /* the first one wins */
-	uint8_t where;    /* which list it is on */
-	bool flush_after; /* FUA that the server cannot do in one step */
+	uint64_t next_off;      /* first byte not yet sent */
+	uint64_t deadline;      /* since it had to wait; 0: it never had */
+	unsigned waited_link;   /* links of the session when that began */
+	unsigned pieces;        /* under way or held */
+	int err;                /* the first one wins */
+	enum rnbd_clt_op asked; /* op, before the flush of a FUA */
+	unsigned acked_by;      /* oldest incarnation that acknowledged some */
+	uint8_t where;          /* which list it is on */
+	bool flush_after;       /* a part went out without the FUA it needs */
 	bool all_sent;
 	struct rnbd_clt_io *prev, *next;
 };

@@ -14,6 +14,8 @@
 
 #include <utlist.h>
 
+#define CLOSED_TEXT "the session was closed"
+
 /* The server in words: "tcp:192.0.2.1:1234", of the first path. */
 static void
 server_text(const struct rnbd_clt *c, char *buf, size_t len)
@@ -89,23 +91,29 @@ open_error_text(struct device *d, int err, const char *explained)
 	}
 }
 
+/* The first of those who wait is told. */
+static void
+opener_finish(struct device *d, int err, const char *text)
+{
+	struct opener *o = d->openers;
+
+	d->openers = o->next;
+	if (err) {
+		o->opened(o->user, NULL, err, text);
+		free(o->handle);
+		d->n_handles--;
+	} else {
+		LL_PREPEND(d->handles, o->handle);
+		o->opened(o->user, o->handle, 0, "");
+	}
+	free(o);
+}
+
 static void
 openers_finish(struct device *d, int err, const char *text)
 {
-	struct opener *o;
-
-	while ((o = d->openers)) {
-		d->openers = o->next;
-		if (err) {
-			o->opened(o->user, NULL, err, text);
-			free(o->handle);
-			d->n_handles--;
-		} else {
-			LL_PREPEND(d->handles, o->handle);
-			o->opened(o->user, o->handle, 0, "");
-		}
-		free(o);
-	}
+	while (d->openers)
+		opener_finish(d, err, text);
 }
 
 static void
@@ -147,7 +155,9 @@ geometry(const struct rnbd_clt *c, const struct rnbd_msg_open_rsp *m,
 		return false;
 	if (g.size_bytes % lbs)
 		g.size_bytes -= g.size_bytes % lbs;
-	if (g.physical_block_size < lbs)
+	/* Only advice, so nonsense is replaced. */
+	if (g.physical_block_size < lbs ||
+	    (g.physical_block_size & (g.physical_block_size - 1)))
 		g.physical_block_size = lbs;
 	g.max_io_size -= g.max_io_size % lbs;
 	/* One message carries 32 bits of bytes, in whole blocks. */
@@ -191,6 +201,20 @@ geometry_still_fits(struct device *d, const struct rnbd_clt_geometry *now)
 }
 
 static void
+dev_send_close(struct device *d)
+{
+	struct rnbd_msg_close m = {.device_id = d->id};
+
+	d->state = DEV_CLOSING;
+	rnbd_msg_close_encode(&m, d->admin.usr);
+	d->admin.dir = RTRS_WRITE;
+	d->admin.usr_len = RNBD_CLOSE_LEN;
+	d->admin.data_len = 0;
+	if (admin_send(&d->admin) < 0)
+		dev_closed(d);
+}
+
+static void
 dev_opened(struct device *d, const struct rnbd_msg_open_rsp *m)
 {
 	struct rnbd_clt_geometry g;
@@ -202,7 +226,8 @@ dev_opened(struct device *d, const struct rnbd_msg_open_rsp *m)
 			 m->nsectors, m->logical_block_size);
 		if (!d->was_open) {
 			openers_finish(d, -EINVAL, d->text);
-			d->state = DEV_GONE;
+			d->id = m->device_id;
+			dev_send_close(d);
 		} else {
 			dev_failed(d);
 		}
@@ -222,6 +247,7 @@ dev_opened(struct device *d, const struct rnbd_msg_open_rsp *m)
 		log_info(d->c->log, "device '%s': open again", d->name);
 	d->geo = g;
 	d->id = m->device_id;
+	d->incarnation++;
 	d->was_open = true;
 	d->open_err = 0;
 	d->state = DEV_OPEN;
@@ -278,20 +304,6 @@ dev_explain(struct device *d, int err)
 }
 
 static void
-dev_send_close(struct device *d)
-{
-	struct rnbd_msg_close m = {.device_id = d->id};
-
-	d->state = DEV_CLOSING;
-	rnbd_msg_close_encode(&m, d->admin.usr);
-	d->admin.dir = RTRS_WRITE;
-	d->admin.usr_len = RNBD_CLOSE_LEN;
-	d->admin.data_len = 0;
-	if (admin_send(&d->admin) < 0)
-		dev_closed(d);
-}
-
-static void
 dev_admin_done(struct admin *a, int err)
 {
 	struct device *d = container_of(a, struct device, admin);
@@ -337,12 +349,21 @@ dev_admin_done(struct admin *a, int err)
 	}
 }
 
+/*
+ * An older device of this name has still to be closed, or may have to be: its
+ * OPEN is out though nobody waits for it. The server knows one of a name, so
+ * that CLOSE would hit ours.
+ */
 static bool
 name_is_closing(const struct device *d)
 {
-	for (const struct device *o = d->c->devices; o; o = o->next)
-		if (o->state == DEV_CLOSING && !strcmp(o->name, d->name))
+	for (const struct device *o = d->c->devices; o; o = o->next) {
+		bool given_up = o->state == DEV_FAILED || o->state == DEV_GONE;
+
+		if (o != d && !strcmp(o->name, d->name) &&
+		    (o->state == DEV_CLOSING || (given_up && o->admin.busy)))
 			return true;
+	}
 	return false;
 }
 
@@ -527,19 +548,28 @@ devs_session_lost(struct rnbd_clt *c)
 	}
 }
 
+/* There will be no session to open it in. */
+static void
+dev_give_up(struct device *d)
+{
+	struct rnbd_clt *c = d->c;
+	bool failed = c->state == CLT_FAILED;
+
+	d->state = DEV_FAILED;
+	d->open_err = failed ? c->failed_err : -ESHUTDOWN;
+	snprintf(d->text, sizeof(d->text), "%s",
+		 failed ? rtrs_clt_why_down(c->rtrs) : CLOSED_TEXT);
+}
+
 void
-devs_session_failed(struct rnbd_clt *c, int err, const char *text)
+devs_session_failed(struct rnbd_clt *c)
 {
 	struct device *d;
 
 	devs_session_lost(c);
-	DL_FOREACH(c->devices, d) {
-		if (d->state != DEV_WANTED)
-			continue;
-		d->open_err = err;
-		d->state = DEV_FAILED;
-		snprintf(d->text, sizeof(d->text), "%s", text);
-	}
+	DL_FOREACH(c->devices, d)
+		if (d->state == DEV_WANTED)
+			dev_give_up(d);
 }
 
 /* Openers that waited for the session longer than they may. */
@@ -561,7 +591,8 @@ openers_expire(struct device *d)
 	why = rtrs_clt_why_down(c->rtrs);
 	snprintf(d->text, sizeof(d->text), "no answer within %u ms%s%s",
 		 c->open_timeout_ms, why[0] ? ": " : "", why);
-	openers_finish(d, -ETIMEDOUT, d->text);
+	while (d->openers && d->openers->deadline <= c->now)
+		opener_finish(d, -ETIMEDOUT, d->text);
 	if (d->n_handles)
 		return;
 	/* An answer may still come: the object stays until then. */
@@ -574,12 +605,8 @@ devs_progress(struct rnbd_clt *c)
 	struct device *d, *tmp;
 
 	DL_FOREACH_SAFE(c->devices, d, tmp) {
-		if (d->state == DEV_WANTED && c->state == CLT_FAILED) {
-			d->state = DEV_FAILED;
-			d->open_err = c->failed_err;
-			snprintf(d->text, sizeof(d->text), "%s",
-				 rtrs_clt_why_down(c->rtrs));
-		}
+		if (d->state == DEV_WANTED && c->state >= CLT_FAILED)
+			dev_give_up(d);
 		if (d->state == DEV_FAILED && d->openers)
 			openers_finish(d, d->open_err ? d->open_err : -EIO,
 				       d->text);
@@ -612,7 +639,7 @@ devs_deadline(const struct rnbd_clt *c)
 			t = time_min(t, d->retry_at);
 		if (d->openers &&
 		    (d->state == DEV_OPEN || d->state == DEV_FAILED ||
-		     c->state == CLT_FAILED))
+		     c->state >= CLT_FAILED))
 			return 0;
 		if (d->openers && c->open_timeout_ms)
 			t = time_min(t, d->openers->deadline);
@@ -629,7 +656,7 @@ devs_free(struct rnbd_clt *c)
 	struct device *d, *tmp;
 
 	DL_FOREACH_SAFE(c->devices, d, tmp) {
-		openers_finish(d, -ESHUTDOWN, "the session was closed");
+		openers_finish(d, -ESHUTDOWN, CLOSED_TEXT);
 		if (d->closed)
 			d->closed(d->closed_user);
 		LL_FOREACH_SAFE(d->handles, h, htmp)

@@ -41,9 +41,34 @@ io_move(struct rnbd_clt *c, struct rnbd_clt_io *io, enum io_where to)
 	}
 }
 
-/* The I/O may have come to its end: deliver it, or add the flush it needs. */
+/* Sends all of io, as op. */
 static void
-io_check(struct rnbd_clt *c, struct rnbd_clt_io *io)
+io_restart(struct rnbd_clt *c, struct rnbd_clt_io *io, enum rnbd_clt_op op)
+{
+	io->op = op;
+	io->next_off = io->off;
+	io->all_sent = false;
+	io_move(c, io, IO_QUEUED);
+}
+
+/*
+ * True if the flush that ended a FUA says nothing about a part of it: that one
+ * was acknowledged by a server that went away meanwhile, perhaps with its
+ * cache.
+ */
+static bool
+flush_missed(const struct rnbd_clt_io *io, const struct piece *flush)
+{
+	return flush && io->op != io->asked &&
+	       flush->incarnation != io->acked_by;
+}
+
+/*
+ * The I/O may have come to its end: deliver it, or add the flush it needs.
+ * last: the piece that succeeded just now, or NULL.
+ */
+static void
+io_check(struct rnbd_clt *c, struct rnbd_clt_io *io, const struct piece *last)
 {
 	if (io->pieces || io->where == IO_FINISHED)
 		return;
@@ -52,9 +77,12 @@ io_check(struct rnbd_clt *c, struct rnbd_clt_io *io)
 	if (!io->err && io->flush_after) {
 		/* One more round, as a flush of the whole device. */
 		io->flush_after = false;
-		io->all_sent = false;
-		io->op = RNBD_CLT_FLUSH;
-		io_move(c, io, IO_QUEUED);
+		io_restart(c, io, RNBD_CLT_FLUSH);
+		return;
+	}
+	if (!io->err && flush_missed(io, last)) {
+		io->acked_by = 0;
+		io_restart(c, io, io->asked);
 		return;
 	}
 	io_move(c, io, IO_FINISHED);
@@ -68,13 +96,15 @@ io_fail(struct rnbd_clt *c, struct rnbd_clt_io *io, int err)
 	io->all_sent = true;
 	if (io->where != IO_FINISHED)
 		io_move(c, io, IO_NOWHERE);
-	io_check(c, io);
+	io_check(c, io, NULL);
 }
 
+/* The link may be lost though nobody was told: requests have to end first. */
 static bool
 dev_takes_io(const struct device *d)
 {
-	return d->c->state == CLT_READY && d->state == DEV_OPEN;
+	return d->c->state == CLT_READY && d->state == DEV_OPEN &&
+	       rtrs_clt_is_up(d->c->rtrs);
 }
 
 /* What an I/O that waits on this device will get in the end, if known. */
@@ -93,20 +123,50 @@ dev_error(const struct device *d)
 			return -EIO;
 		break;
 	case CLT_GREETING:
+		break;
 	case CLT_READY:
+		if (!d->c->io_timeout_ms && !rtrs_clt_is_up(d->c->rtrs))
+			return -EIO;
 		break;
 	}
 	return d->state == DEV_FAILED || d->state == DEV_GONE ? -EIO : 0;
 }
 
-/* Starts the clock of an I/O that has to wait. */
+/*
+ * A deadline that counts from the next progress on, which is the first to know
+ * the time. 0 does, too, when it is found on an I/O that waits.
+ */
+#define DEADLINE_UNSET 1
+
+/* Starts the clock of an I/O that has to wait since then, unless it runs. */
 static void
-io_starts_waiting(struct rnbd_clt *c, struct rnbd_clt_io *io)
+io_starts_waiting(struct rnbd_clt *c, struct rnbd_clt_io *io, uint64_t since)
 {
-	if (!io->deadline) {
+	if (io->deadline)
+		return;
+	c->stats.held++;
+	io->waited_link = c->links;
+	io->deadline = c->submitting ? DEADLINE_UNSET
+				     : time_after_ms(since, c->io_timeout_ms);
+}
+
+/*
+ * A part of io was sent. That ends the wait for the session, not that for a
+ * device which the server closes again and again.
+ */
+static void
+io_was_sent(struct rnbd_clt *c, struct rnbd_clt_io *io)
+{
+	if (io->waited_link != c->links)
+		io->deadline = 0;
+}
+
+static bool
+io_is_late(struct rnbd_clt *c, struct rnbd_clt_io *io)
+{
+	if (io->deadline <= DEADLINE_UNSET)
 		io->deadline = time_after_ms(c->now, c->io_timeout_ms);
-		c->stats.held++;
-	}
+	return io->deadline <= c->now;
 }
 
 static void
@@ -114,6 +174,28 @@ piece_free(struct rnbd_clt *c, struct piece *p)
 {
 	p->io = NULL;
 	LL_PREPEND(c->free_pieces, p);
+}
+
+/* Drops the pieces of io that wait to be sent again. */
+static void
+drop_again(struct rnbd_clt *c, struct rnbd_clt_io *io)
+{
+	struct piece *p, *tmp;
+
+	DL_FOREACH_SAFE(c->again, p, tmp) {
+		if (p->io != io)
+			continue;
+		DL_DELETE(c->again, p);
+		piece_free(c, p);
+		io->pieces--;
+	}
+}
+
+/* Since when a request that came back could not be served. */
+static uint64_t
+lost_at(const struct rnbd_clt *c)
+{
+	return rtrs_clt_is_up(c->rtrs) ? c->now : rtrs_clt_lost_at(c->rtrs);
 }
 
 static void
@@ -134,21 +216,26 @@ piece_done(struct rtrs_clt_req *req, int err)
 	if (err == -ECONNABORTED) {
 		final = io->err ? io->err : dev_error(d);
 		if (!final && c->io_timeout_ms) {
-			io_starts_waiting(c, io);
+			io_starts_waiting(c, io, lost_at(c));
 			DL_APPEND(c->again, p);
 			rtrs_clt_permit_put(c->rtrs, permit);
 			return;
 		}
 		err = final ? final : -EIO;
 	}
+	io->pieces--;
+	if (err) {
+		drop_again(c, io);
+		io_fail(c, io, err);
+	} else {
+		if (io->op == io->asked &&
+		    (!io->acked_by || p->incarnation < io->acked_by))
+			io->acked_by = p->incarnation;
+		io_check(c, io, p);
+	}
 	/* The piece first: whoever gets the permit will want one. */
 	piece_free(c, p);
 	rtrs_clt_permit_put(c->rtrs, permit);
-	io->pieces--;
-	if (err)
-		io_fail(c, io, err);
-	else
-		io_check(c, io);
 }
 
 /* Builds and submits; the piece has io, off and len. */
@@ -163,8 +250,16 @@ piece_send(struct rnbd_clt *c, struct piece *p, struct rtrs_permit *permit)
 		.bi_size = p->len,
 	};
 	uint8_t usr[RNBD_IO_LEN];
-	bool fua = io->flags & RNBD_CLT_F_FUA || d->sync_writes;
+	int r;
+	/*
+	 * FUA on anything but a write fails on kernel servers, and not all do
+	 * it on writes: then a flush follows. Without a volatile cache every
+	 * completed write is durable anyway. All this may differ after a loss.
+	 */
+	bool fua = d->geo.writeback &&
+		   (io->flags & RNBD_CLT_F_FUA || d->sync_writes);
 
+	p->incarnation = d->incarnation;
 	p->req = (struct rtrs_clt_req){
 		.dir = RTRS_WRITE,
 		.permit = permit,
@@ -183,8 +278,10 @@ piece_send(struct rnbd_clt *c, struct piece *p, struct rtrs_permit *permit)
 		break;
 	case RNBD_CLT_WRITE:
 		m.rw = RNBD_OP_WRITE | RNBD_F_SYNC;
-		if (fua && d->geo.fua && d->geo.writeback)
+		if (fua && d->geo.fua)
 			m.rw |= RNBD_F_FUA;
+		else
+			io->flush_after |= fua;
 		p->req.data = (char *)io->buf + (p->off - io->off);
 		p->req.data_len = p->len;
 		break;
@@ -196,15 +293,20 @@ piece_send(struct rnbd_clt *c, struct piece *p, struct rtrs_permit *permit)
 		break;
 	case RNBD_CLT_DISCARD:
 		m.rw = RNBD_OP_DISCARD;
+		io->flush_after |= fua;
 		break;
 	case RNBD_CLT_WRITE_ZEROES:
 		m.rw = RNBD_OP_WRITE_ZEROES;
 		if (io->flags & RNBD_CLT_F_NOUNMAP)
 			m.rw |= RNBD_F_NOUNMAP;
+		io->flush_after |= fua;
 		break;
 	}
 	rnbd_msg_io_encode(&m, usr);
-	return rtrs_clt_submit(c->rtrs, &p->req);
+	r = rtrs_clt_submit(c->rtrs, &p->req);
+	if (!r)
+		io_was_sent(c, io);
+	return r;
 }
 
 static uint64_t
@@ -297,6 +399,12 @@ dispatch_again(struct rnbd_clt *c)
 		next = p->next;
 		if (!dev_takes_io(io->dev->d))
 			continue;
+		if (!piece_max(io)) { /* it is not offered any more */
+			drop_again(c, io);
+			io_fail(c, io, -EOPNOTSUPP);
+			next = c->again;
+			continue;
+		}
 		if (!piece_cut(c, p))
 			return false;
 		next = p->next;
@@ -382,7 +490,7 @@ ios_dispatch(struct rnbd_clt *c)
 		if (err) {
 			io_fail(c, io, err);
 		} else if (!dev_takes_io(io->dev->d)) {
-			io_starts_waiting(c, io);
+			io_starts_waiting(c, io, c->now);
 			io_move(c, io, IO_HELD);
 		} else if (!dispatch_one(c, io)) {
 			break;
@@ -414,16 +522,9 @@ rnbd_clt_submit(struct rnbd_clt_io *io)
 	io->err = 0;
 	io->where = IO_NOWHERE;
 	io->all_sent = false;
-	/*
-	 * FUA on anything but a write fails on kernel servers; a write needs a
-	 * flush when the server cannot do it in one step. Without a volatile
-	 * cache every completed write is durable anyway.
-	 */
-	io->flush_after = (io->flags & RNBD_CLT_F_FUA || d->sync_writes) &&
-			  d->geo.writeback &&
-			  (io->op == RNBD_CLT_DISCARD ||
-			   io->op == RNBD_CLT_WRITE_ZEROES ||
-			   (io->op == RNBD_CLT_WRITE && !d->geo.fua));
+	io->flush_after = false;
+	io->asked = io->op;
+	io->acked_by = 0;
 	c->stats.ios++;
 	if (io->op != RNBD_CLT_FLUSH && !io->len) {
 		io->all_sent = true;
@@ -437,7 +538,9 @@ rnbd_clt_submit(struct rnbd_clt_io *io)
 		return;
 	}
 	io_move(c, io, IO_QUEUED);
+	c->submitting = true;
 	ios_dispatch(c);
+	c->submitting = false;
 }
 
 void
@@ -448,21 +551,6 @@ ios_deliver(struct rnbd_clt *c)
 	while ((io = c->finished)) {
 		io_move(c, io, IO_NOWHERE);
 		io->done(io, io->err);
-	}
-}
-
-/* Drops the pieces of io that wait to be sent again. */
-static void
-drop_again(struct rnbd_clt *c, struct rnbd_clt_io *io)
-{
-	struct piece *p, *tmp;
-
-	DL_FOREACH_SAFE(c->again, p, tmp) {
-		if (p->io != io)
-			continue;
-		DL_DELETE(c->again, p);
-		piece_free(c, p);
-		io->pieces--;
 	}
 }
 
@@ -504,7 +592,7 @@ ios_expire(struct rnbd_clt *c)
 again:
 	DL_FOREACH(c->again, p) {
 		io = p->io;
-		if (io->deadline > c->now || dev_takes_io(io->dev->d))
+		if (dev_takes_io(io->dev->d) || !io_is_late(c, io))
 			continue;
 		c->stats.timeouts++;
 		drop_again(c, io);
@@ -512,7 +600,7 @@ again:
 		goto again; /* the list has changed in many places */
 	}
 	DL_FOREACH_SAFE(c->held, io, tmp)
-		if (io->deadline <= c->now) {
+		if (io_is_late(c, io)) {
 			c->stats.timeouts++;
 			drop_again(c, io);
 			io_fail(c, io, -EIO);

@@ -72,9 +72,10 @@ struct device {
 	struct rnbd_clt *c;
 	enum dev_state state;
 	enum rnbd_access_mode mode;
-	bool was_open;    /* geo is what users rely on */
-	bool sync_writes; /* the cache became volatile after users looked */
-	uint32_t id;      /* valid in DEV_OPEN */
+	bool was_open;        /* geo is what users rely on */
+	bool sync_writes;     /* the cache became volatile after users looked */
+	uint32_t id;          /* valid in DEV_OPEN */
+	unsigned incarnation; /* OPENs that succeeded */
 	struct rnbd_clt_geometry geo;
 	struct admin admin;
 	unsigned n_handles; /* given out, or to be by openers */
@@ -100,6 +101,7 @@ struct piece {
 	struct rnbd_clt_io *io;
 	uint64_t off;
 	uint32_t len;
+	unsigned incarnation;      /* of the device that it was sent to */
 	struct piece *prev, *next; /* held, or free (next only) */
 };
 
@@ -118,8 +120,9 @@ struct rnbd_clt {
 	unsigned io_timeout_ms;
 	unsigned open_timeout_ms;
 	bool trust_write_zeroes;
-	uint64_t now;        /* of the last progress */
-	uint64_t down_since; /* when state became CLT_DOWN */
+	uint64_t now;    /* of the last progress */
+	bool submitting; /* then now may be long ago */
+	unsigned links;  /* how often the session came up */
 	struct admin greet;
 	struct device *devices;
 	/*
@@ -141,7 +144,8 @@ struct rnbd_clt {
 /* devices */
 void devs_session_ready(struct rnbd_clt *c);
 void devs_session_lost(struct rnbd_clt *c);
-void devs_session_failed(struct rnbd_clt *c, int err, const char *text);
+/* The state says how: it is CLT_FAILED or a later one. */
+void devs_session_failed(struct rnbd_clt *c);
 void devs_progress(struct rnbd_clt *c);
 uint64_t devs_deadline(const struct rnbd_clt *c);
 void devs_free(struct rnbd_clt *c);

@@ -29,23 +29,6 @@ random_fill(void *user, void *buf, size_t len)
 
 /* ------------------------------------------------- client */
 
-static int
-client_new(struct rnbd_wait *s)
-{
-	int err;
-
-	if (s->shut)
-		return -ESHUTDOWN;
-	if (s->clt)
-		return 0;
-	s->params.rtrs.now = clock_now();
-	err = rnbd_clt_new(&s->params, &s->clt);
-	if (err)
-		return err;
-	s->n_fds = rnbd_clt_fds(s->clt, s->fds, MAX_FDS);
-	return 0;
-}
-
 /* Everything outstanding finishes. */
 static void
 client_free(struct rnbd_wait *s)
@@ -56,6 +39,26 @@ client_free(struct rnbd_wait *s)
 	s->n_devs = 0;
 }
 
+static int
+client_new(struct rnbd_wait *s)
+{
+	int err;
+
+	if (s->shut)
+		return -ESHUTDOWN;
+	/* Why one failed that nobody uses may have been long ago. */
+	if (s->clt && !s->n_devs && rnbd_clt_failed(s->clt))
+		client_free(s);
+	if (s->clt)
+		return 0;
+	s->params.rtrs.now = clock_now();
+	err = rnbd_clt_new(&s->params, &s->clt);
+	if (err)
+		return err;
+	s->n_fds = rnbd_clt_fds(s->clt, s->fds, MAX_FDS);
+	return 0;
+}
+
 /* ------------------------------------------------- requests */
 
 static void
@@ -64,6 +67,23 @@ io_done(struct rnbd_clt_io *io, int err)
 	struct waiter *w = io->user;
 
 	waiter_finish(w->wait, w, err);
+}
+
+/*
+ * Small I/O shares one connection, so that what is submitted together leaves in
+ * one system call, and answers come in together. What is larger takes the
+ * others, where nothing small has to wait behind it.
+ */
+#define SMALL_IO (UINT64_C(16) << 10)
+
+static unsigned
+con_hint(const struct rnbd_wait *s, uint64_t len)
+{
+	unsigned io_cons = s->params.rtrs.n_cons - 1;
+
+	if (len <= SMALL_IO || io_cons < 2)
+		return 0;
+	return 1 + thread_number() % (io_cons - 1);
 }
 
 int
@@ -77,7 +97,7 @@ rnbd_wait_io(struct rnbd_wait *s, struct rnbd_clt_dev *dev, enum rnbd_clt_op op,
 	w.io.dev = dev;
 	w.io.op = op;
 	w.io.flags = flags;
-	w.io.con_hint = thread_number();
+	w.io.con_hint = con_hint(s, len);
 	w.io.off = off;
 	w.io.len = len;
 	w.io.buf = buf;

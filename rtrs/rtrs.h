@@ -162,6 +162,11 @@ uint64_t rtrs_clt_deadline(const struct rtrs_clt *clt);
 void rtrs_clt_progress(struct rtrs_clt *clt, uint64_t now);
 
 bool rtrs_clt_is_up(const struct rtrs_clt *clt);
+/*
+ * When the last path that was up was lost; 0: never. It comes before
+ * link_down(), which waits for the requests of that path to end.
+ */
+uint64_t rtrs_clt_lost_at(const struct rtrs_clt *clt);
 /* Valid once the session was up. */
 unsigned rtrs_clt_queue_depth(const struct rtrs_clt *clt);
 uint32_t rtrs_clt_max_io_size(const struct rtrs_clt *clt);
@@ -229,7 +234,8 @@ struct rtrs_clt_req {
 	/*
 	 * Exactly once per submitted request. err: 0, the negative errno of
 	 * the server, or -ECONNABORTED: the request was lost with its path and
-	 * no other path took it; whether it was executed is unknown.
+	 * no other path took it; whether it was executed is unknown. (From a
+	 * server that errno arrives as -EIO.)
 	 * From here the request, its data and (after put) its permit are the
 	 * caller's again. Never called from within submit.
 	 */
@@ -301,7 +307,8 @@ struct rtrs_listener_params {
 	/*
 	 * A well-formed request. The callee owns it from here and ends it with
 	 * rtrs_srv_take() on the thread of the chosen rtrs_srv, or with
-	 * rtrs_conn_request_reject() on this one.
+	 * rtrs_conn_request_reject() on this one, where the request belongs
+	 * until it is taken.
 	 */
 	void (*request)(void *user, struct rtrs_conn_request *req);
 	void *user;
@@ -360,7 +367,8 @@ struct rtrs_srv_op {
 	uint16_t usr_len;
 	/*
 	 * Inside the chunk. WRITE: the data that came, which a misbehaving
-	 * peer may still change. READ: room for the answer. data_len 0: none.
+	 * peer may still change. READ: room for the answer, if the peer said
+	 * where to send it. data_len 0: none.
 	 */
 	void *data;
 	uint32_t data_len;
@@ -384,6 +392,11 @@ struct rtrs_srv_params {
 	unsigned peer_timeout_ms; /* passed to the fabric; 0: its default */
 	unsigned max_sessions;    /* 0: 1024 */
 	unsigned max_paths;       /* per session; 0: RTRS_MAX_PATHS */
+	/*
+	 * Connections of all paths that did not send INFO_REQ yet; 0: 16384.
+	 * Beyond that the path that waits longest makes room.
+	 */
+	unsigned max_unidentified;
 	size_t max_chunk_mem;     /* of all sessions, bytes; 0: no limit */
 
 	void *user;
@@ -410,7 +423,16 @@ struct rtrs_srv_params {
 
 /* Errors: -EINVAL sizes or a missing callback, -ENOMEM. */
 int rtrs_srv_new(const struct rtrs_srv_params *p, struct rtrs_srv **ret);
-/* Closes everything in order; rtrs_srv_closed() tells when it is done. */
+/*
+ * Makes the context of a fabric before its first connection comes: then that
+ * one can not fail for want of a descriptor. Optional. Errors: of ctx_new.
+ */
+int rtrs_srv_add_fabric(struct rtrs_srv *srv, const struct fabric_ops *ops);
+/*
+ * Closes everything in order: requests that execute are answered if that takes
+ * no longer than 10 s, no other is taken. rtrs_srv_closed() tells when it is
+ * done, which is not before the last request is.
+ */
 void rtrs_srv_close(struct rtrs_srv *srv);
 bool rtrs_srv_closed(const struct rtrs_srv *srv);
 /* Only when closed. NULL is fine. */
@@ -418,9 +440,11 @@ void rtrs_srv_free(struct rtrs_srv *srv);
 
 /*
  * Takes a connection request over; checks 6 to 14 follow in progress (arm asks
- * for it), now or later, and an accept or a reject. Frees req.
+ * for it), now or later, and an accept or a reject. Frees req. Errors, those of
+ * ctx_new and migrate: nothing was taken, req is still the caller's and its
+ * listener's, to be rejected on the thread of that.
  */
-void rtrs_srv_take(struct rtrs_srv *srv, struct rtrs_conn_request *req);
+int rtrs_srv_take(struct rtrs_srv *srv, struct rtrs_conn_request *req);
 
 /*
  * What there is of a session, for routing tables: bits of rtrs_srv_presence_bit.
@@ -434,8 +458,8 @@ unsigned rtrs_srv_presence(const struct rtrs_srv *srv,
 			   const struct rtrs_uuid *sess_uuid);
 
 /*
- * Descriptors to watch, at most one per fabric; the set grows when the first
- * connection of a fabric is taken, so ask again after rtrs_srv_take().
+ * Descriptors to watch, at most one per fabric; the set grows when a fabric is
+ * added or its first connection taken, so ask again after these.
  */
 int rtrs_srv_fds(const struct rtrs_srv *srv, int *fds, int n);
 bool rtrs_srv_arm(struct rtrs_srv *srv);

@@ -224,6 +224,7 @@ struct rtrs_clt {
 	bool opened; /* all initial paths came up */
 	bool link;   /* what the caller was told last */
 	bool lost;   /* n_up was 0 since; link_down() is due */
+	uint64_t lost_at;
 	bool closing;
 	bool failed; /* failed() was called, or is due with */
 	bool failed_due;

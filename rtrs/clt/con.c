@@ -210,7 +210,7 @@ repost(struct clt_con *con, uint64_t wr_id)
 
 	if (clt_wr_id_kind(wr_id) == CLT_WR_RECV_RKEY) {
 		r = post_rkey_recv(con, clt_wr_id_id(wr_id));
-		if (r)
+		if (r && r != -ENOTCONN)
 			clt_path_fail(con->path, r, "cannot post a receive");
 		return;
 	}
@@ -233,7 +233,8 @@ clt_con_post_owed(struct rtrs_clt *clt)
 		con->recv_owed = 0;
 		if (con->path->state == RTRS_CLT_CONNECTED)
 			r = post_empty_recvs(con, n);
-		if (r)
+		/* The event that tells why it died is on its way. */
+		if (r && r != -ENOTCONN)
 			clt_path_fail(con->path, r, "cannot post a receive");
 	}
 }

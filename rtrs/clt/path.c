@@ -82,8 +82,10 @@ clt_path_set_state(struct rtrs_clt_path *path, enum rtrs_clt_path_state state)
 		clt->n_up++;
 	/* From here until link_down() nothing is sent, on no path: the server
 	 * may have forgotten what the caller believes it knows. */
-	if (old == RTRS_CLT_CONNECTED && !--clt->n_up && clt->link)
+	if (old == RTRS_CLT_CONNECTED && !--clt->n_up && clt->link) {
 		clt->lost = true;
+		clt->lost_at = clt->now;
+	}
 	clt->kick = true;
 	return true;
 }

@@ -294,6 +294,18 @@ clt_req_waited(struct rtrs_clt_path *path, uint32_t id, uint8_t what)
 		finish(path, slot);
 }
 
+/*
+ * -ECONNABORTED is our own word, for a request of which nothing is known: who
+ * hears it sends the request again. A server must not be able to say it.
+ */
+static int
+reply_error(int wire_err)
+{
+	int err = wire_errno_to_host(wire_err);
+
+	return err == -ECONNABORTED ? -EIO : err;
+}
+
 /* The peer was to end the key and did not. */
 static int
 end_window(struct clt_con *con, uint32_t id)
@@ -331,7 +343,7 @@ clt_req_reply(struct rtrs_clt_path *path, struct clt_con *con, uint32_t msg_id,
 			      msg_id);
 		return;
 	}
-	slot->err = wire_errno_to_host(err);
+	slot->err = reply_error(err);
 	/* A registration ends with the request; a window has to be ended. */
 	if (slot->inval && !w_inv && !path->cheap_mr) {
 		r = end_window(con, msg_id);

@@ -332,6 +332,12 @@ rtrs_clt_is_up(const struct rtrs_clt *clt)
 	return clt->link && !clt->lost && clt->n_up && !clt->closing;
 }
 
+uint64_t
+rtrs_clt_lost_at(const struct rtrs_clt *clt)
+{
+	return clt->lost_at;
+}
+
 unsigned
 rtrs_clt_queue_depth(const struct rtrs_clt *clt)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Life and death of a connection: connect, the states, disconnect, and who
- * closes the socket when.
+ * Life and death of a connection: its states, its end, and who closes the
+ * socket when.
  */
 #include "rtrs/fabric/tcp.h"
 
@@ -26,11 +26,37 @@ static const unsigned legal[TC_N_STATES] = {
 	[TC_CLOSED] = 0,
 };
 
+static const char *const state_names[TC_N_STATES] = {
+	[TC_CONNECTING] = "CONNECTING",
+	[TC_HELLO_SENT] = "HELLO_SENT",
+	[TC_FAILED] = "FAILED",
+	[TC_HALF_OPEN] = "HALF_OPEN",
+	[TC_REQUESTED] = "REQUESTED",
+	[TC_LINGERING] = "LINGERING",
+	[TC_LIVE] = "LIVE",
+	[TC_DEAD] = "DEAD",
+	[TC_CLOSING] = "CLOSING",
+	[TC_CLOSED] = "CLOSED",
+};
+
+/* c is not the hot connection of its context any more. */
+static void
+tcp_conn_cool(struct tcp_conn *c)
+{
+	if (c->ctx->hot == c)
+		c->ctx->hot = NULL;
+}
+
 void
 tcp_conn_set_state(struct tcp_conn *c, enum tcp_state state)
 {
-	assert(legal[c->state] & BIT(state));
+	if (!(legal[c->state] & BIT(state)))
+		abort();
+	log_dbg(c->ctx->p.log, "tcp: connection %p: %s -> %s", (void *)c,
+		state_names[c->state], state_names[state]);
 	c->state = state;
+	if (state != TC_LIVE)
+		tcp_conn_cool(c);
 }
 
 struct tcp_conn *
@@ -104,8 +130,8 @@ abort_fd(struct tcp_conn *c)
 	tcp_conn_close_fd(c);
 }
 
-static void
-forget_pending(struct tcp_conn *c)
+void
+tcp_conn_idle(struct tcp_conn *c)
 {
 	tcp_unmark_dirty(c);
 	tcp_unmark_resume(c);
@@ -117,7 +143,8 @@ tcp_conn_put(struct tcp_conn *c)
 {
 	struct tcp_ctx *ctx = c->ctx;
 
-	forget_pending(c);
+	tcp_conn_cool(c);
+	tcp_conn_idle(c);
 	tcp_event_drop(c, &c->ev_up);
 	tcp_event_drop(c, &c->ev_down);
 	tcp_event_drop(c, &c->ev_closed);
@@ -216,6 +243,32 @@ tcp_conn_name(struct tcp_conn *c)
 	return 0;
 }
 
+static bool
+same_host(const struct tcp_conn *c)
+{
+	if (c->local.sa.sa_family != c->peer.sa.sa_family)
+		return false;
+	if (c->local.sa.sa_family == AF_INET6)
+		return IN6_ARE_ADDR_EQUAL(&c->local.in6.sin6_addr,
+					  &c->peer.in6.sin6_addr);
+	return c->local.in.sin_addr.s_addr == c->peer.in.sin_addr.s_addr;
+}
+
+/*
+ * Without a wire there is nothing to keep full: what is under way only falls
+ * out of the cache before it is read. Between hosts the kernel sizes the
+ * buffer by what the path takes.
+ */
+void
+tcp_conn_tune(struct tcp_conn *c)
+{
+	const int size = TCP_LOCAL_SNDBUF;
+
+	if (same_host(c) &&
+	    setsockopt(c->fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)) < 0)
+		log_dbg(c->ctx->p.log, "tcp: SO_SNDBUF: %s", strerror(errno));
+}
+
 /* A v4 client of a v6 listener is a v4 client: access rules look at this. */
 static void
 put_addr(struct sockaddr_storage *ret, const union tcp_addr *a)
@@ -272,177 +325,6 @@ tcp_down_err(int err)
 	}
 }
 
-/* --- handshake, both sides */
-
-void
-tcp_conn_ctl_hs(struct tcp_conn *c, enum tcp_hs_type type, const void *priv,
-		size_t len)
-{
-	const struct tcp_hs hs = {
-		.type = (uint16_t)type,
-		.priv_len = (uint16_t)len,
-	};
-
-	tcp_hs_encode(c->tx.ctl, &hs);
-	if (len)
-		memcpy(c->tx.ctl + TCP_HS_SIZE, priv, len);
-	c->tx.ctl_len = TCP_HS_SIZE + (unsigned)len;
-	c->tx.ctl_off = 0;
-}
-
-int
-tcp_conn_read_hs(struct tcp_conn *c, struct tcp_hs *ret)
-{
-	for (;;) {
-		unsigned want = TCP_HS_SIZE;
-		struct tcp_hs hs;
-		ssize_t n;
-		int r;
-
-		if (c->hs_have >= TCP_HS_SIZE) {
-			r = tcp_hs_decode(c->hs, &hs);
-			if (r)
-				return r < 0 ? r : 2;
-			want += hs.priv_len;
-			if (c->hs_have == want) {
-				c->priv_len = hs.priv_len;
-				*ret = hs;
-				return 1;
-			}
-		}
-		n = recv(c->fd, c->hs + c->hs_have, want - c->hs_have,
-			 MSG_DONTWAIT);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return errno == EAGAIN ? 0 : -errno;
-		if (!n)
-			return -ECONNRESET;
-		c->hs_have += (unsigned)n;
-		if (tcp_hs_check_magic(c->hs, c->hs_have) < 0)
-			return -EPROTO;
-	}
-}
-
-/* --- client */
-
-static void
-connect_failed(struct tcp_conn *c, enum fabric_ev_type type, int err)
-{
-	forget_pending(c);
-	tcp_conn_close_fd(c);
-	tcp_conn_set_state(c, TC_FAILED);
-	tcp_event_queue(c, &c->ev_up, type, err);
-}
-
-static int
-start_connect(struct tcp_conn *c, const struct fabric_conn_params *p)
-{
-	const int on = 1;
-	int r = tcp_conn_sockopts(c);
-
-	if (r < 0)
-		return r;
-	if (p->src) {
-		/* Leave the choice of a port to connect(): it knows more. */
-		setsockopt(c->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on,
-			   sizeof(on));
-		if (bind(c->fd, p->src, p->src_len) < 0)
-			return -errno;
-	}
-	r = tcp_conn_watch(c, EPOLLOUT);
-	if (r < 0)
-		return r;
-	tcp_timer_set(c, TCP_TIMER_CONNECT);
-	if (connect(c->fd, p->dst, p->dst_len) < 0 && errno != EINPROGRESS &&
-	    errno != EINTR)
-		connect_failed(c, FABRIC_EV_CONNECT_ERROR, -errno);
-	return 0;
-}
-
-int
-tcp_connect(struct fabric_ctx *fctx, const struct fabric_conn_params *p,
-	    struct fabric_conn **ret)
-{
-	struct tcp_conn *c;
-	int fd, r;
-
-	if (p->priv_len > FABRIC_PRIV_MAX)
-		return -EINVAL;
-	if (!p->dst ||
-	    (p->dst->sa_family != AF_INET && p->dst->sa_family != AF_INET6))
-		return -EAFNOSUPPORT;
-	fd = socket(p->dst->sa_family,
-		    SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return -errno;
-	c = tcp_conn_new(tcp_ctx(fctx), fd);
-	if (!c) {
-		close(fd);
-		return -ENOMEM;
-	}
-	c->state = TC_CONNECTING;
-	tcp_conn_ctl_hs(c, TCP_HS_HELLO, p->priv, p->priv_len);
-	r = tcp_conn_setup(c, p);
-	if (!r)
-		r = start_connect(c, p);
-	if (r < 0) {
-		tcp_conn_put(c);
-		return r;
-	}
-	*ret = (void *)c;
-	return 0;
-}
-
-static void
-connecting_ready(struct tcp_conn *c)
-{
-	socklen_t len = sizeof(int);
-	int err = 0;
-
-	if (getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &err, &len) < 0)
-		err = errno;
-	if (!err)
-		err = -tcp_conn_name(c);
-	/*
-	 * Nobody listens, and the port that we were given is the one we look
-	 * for: TCP then connects us to ourselves.
-	 */
-	if (!err && !memcmp(&c->local, &c->peer, sizeof(c->local)))
-		err = ECONNREFUSED;
-	if (err) {
-		connect_failed(c, FABRIC_EV_CONNECT_ERROR, -err);
-		return;
-	}
-	tcp_conn_set_state(c, TC_HELLO_SENT);
-	tcp_tx_run(c);
-	tcp_conn_rewatch(c);
-}
-
-static void
-reply_ready(struct tcp_conn *c)
-{
-	struct tcp_hs hs;
-	int r = tcp_conn_read_hs(c, &hs);
-
-	if (r == 0)
-		return;
-	if (r == 2 || (r == 1 && hs.type == TCP_HS_HELLO))
-		r = -EPROTO;
-	if (r < 0) {
-		connect_failed(c, FABRIC_EV_CONNECT_ERROR, r);
-		return;
-	}
-	if (hs.type == TCP_HS_REJECT) {
-		connect_failed(c, FABRIC_EV_REJECTED, -ECONNREFUSED);
-		return;
-	}
-	tcp_timer_set(c, TCP_TIMER_NONE);
-	tcp_conn_set_state(c, TC_LIVE);
-	tcp_conn_rewatch(c);
-	tcp_event_queue(c, &c->ev_up, FABRIC_EV_ESTABLISHED, 0);
-}
-
 /* --- the end */
 
 /* Best effort: the socket may be full, the peer will see the FIN anyway. */
@@ -462,7 +344,7 @@ die(struct tcp_conn *c, enum tcp_death death, int err, unsigned why)
 {
 	tcp_conn_set_state(c, TC_DEAD);
 	c->death = death;
-	forget_pending(c);
+	tcp_conn_idle(c);
 	tcp_tx_flush(c);
 	tcp_rx_flush(c);
 	if (death == TCP_DEATH_BROKEN)
@@ -495,7 +377,7 @@ tcp_conn_violation(struct tcp_conn *c, enum tcp_violation why)
 static void
 closed(struct tcp_conn *c, bool confirmed)
 {
-	forget_pending(c);
+	tcp_conn_idle(c);
 	tcp_conn_close_fd(c);
 	tcp_conn_set_state(c, TC_CLOSED);
 	c->ev_closed.confirmed = confirmed;
@@ -507,7 +389,7 @@ disconnect_live(struct tcp_conn *c)
 {
 	/* What was posted before may still leave, as far as there is room. */
 	tcp_tx_run(c);
-	forget_pending(c);
+	tcp_conn_idle(c);
 	tcp_tx_flush(c);
 	tcp_rx_flush(c);
 	if (c->tx.err) {
@@ -628,13 +510,13 @@ tcp_conn_ready(struct tcp_conn *c, uint32_t events)
 		return;
 	switch (c->state) {
 	case TC_CONNECTING:
-		connecting_ready(c);
+		tcp_connecting_ready(c);
 		break;
 	case TC_HELLO_SENT:
 		if (events & EPOLLOUT)
 			tcp_tx_run(c);
 		if (events & ~EPOLLOUT)
-			reply_ready(c);
+			tcp_reply_ready(c);
 		break;
 	case TC_HALF_OPEN:
 		tcp_hello_ready(c);
@@ -657,7 +539,7 @@ tcp_conn_expire(struct tcp_conn *c)
 	switch (c->state) {
 	case TC_CONNECTING:
 	case TC_HELLO_SENT:
-		connect_failed(c, FABRIC_EV_CONNECT_ERROR, -ETIMEDOUT);
+		tcp_connect_failed(c, FABRIC_EV_CONNECT_ERROR, -ETIMEDOUT);
 		break;
 	case TC_HALF_OPEN:
 		c->ctx->shed.timeout++;

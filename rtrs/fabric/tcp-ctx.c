@@ -15,6 +15,8 @@
 
 #define POLL_EVENTS 64
 #define POLL_ROUNDS 4
+/* Reads of the hot connection before epoll is asked again. */
+#define HOT_READS   16
 #define CQ_FIRST    64u
 
 static unsigned
@@ -376,10 +378,14 @@ tcp_unmark_resume(struct tcp_conn *c)
 static void
 flush(struct tcp_ctx *ctx)
 {
-	struct tcp_conn *c, *tmp;
+	struct tcp_conn *last = ctx->dirty ? ctx->dirty->d_prev : NULL;
+	struct tcp_conn *c = NULL;
 
-	DL_FOREACH_SAFE2(ctx->dirty, c, tmp, d_next)
-	tcp_tx_run(c); /* leaves the list unless its budget is spent */
+	/* Whose budget is spent comes back behind the last: next time. */
+	while (c != last) {
+		c = ctx->dirty;
+		tcp_tx_run(c);
+	}
 }
 
 static void
@@ -434,6 +440,38 @@ shed_log(struct tcp_ctx *ctx)
 	ctx->shed.logged_at = ctx->now;
 }
 
+/*
+ * One connection that carries everything is the common case, and one system
+ * call is a good part of what a small request costs. So a connection that was
+ * alone twice is read at once; when it has nothing, or has had its share, epoll
+ * is asked as usual. Others wait for at most HOT_READS polls: the descriptor of
+ * the context stays readable for them.
+ */
+static bool
+read_hot(struct tcp_ctx *ctx)
+{
+	struct tcp_conn *c = ctx->hot;
+
+	if (!c || ctx->hot_reads >= HOT_READS)
+		return false;
+	ctx->hot_reads++;
+	if (tcp_rx_run(c))
+		return true;
+	ctx->hot = NULL; /* to be earned again */
+	return false;
+}
+
+/* n is what epoll found; c, if not NULL, the only one, and live. */
+static void
+note_hot(struct tcp_ctx *ctx, struct tcp_conn *c, int n)
+{
+	if (!n)
+		return; /* says nothing about who is next */
+	ctx->hot = c && c == ctx->alone ? c : NULL;
+	ctx->alone = c;
+	ctx->hot_reads = 0;
+}
+
 static void
 drain_epoll(struct tcp_ctx *ctx)
 {
@@ -441,19 +479,20 @@ drain_epoll(struct tcp_ctx *ctx)
 
 	for (int round = 0; round < POLL_ROUNDS; round++) {
 		int n = epoll_wait(ctx->epfd, ev, POLL_EVENTS, 0);
+		struct tcp_conn *c = NULL;
 
 		for (int i = 0; i < n; i++) {
 			enum tcp_source *source = ev[i].data.ptr;
 
-			if (*source == TCP_SRC_LISTENER)
+			if (*source == TCP_SRC_LISTENER) {
 				tcp_listener_ready(container_of(
 					source, struct tcp_listener, source));
-			else
-				tcp_conn_ready(container_of(source,
-							    struct tcp_conn,
-							    source),
-					       ev[i].events);
+				continue;
+			}
+			c = container_of(source, struct tcp_conn, source);
+			tcp_conn_ready(c, ev[i].events);
 		}
+		note_hot(ctx, n == 1 && c && c->state == TC_LIVE ? c : NULL, n);
 		/* Fewer than asked for: that was all. EINTR: so be it. */
 		if (n < POLL_EVENTS)
 			break;
@@ -474,7 +513,8 @@ ctx_poll(struct fabric_ctx *fctx, uint64_t now)
 	flush(ctx);
 	DL_FOREACH_SAFE2(ctx->resume, c, tmp, r_next)
 	tcp_rx_resume(c);
-	drain_epoll(ctx);
+	if (!read_hot(ctx))
+		drain_epoll(ctx);
 	timers_expire(ctx);
 	DL_FOREACH(ctx->listeners, l)
 		if (l->resume_at <= now)

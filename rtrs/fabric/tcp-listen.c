@@ -164,7 +164,10 @@ half_open_new(struct tcp_listener *l, int fd)
 	}
 	c->state = TC_HALF_OPEN;
 	c->listener = l;
+	/* The first fails when the peer is gone already, the second when the
+	 * system has no more watches. */
 	if (tcp_conn_name(c) < 0 || tcp_conn_watch(c, EPOLLIN) < 0) {
+		ctx->shed.crowded++;
 		tcp_conn_put(c);
 		return;
 	}
@@ -259,6 +262,7 @@ tcp_accept(struct fabric_conn *conn, const struct fabric_conn_params *p)
 		tcp_conn_watch(c, 0);
 		return r;
 	}
+	tcp_conn_tune(c);
 	tcp_conn_set_state(c, TC_LIVE);
 	tcp_conn_ctl_hs(c, TCP_HS_ACCEPT, p->priv, p->priv_len);
 	c->priv_len = 0; /* ESTABLISHED has none here */

@@ -504,7 +504,7 @@ rx_once(struct tcp_conn *c, bool *ret_more)
 	return (size_t)n;
 }
 
-void
+size_t
 tcp_rx_run(struct tcp_conn *c)
 {
 	size_t moved = 0;
@@ -514,6 +514,7 @@ tcp_rx_run(struct tcp_conn *c)
 	while (more && c->state == TC_LIVE && !c->rx.stalled &&
 	       moved < TCP_RX_BUDGET)
 		moved += rx_once(c, &more);
+	return moved;
 }
 
 int

@@ -4,7 +4,8 @@
  *
  *   tcp-ctx.c     context: epoll set, poll loop, events, completions, timers
  *   tcp-listen.c  server side: listener, half-open connections, accept, reject
- *   tcp-conn.c    client side connect; life and death of any connection
+ *   tcp-connect.c client side: connect; handshake messages
+ *   tcp-conn.c    states, life and death of any connection
  *   tcp-tx.c      send queue -> sendmsg
  *   tcp-rx.c      recv -> frames -> memory; receive queue
  *   tcp-mr.c      PDs, keys, regions, windows
@@ -47,8 +48,10 @@
 #define TCP_DIRECT_MIN   (8 * 1024)
 #define TCP_RX_BUDGET    (1024 * 1024) /* bytes per connection and poll */
 #define TCP_TX_BUDGET    (4 * 1024 * 1024)
-#define TCP_TX_GATHER    (1024 * 1024) /* bytes per sendmsg() */
-#define TCP_MAX_IOV      1024          /* IOV_MAX of Linux */
+#define TCP_TX_GATHER    (256 * 1024) /* bytes per sendmsg() */
+/* Send buffer between two processes of one host: see tcp_conn_tune(). */
+#define TCP_LOCAL_SNDBUF (256 * 1024)
+#define TCP_MAX_IOV      1024 /* IOV_MAX of Linux */
 
 struct tcp_ctx;
 struct tcp_conn;
@@ -223,6 +226,13 @@ struct tcp_ctx {
 	struct tcp_conn *dirty;  /* something to send */
 	struct tcp_conn *resume; /* was stalled, a receive came */
 	struct tcp_conn *free_list;
+	/*
+	 * The connection that was the only one ready, twice in a row: it is
+	 * read without asking epoll first, see ctx_poll(). Live, or NULL.
+	 */
+	struct tcp_conn *hot;
+	struct tcp_conn *alone; /* the last one that was; only compared */
+	unsigned hot_reads;     /* since epoll was asked */
 	struct tcp_event *events;
 	/* Ring; capacity is the sum of all queues, so it can not overflow. */
 	struct tcp_cqe *cq;
@@ -290,6 +300,22 @@ void tcp_reject(struct fabric_conn *conn, const void *priv, size_t len);
 /* HALF_OPEN: reads HELLO. */
 void tcp_hello_ready(struct tcp_conn *c);
 
+/* --- tcp-connect.c */
+
+int tcp_connect(struct fabric_ctx *ctx, const struct fabric_conn_params *p,
+		struct fabric_conn **ret);
+void tcp_conn_ctl_hs(struct tcp_conn *c, enum tcp_hs_type type,
+		     const void *priv, size_t len);
+/*
+ * Reads as much of a handshake as there is and not a byte more. 1: complete
+ * (then *ret is set), 0: not yet, 2: another version, negative: broken.
+ */
+int tcp_conn_read_hs(struct tcp_conn *c, struct tcp_hs *ret);
+void tcp_connecting_ready(struct tcp_conn *c);
+/* HELLO_SENT: reads ACCEPT or REJECT. */
+void tcp_reply_ready(struct tcp_conn *c);
+void tcp_connect_failed(struct tcp_conn *c, enum fabric_ev_type type, int err);
+
 /* --- tcp-conn.c */
 
 struct tcp_conn *tcp_conn_new(struct tcp_ctx *ctx, int fd);
@@ -299,19 +325,16 @@ void tcp_conn_set_state(struct tcp_conn *c, enum tcp_state state);
 /* Queues, PD, completion room: -ENOMEM, -EINVAL. Undone by tcp_conn_put. */
 int tcp_conn_setup(struct tcp_conn *c, const struct fabric_conn_params *p);
 int tcp_conn_sockopts(struct tcp_conn *c);
+/* To be called once local and peer are known. */
+void tcp_conn_tune(struct tcp_conn *c);
 /* Fills local and peer. */
 int tcp_conn_name(struct tcp_conn *c);
 /* events: EPOLL*; 0 leaves the set. Fails only where none were watched. */
 int tcp_conn_watch(struct tcp_conn *c, uint32_t events);
 void tcp_conn_rewatch(struct tcp_conn *c);
 void tcp_conn_close_fd(struct tcp_conn *c);
-void tcp_conn_ctl_hs(struct tcp_conn *c, enum tcp_hs_type type,
-		     const void *priv, size_t len);
-/*
- * Reads as much of a handshake as there is and not a byte more. 1: complete
- * (then *ret is set), 0: not yet, 2: another version, negative: broken.
- */
-int tcp_conn_read_hs(struct tcp_conn *c, struct tcp_hs *ret);
+/* Off all lists: nothing is to be done, or waited for, by itself. */
+void tcp_conn_idle(struct tcp_conn *c);
 /* LIVE -> DEAD. err as in fabric_event. */
 void tcp_conn_die(struct tcp_conn *c, enum tcp_death death, int err);
 /* The same, and the peer is told. */
@@ -319,8 +342,6 @@ void tcp_conn_violation(struct tcp_conn *c, enum tcp_violation why);
 void tcp_conn_ready(struct tcp_conn *c, uint32_t events);
 void tcp_conn_expire(struct tcp_conn *c);
 
-int tcp_connect(struct fabric_ctx *ctx, const struct fabric_conn_params *p,
-		struct fabric_conn **ret);
 void tcp_disconnect(struct fabric_conn *conn);
 void tcp_conn_free(struct fabric_conn *conn);
 int tcp_conn_addrs(struct fabric_conn *conn, struct fabric_addrs *ret);
@@ -343,7 +364,7 @@ bool tcp_tx_pending(const struct tcp_conn *c);
 void tcp_rx_init(struct tcp_rx *rx);
 int tcp_post_recv(struct fabric_conn *conn, const struct fabric_recv_wr *wr);
 /* LIVE: reads and executes; may kill the connection. */
-void tcp_rx_run(struct tcp_conn *c);
+size_t tcp_rx_run(struct tcp_conn *c);
 /* A receive was posted for a stalled connection. */
 void tcp_rx_resume(struct tcp_conn *c);
 /* The peer's end was seen while stalled: nothing is executed any more. */

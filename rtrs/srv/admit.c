@@ -17,7 +17,7 @@
 /* A documented condition of the checks, besides 0 and errors. */
 #define PARK 1
 
-void
+int
 rtrs_srv_take(struct rtrs_srv *srv, struct rtrs_conn_request *req)
 {
 	struct srv_ctx *ctx;
@@ -25,19 +25,15 @@ rtrs_srv_take(struct rtrs_srv *srv, struct rtrs_conn_request *req)
 
 	err = srv_ctx_get(srv, req->ops, &ctx);
 	if (err)
-		goto err_reject;
+		return err;
 	err = req->ops->migrate(req->conn, ctx->fabric);
 	if (err)
-		goto err_reject;
+		return err;
 	req->ctx = ctx;
 	/* Judged in progress, which knows the time. */
 	DL_APPEND(srv->incoming, req);
 	srv_work(srv, SRV_WORK_ADMIT);
-	return;
-
-err_reject:
-	log_warn(srv->log, "connection request dropped: %s", strerror(-err));
-	rtrs_conn_request_reject(req, err);
+	return 0;
 }
 
 /* The address without its port; IPv4 in its mapped form. */
@@ -109,8 +105,11 @@ check_new_path(struct rtrs_srv *srv, struct rtrs_srv_sess *sess,
 	size_t mem = (size_t)srv->p.queue_depth * srv->p.chunk_size;
 	struct srv_path *path;
 
-	if (sess && HASH_COUNT(sess->paths) >= srv->p.max_paths)
+	if (sess && HASH_COUNT(sess->paths) >= srv->p.max_paths) {
+		log_warn(srv->log, "limit of %u paths of a session reached",
+			 srv->p.max_paths);
 		return -ECONNRESET;
+	}
 	for (path = sess ? sess->paths : NULL; path; path = path->hh.next) {
 		if (!same_host(&path->addrs.local, &req->addrs.local) ||
 		    !same_host(&path->addrs.peer, &req->addrs.peer))
@@ -119,8 +118,13 @@ check_new_path(struct rtrs_srv *srv, struct rtrs_srv_sess *sess,
 	}
 	if (srv->p.max_chunk_mem &&
 	    (mem > srv->p.max_chunk_mem ||
-	     srv->chunk_mem > srv->p.max_chunk_mem - mem))
+	     srv->chunk_mem > srv->p.max_chunk_mem - mem)) {
+		log_warn(srv->log,
+			 "limit of memory reached: %zu of %zu bytes are "
+			 "promised, a path needs %zu",
+			 srv->chunk_mem, srv->p.max_chunk_mem, mem);
 		return -ENOMEM;
+	}
 	return 0;
 }
 
@@ -131,9 +135,10 @@ admit_new_path(struct rtrs_srv *srv, struct rtrs_srv_sess *sess,
 	bool new_sess = !sess;
 	int err;
 
-	if (new_sess) {
-		if (HASH_COUNT(srv->sessions) >= srv->p.max_sessions)
-			return -ENOMEM;
+	if (new_sess && HASH_COUNT(srv->sessions) >= srv->p.max_sessions) {
+		log_warn(srv->log, "limit of %u sessions reached",
+			 srv->p.max_sessions);
+		return -ENOMEM;
 	}
 	err = check_new_path(srv, sess, req);
 	if (err)
@@ -147,6 +152,31 @@ admit_new_path(struct rtrs_srv *srv, struct rtrs_srv_sess *sess,
 	if (err && new_sess)
 		srv_work(srv, SRV_WORK_TEARDOWN); /* it has no path: gone */
 	return err;
+}
+
+/*
+ * Whoever connects may keep a path from its INFO_REQ for long, by one more
+ * connection now and then. Among those that do, the longest wait ends.
+ */
+static void
+make_room(struct rtrs_srv *srv, const struct srv_path *wanted)
+{
+	struct srv_path *path, *oldest = NULL;
+
+	if (srv->n_unidentified < srv->p.max_unidentified)
+		return;
+	DL_FOREACH(srv->paths, path) {
+		if (path == wanted || path->info_held ||
+		    path->state != RTRS_SRV_CONNECTING)
+			continue;
+		if (!oldest || path->info_deadline < oldest->info_deadline)
+			oldest = path;
+	}
+	if (oldest)
+		srv_path_close(oldest, LOG_LVL_WARNING,
+			       "limit of %u connections without INFO_REQ "
+			       "reached",
+			       srv->p.max_unidentified);
 }
 
 /* 0: accepted. PARK: not now. Negative: to be rejected with that. */
@@ -170,6 +200,7 @@ admit(struct rtrs_srv *srv, const struct rtrs_conn_request *req)
 		   : admit_new_path(srv, sess, req, &path);
 	if (err)
 		return err;
+	make_room(srv, path);
 	err = srv_con_accept(path, req->msg.cid, req->conn);
 	if (err)
 		srv_path_close(path, LOG_LVL_WARNING,
@@ -219,9 +250,19 @@ rtrs_srv_presence(const struct rtrs_srv *srv, const struct rtrs_uuid *sess_uuid)
 static void
 refuse(struct rtrs_srv *srv, struct rtrs_conn_request *req, int err)
 {
-	log_info(srv->log, "connection %u of %u rejected: %s", req->msg.cid,
-		 req->msg.cid_num, strerror(-err));
+	char peer[SRV_LABEL_MAX];
+
+	srv_addr_label(&req->addrs.peer, peer);
+	log_info(srv->log, "%s: connection %u of %u rejected: %s", peer,
+		 req->msg.cid, req->msg.cid_num, strerror(-err));
 	rtrs_conn_request_reject(req, err);
+}
+
+static void
+unpark(struct rtrs_srv *srv, struct rtrs_conn_request *req)
+{
+	DL_DELETE(srv->parked, req);
+	srv->n_parked--;
 }
 
 /* A newer attempt at the same path makes the parked older ones pointless. */
@@ -235,7 +276,7 @@ supersede(struct rtrs_srv *srv, const struct rtrs_conn_request *by)
 			   sizeof(by->msg.path_uuid)) ||
 		    (int16_t)(by->msg.recon_cnt - req->msg.recon_cnt) <= 0)
 			continue;
-		DL_DELETE(srv->parked, req);
+		unpark(srv, req);
 		refuse(srv, req, -ECONNRESET);
 	}
 }
@@ -249,23 +290,37 @@ park(struct rtrs_srv *srv, struct rtrs_conn_request *req)
 		refuse(srv, req, -EBUSY);
 		return;
 	}
+	if (srv->n_parked >= SRV_MAX_PARKED) {
+		log_warn(srv->log, "limit of %u waiting connections reached",
+			 SRV_MAX_PARKED);
+		refuse(srv, req, -EBUSY);
+		return;
+	}
 	req->expires = time_after_ms(srv->now, SRV_PARK_TIMEOUT_MS);
 	srv_deadline(srv, req->expires);
 	DL_APPEND(srv->parked, req);
+	srv->n_parked++;
 }
 
-/* Takes from one list, in order; what must wait ends up in parked. */
+/*
+ * Takes from the list of new or of parked requests, in order; what must wait
+ * ends up in parked.
+ */
 static void
-judge(struct rtrs_srv *srv, struct rtrs_conn_request **list, bool fresh)
+judge(struct rtrs_srv *srv, bool fresh)
 {
+	struct rtrs_conn_request *list = fresh ? srv->incoming : srv->parked;
 	struct rtrs_conn_request *req, *next;
 	int err;
 
-	DL_FOREACH_SAFE(*list, req, next) {
+	DL_FOREACH_SAFE(list, req, next) {
 		err = admit(srv, req);
 		if (err == PARK && !fresh)
 			continue;
-		DL_DELETE(*list, req);
+		if (fresh)
+			DL_DELETE(srv->incoming, req);
+		else
+			unpark(srv, req);
 		if (err == PARK)
 			park(srv, req);
 		else if (err)
@@ -278,8 +333,8 @@ judge(struct rtrs_srv *srv, struct rtrs_conn_request **list, bool fresh)
 void
 srv_admit_run(struct rtrs_srv *srv)
 {
-	judge(srv, &srv->parked, false);
-	judge(srv, &srv->incoming, true);
+	judge(srv, false);
+	judge(srv, true);
 }
 
 uint64_t
@@ -293,7 +348,7 @@ srv_admit_expire(struct rtrs_srv *srv)
 			t = time_min(t, req->expires);
 			continue;
 		}
-		DL_DELETE(srv->parked, req);
+		unpark(srv, req);
 		refuse(srv, req, -EBUSY);
 	}
 	return t;
@@ -306,7 +361,7 @@ srv_admit_drop(struct rtrs_srv *srv, const struct fabric_conn *conn)
 
 	DL_SEARCH_SCALAR(srv->parked, req, conn, conn);
 	if (req) {
-		DL_DELETE(srv->parked, req);
+		unpark(srv, req);
 	} else {
 		DL_SEARCH_SCALAR(srv->incoming, req, conn, conn);
 		if (!req)

@@ -93,6 +93,7 @@ srv_con_accept(struct srv_path *path, uint16_t cid, struct fabric_conn *conn)
 	path->cons[cid] = con;
 	path->n_cons++;
 	path->n_open++;
+	srv->n_unidentified++;
 	if (!path->pd) {
 		path->pd = ops->conn_pd(conn);
 		ops->pd_ref(path->pd);
@@ -145,6 +146,28 @@ srv_con_post(struct srv_con *con, struct fabric_send_wr *wr, unsigned n,
 	return 0;
 }
 
+static void
+found_dead(struct srv_con *con, bool by_us)
+{
+	struct srv_path *path = con->path;
+
+	if (!path->broken)
+		path->broken = con;
+	path->broken_by_us |= by_us;
+	path->srv->has_broken = true;
+}
+
+void
+srv_con_post_failed(struct srv_con *con, const char *what, int err)
+{
+	if (err == -ENOTCONN)
+		found_dead(con, false);
+	else
+		srv_path_close(con->path, LOG_LVL_WARNING,
+			       "connection %u: can not post a %s: %s", con->cid,
+			       what, strerror(-err));
+}
+
 /* --- heartbeats */
 
 static void
@@ -162,8 +185,7 @@ post_hb(struct srv_con *con, uint32_t imm, bool *due)
 		return;
 	err = srv_con_post(con, &wr, 1, SRV_WR_SEND, 0, false);
 	if (err)
-		srv_path_close(con->path, LOG_LVL_WARNING,
-			       "heartbeat not sent: %s", strerror(-err));
+		srv_con_post_failed(con, "heartbeat", err);
 }
 
 void
@@ -226,9 +248,7 @@ received(struct srv_con *con, const struct fabric_wc *wc)
 	}
 	err = post_empty_recvs(con, 1);
 	if (err) {
-		srv_path_close(path, LOG_LVL_WARNING,
-			       "connection %u: no receive: %s", con->cid,
-			       strerror(-err));
+		srv_con_post_failed(con, "receive", err);
 		return;
 	}
 	rtrs_hb_rx(&path->hb);
@@ -264,8 +284,7 @@ srv_con_wc(struct srv_con *con, const struct fabric_wc *wc)
 	if (path->state >= RTRS_SRV_CLOSING)
 		return;
 	if (wc->status != FABRIC_WC_SUCCESS) {
-		srv_path_close(path, LOG_LVL_WARNING, "connection %u: %s",
-			       con->cid, fabric_wc_status_name(wc->status));
+		found_dead(con, wc->status == FABRIC_WC_ERROR);
 		return;
 	}
 	switch ((enum srv_wr_kind)(wc->wr_id >> ID_KIND_SHIFT)) {

@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "proto/wire-errno.h"
+
 struct rtrs_listener {
 	struct rtrs_listener_params p;
 	struct fabric_ctx *ctx;
@@ -97,7 +99,7 @@ reject(const struct fabric_ops *ops, struct fabric_conn *conn, int err)
 	/* Zero would not count as a failure with some peers. */
 	const struct rtrs_msg_conn_rsp rsp = {
 		.version = RTRS_PROTO_VER,
-		.err = err < 0 ? err : -ECONNRESET,
+		.err = wire_errno_from_host(err < 0 ? err : -ECONNRESET),
 	};
 	uint8_t buf[RTRS_CONN_RSP_LEN];
 

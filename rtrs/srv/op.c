@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proto/wire-errno.h"
 #include "proto/wire.h"
 
 /* The longest chain of a reply. */
@@ -94,7 +95,8 @@ static int
 post_reply(struct srv_op *op)
 {
 	const struct srv_chunks *c = &op->path->chunks;
-	uint32_t imm = rtrs_imm_io_rsp(op->id, op->err, op->need_inval);
+	uint32_t imm = rtrs_imm_io_rsp(op->id, wire_errno_from_host(op->err),
+				       op->need_inval);
 	struct fabric_send_wr wr[REPLY_WRS];
 	struct rtrs_msg_rkey_rsp msg;
 	uint8_t *buf;
@@ -132,21 +134,20 @@ post_reply(struct srv_op *op)
 static void
 op_post(struct srv_op *op)
 {
-	struct srv_path *path = op->path;
 	struct srv_con *con = op->con;
+	const char *what = "reply";
 	int err;
 
 	if (op->state == SRV_OP_INVALIDATING) {
 		err = post_inval(op);
+		what = "window's end";
 	} else {
 		err = post_reply(op);
 		/* The client may use the chunk again as soon as it sees it. */
 		op_free(op);
 	}
 	if (err)
-		srv_path_close(path, LOG_LVL_WARNING,
-			       "connection %u: can not send: %s", con->cid,
-			       strerror(-err));
+		srv_con_post_failed(con, what, err);
 }
 
 /* Posts, or queues behind what already waits for room. */
@@ -278,6 +279,10 @@ parse(struct srv_op *op, struct rtrs_msg_req *msg)
 		op->desc = msg->desc;
 		if (!op->desc.len || op->desc.len != op->pub.data_len)
 			return "descriptor of a wrong length";
+	} else if (msg->type == RTRS_MSG_READ) {
+		/* Nowhere to send an answer: no room for one either, so that
+		 * nothing is read and called a success. */
+		op->pub.data_len = 0;
 	}
 	return NULL;
 }
@@ -300,7 +305,7 @@ op_start(struct srv_op *op)
 		op_send(op, SRV_OP_REPLYING);
 		return;
 	}
-	memcpy(op->usr, srv_chunk(path, op->id) + op->pub.data_len,
+	memcpy(op->usr, srv_chunk(path, op->id) + op->off - msg.usr_len,
 	       msg.usr_len);
 	op->pub.usr = op->usr;
 	op->pub.usr_len = msg.usr_len;
@@ -321,6 +326,9 @@ srv_op_receive(struct srv_con *con, uint32_t payload)
 			       "request before INFO_REQ");
 		return;
 	}
+	/* Its answer is the end of the path, which is near. */
+	if (path->draining)
+		return;
 	rtrs_imm_io_req_payload(payload, srv->mem_bits, &id, &off);
 	if (id >= srv->p.queue_depth || off >= srv->p.chunk_size) {
 		srv_path_close(path, LOG_LVL_WARNING,
@@ -370,6 +378,8 @@ rtrs_srv_op_done(struct rtrs_srv_op *pub, int err)
 	op->err = err;
 	if (path->state == RTRS_SRV_CONNECTED) {
 		op_send(op, SRV_OP_REPLYING);
+		if (path->draining)
+			srv_work(path->srv, SRV_WORK_TEARDOWN);
 		return;
 	}
 	op_free(op);

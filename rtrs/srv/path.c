@@ -45,32 +45,35 @@ set_state(struct srv_path *path, enum rtrs_srv_path_state to)
 	log_dbg(path->srv->log, "path %s: %s -> %s", path->label,
 		rtrs_srv_path_state_name(path->state),
 		rtrs_srv_path_state_name(to));
+	if (path->state == RTRS_SRV_CONNECTING)
+		path->srv->n_unidentified -= path->n_cons;
 	path->state = to;
 }
 
-static void
-make_label(struct srv_path *path)
+void
+srv_addr_label(const struct sockaddr_storage *ss, char ret[SRV_LABEL_MAX])
 {
 	char ip[INET6_ADDRSTRLEN] = "?";
 	struct sockaddr_in sin;
 	struct sockaddr_in6 sin6;
 	unsigned port = 0;
 
-	switch (path->addrs.peer.ss_family) {
+	switch (ss->ss_family) {
 	case AF_INET:
-		memcpy(&sin, &path->addrs.peer, sizeof(sin));
+		memcpy(&sin, ss, sizeof(sin));
 		inet_ntop(AF_INET, &sin.sin_addr, ip, sizeof(ip));
 		port = ntohs(sin.sin_port);
 		break;
 	case AF_INET6:
-		memcpy(&sin6, &path->addrs.peer, sizeof(sin6));
+		memcpy(&sin6, ss, sizeof(sin6));
 		inet_ntop(AF_INET6, &sin6.sin6_addr, ip, sizeof(ip));
 		port = ntohs(sin6.sin6_port);
 		break;
 	default:
 		break;
 	}
-	snprintf(path->label, sizeof(path->label), "%s:%u", ip, port);
+	snprintf(ret, SRV_LABEL_MAX,
+		 ss->ss_family == AF_INET6 ? "[%s]:%u" : "%s:%u", ip, port);
 }
 
 struct srv_path *
@@ -100,11 +103,12 @@ srv_path_new(struct rtrs_srv_sess *sess, const struct rtrs_conn_request *req,
 	path->ctx = req->ctx;
 	path->uuid = req->msg.path_uuid;
 	path->state = RTRS_SRV_CONNECTING;
+	path->drain_deadline = TIME_NEVER;
 	path->cid_num = req->msg.cid_num;
 	path->recon_cnt = req->msg.recon_cnt;
 	path->new_rkey = req->ctx->new_rkey;
 	path->addrs = req->addrs;
-	make_label(path);
+	srv_addr_label(&path->addrs.peer, path->label);
 	rtrs_hb_init(&path->hb, srv->p.hb_interval_ms, srv->p.hb_missed_max);
 	HASH_ADD(hh, sess->paths, uuid, sizeof(path->uuid), path);
 	if (!path->hh.tbl)
@@ -138,8 +142,13 @@ srv_path_close(struct srv_path *path, enum log_level level, const char *fmt,
 	va_start(ap, fmt);
 	vsnprintf(why, sizeof(why), fmt, ap);
 	va_end(ap);
-	log_at(path->srv->log, level, "path %s of session \"%s\" closes: %s",
-	       path->label, sess->name, why);
+	if (sess->name[0])
+		log_at(path->srv->log, level,
+		       "path %s of session '%s' closes: %s", path->label,
+		       sess->name, why);
+	else
+		log_at(path->srv->log, level, "path %s closes: %s", path->label,
+		       why);
 	set_state(path, RTRS_SRV_CLOSING);
 	rtrs_hb_stop(&path->hb);
 	for (unsigned i = 0; i < path->cid_num; i++)
@@ -152,6 +161,20 @@ srv_path_close(struct srv_path *path, enum log_level level, const char *fmt,
 		srv_sess_path_left(sess);
 	}
 	srv_work(path->srv, SRV_WORK_TEARDOWN);
+}
+
+void
+srv_path_drain(struct srv_path *path)
+{
+	struct rtrs_srv *srv = path->srv;
+
+	if (path->state != RTRS_SRV_CONNECTED || !path->n_running) {
+		srv_path_close(path, LOG_LVL_INFO, "server closes");
+		return;
+	}
+	path->draining = true;
+	path->drain_deadline = time_after_ms(srv->now, SRV_DRAIN_TIMEOUT_MS);
+	srv_deadline(srv, path->drain_deadline);
 }
 
 static bool
@@ -171,21 +194,24 @@ bring_up(struct srv_path *path)
 	err = srv_sess_path_up(path->sess, path);
 	if (err) {
 		srv_path_close(path, LOG_LVL_WARNING,
-			       "session \"%s\" refused: %s", path->info.name,
-			       strerror(-err));
+			       "session '%s' refused: %s", path->info.name,
+			       err == -EPERM ? "the name is in use"
+					     : strerror(-err));
 		return;
 	}
 	set_state(path, RTRS_SRV_CONNECTED);
 	rtrs_hb_start(&path->hb, srv->now);
 	srv_deadline(srv, rtrs_hb_deadline(&path->hb));
-	log_info(srv->log, "path %s of session \"%s\": up, %u connections",
+	log_info(srv->log, "path %s of session '%s': up, %u connections",
 		 path->label, path->sess->name, path->n_cons);
 	err = srv_ops_init(path);
 	if (!err)
 		err = srv_chunks_init(path);
 	if (!err)
 		err = srv_chunks_announce(path);
-	if (err)
+	if (err == -ENOTCONN)
+		srv_con_post_failed(path->cons[0], "INFO_RSP", err);
+	else if (err)
 		srv_path_close(path, LOG_LVL_ERROR, "no chunks: %s",
 			       strerror(-err));
 }
@@ -245,6 +271,10 @@ srv_path_advance(struct srv_path *path)
 
 	if (path->info_held && !path->sess->going_down)
 		bring_up(path);
+	/* Answers that have no room to leave are not waited for: the peer
+	 * decides when it reads. */
+	if (path->draining && !path->n_running)
+		srv_path_close(path, LOG_LVL_INFO, "server closes");
 	if (path->state != RTRS_SRV_CLOSING)
 		return;
 	free_closed_conns(path);
@@ -279,6 +309,13 @@ srv_path_timer(struct srv_path *path)
 		}
 		return path->info_deadline;
 	case RTRS_SRV_CONNECTED:
+		if (path->srv->now >= path->drain_deadline) {
+			srv_path_close(path, LOG_LVL_WARNING,
+				       "server closes, %u requests are not "
+				       "answered yet",
+				       path->n_running);
+			break;
+		}
 		switch (rtrs_hb_tick(&path->hb, path->srv->now)) {
 		case RTRS_HB_NONE:
 			break;
@@ -291,7 +328,10 @@ srv_path_timer(struct srv_path *path)
 			break;
 		}
 		/* NEVER if it was closed just now. */
-		return rtrs_hb_deadline(&path->hb);
+		if (path->state != RTRS_SRV_CONNECTED)
+			break;
+		return time_min(rtrs_hb_deadline(&path->hb),
+				path->drain_deadline);
 	case RTRS_SRV_CLOSING:
 	case RTRS_SRV_CLOSED:
 		break;

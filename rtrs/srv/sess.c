@@ -61,7 +61,7 @@ srv_sess_path_up(struct rtrs_srv_sess *sess, struct srv_path *path)
 	if (!sess->up) {
 		sess->up = true;
 		sess->user = user;
-		log_info(srv->log, "session %s: up", sess->name);
+		log_info(srv->log, "session '%s': up", sess->name);
 	}
 	/* The callback may have closed the path. */
 	if (path->state != RTRS_SRV_CONNECTING) {
@@ -85,7 +85,7 @@ void
 rtrs_srv_sess_down_done(struct rtrs_srv_sess *sess)
 {
 	assert(sess->down_called);
-	log_info(sess->srv->log, "session %s: down", sess->name);
+	log_info(sess->srv->log, "session '%s': down", sess->name);
 	sess->up = false;
 	sess->going_down = false;
 	sess->down_called = false;

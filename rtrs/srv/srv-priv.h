@@ -33,7 +33,14 @@
 
 #define SRV_INFO_TIMEOUT_MS       30000
 #define SRV_MAX_SESSIONS          1024
+#define SRV_MAX_UNIDENTIFIED      16384
+/* Connection requests that wait at once, of all clients. They are looked at
+ * one by one. */
+#define SRV_MAX_PARKED            400
 #define SRV_PARK_TIMEOUT_MS       15000
+/* A request that hangs must not keep the others of its client from failing
+ * over. */
+#define SRV_DRAIN_TIMEOUT_MS      10000
 /*
  * A path is fenced by its own requests, not by the peer's confirmation, so
  * there is no reason to hold a dead connection for long.
@@ -44,6 +51,7 @@
 #define SRV_SERVICE_RECVS         512
 /* Send queue entries that replies leave to heartbeats and INFO_RSP. */
 #define SRV_SQ_RESERVE            8
+#define SRV_LABEL_MAX             64
 
 /* What progress has to look at besides completions. */
 enum srv_work {
@@ -71,8 +79,11 @@ struct rtrs_srv {
 	struct rtrs_srv_sess *sessions; /* by uuid */
 	struct srv_path *paths;         /* all of them, for timers */
 	size_t chunk_mem;               /* promised to paths */
+	unsigned n_unidentified;        /* connections of CONNECTING paths */
 	uint64_t deadline; /* no timer of ours is due before; may be early */
 	struct rtrs_conn_request *incoming, *parked;
+	unsigned n_parked;
+	bool has_broken; /* a path with a broken connection, not closed yet */
 };
 
 struct rtrs_conn_request {
@@ -175,11 +186,18 @@ struct srv_path {
 	unsigned n_open;       /* of these, not CLOSED yet */
 	struct srv_con **cons; /* cid_num */
 	struct fabric_addrs addrs;
-	char label[64]; /* peer's address, for the log */
+	char label[SRV_LABEL_MAX]; /* peer's address, for the log */
 	struct fabric_pd *pd;
 	struct rtrs_hb hb;
+	/* A connection that was found dead. What says why is its event, which
+	 * comes with the next poll at the latest; until then nothing is done.
+	 */
+	struct srv_con *broken;
+	bool broken_by_us;      /* a work request of ours killed it */
 	uint64_t info_deadline; /* while CONNECTING */
 	bool info_held;         /* INFO_REQ waits until the session is down */
+	bool draining; /* closes when nothing executes; takes nothing more */
+	uint64_t drain_deadline; /* or then; TIME_NEVER */
 	struct rtrs_msg_info_req info;
 	uint8_t info_buf[RTRS_INFO_REQ_LEN];
 	struct fabric_mr *info_mr;
@@ -243,6 +261,8 @@ int srv_path_new(struct rtrs_srv_sess *sess,
 /* Idempotent. Frees nothing; see the top of this file. */
 void srv_path_close(struct srv_path *path, enum log_level level,
 		    const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+/* Closes the path when what executes is answered. */
+void srv_path_drain(struct srv_path *path);
 /* INFO_REQ was received into path->info. */
 void srv_path_info(struct srv_path *path);
 /* Moves a closing path on, or one whose INFO_REQ is held; may free it. */
@@ -250,12 +270,17 @@ void srv_path_advance(struct srv_path *path);
 /* Does what is due; returns the next such time. */
 uint64_t srv_path_timer(struct srv_path *path);
 
+/* "address:port", for the log. */
+void srv_addr_label(const struct sockaddr_storage *ss, char ret[SRV_LABEL_MAX]);
+
 /* --- con.c */
 
 /* Accepts conn as a connection of path. Errors: conn is not answered. */
 int srv_con_accept(struct srv_path *path, uint16_t cid,
 		   struct fabric_conn *conn);
 void srv_con_wc(struct srv_con *con, const struct fabric_wc *wc);
+/* Something could not be posted: closes the path, now or a little later. */
+void srv_con_post_failed(struct srv_con *con, const char *what, int err);
 /* True if n WRs of a reply have room. */
 bool srv_con_has_room(const struct srv_con *con, unsigned n);
 enum srv_wr_kind {

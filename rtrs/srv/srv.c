@@ -38,6 +38,8 @@ rtrs_srv_new(const struct rtrs_srv_params *p, struct rtrs_srv **ret)
 		srv->p.info_timeout_ms = SRV_INFO_TIMEOUT_MS;
 	if (!srv->p.max_sessions)
 		srv->p.max_sessions = SRV_MAX_SESSIONS;
+	if (!srv->p.max_unidentified)
+		srv->p.max_unidentified = SRV_MAX_UNIDENTIFIED;
 	if (!srv->p.max_paths)
 		srv->p.max_paths = RTRS_MAX_PATHS;
 	if (!sizes_ok(&srv->p)) {
@@ -59,7 +61,7 @@ rtrs_srv_close(struct rtrs_srv *srv)
 
 	srv->closing = true;
 	DL_FOREACH(srv->paths, path)
-		srv_path_close(path, LOG_LVL_INFO, "server closes");
+		srv_path_drain(path);
 	srv_work(srv, SRV_WORK_ADMIT | SRV_WORK_TEARDOWN);
 }
 
@@ -120,6 +122,14 @@ srv_ctx_get(struct rtrs_srv *srv, const struct fabric_ops *ops,
 }
 
 int
+rtrs_srv_add_fabric(struct rtrs_srv *srv, const struct fabric_ops *ops)
+{
+	struct srv_ctx *ctx;
+
+	return srv_ctx_get(srv, ops, &ctx);
+}
+
+int
 rtrs_srv_fds(const struct rtrs_srv *srv, int *fds, int n)
 {
 	int cnt = 0;
@@ -136,7 +146,7 @@ rtrs_srv_fds(const struct rtrs_srv *srv, int *fds, int n)
 bool
 rtrs_srv_arm(struct rtrs_srv *srv)
 {
-	bool again = srv->work != 0;
+	bool again = srv->work || srv->has_broken;
 
 	for (unsigned i = 0; i < srv->n_ctxs; i++)
 		again |= srv->ctxs[i].ops->ctx_arm(srv->ctxs[i].fabric);
@@ -162,6 +172,22 @@ rtrs_srv_flush(struct rtrs_srv *srv)
 }
 
 static void
+disconnected(struct srv_con *con, int err)
+{
+	struct srv_path *path = con->path;
+
+	if (!err)
+		srv_path_close(path, LOG_LVL_INFO, "peer left");
+	else if (err == -EPROTO)
+		srv_path_close(path, LOG_LVL_WARNING,
+			       "connection %u broke the rules of %s", con->cid,
+			       path->ctx->ops->name);
+	else
+		srv_path_close(path, LOG_LVL_INFO, "connection %u lost: %s",
+			       con->cid, strerror(-err));
+}
+
+static void
 handle_event(struct rtrs_srv *srv, const struct fabric_event *ev)
 {
 	struct srv_con *con;
@@ -178,10 +204,7 @@ handle_event(struct rtrs_srv *srv, const struct fabric_event *ev)
 		break;
 	case FABRIC_EV_DISCONNECTED:
 		/* Answered at once: the close disconnects this one too. */
-		srv_path_close(path, LOG_LVL_INFO,
-			       ev->err ? "connection %u lost: %s"
-				       : "connection %u: peer left",
-			       con->cid, strerror(-ev->err));
+		disconnected(con, ev->err);
 		break;
 	case FABRIC_EV_REJECTED:
 	case FABRIC_EV_CONNECT_ERROR:
@@ -194,6 +217,27 @@ handle_event(struct rtrs_srv *srv, const struct fabric_event *ev)
 			       con->cid);
 		srv_work(srv, SRV_WORK_TEARDOWN);
 		break;
+	}
+}
+
+/* Connections that were found dead, and no event said why. */
+static void
+close_broken(struct rtrs_srv *srv)
+{
+	struct srv_path *path;
+
+	srv->has_broken = false;
+	DL_FOREACH(srv->paths, path) {
+		if (!path->broken)
+			continue;
+		if (path->broken_by_us)
+			srv_path_close(path, LOG_LVL_WARNING,
+				       "connection %u: a work request failed",
+				       path->broken->cid);
+		else
+			srv_path_close(path, LOG_LVL_INFO,
+				       "connection %u is gone",
+				       path->broken->cid);
 	}
 }
 
@@ -210,6 +254,8 @@ drain(struct rtrs_srv *srv, struct srv_ctx *ctx)
 		for (int i = 0; i < n; i++)
 			srv_con_wc(wc[i].user, &wc[i]);
 	} while (n > 0 && ++batches < MAX_BATCHES);
+	/* Completions first: what came before the peer left still counts. But
+	 * it is the event that says whether it left in order. */
 	while (ctx->ops->next_event(ctx->fabric, &ev))
 		handle_event(srv, &ev);
 }
@@ -258,6 +304,8 @@ rtrs_srv_progress(struct rtrs_srv *srv, uint64_t now)
 	srv->now = now;
 	for (unsigned i = 0; i < srv->n_ctxs; i++)
 		drain(srv, &srv->ctxs[i]);
+	if (srv->has_broken)
+		close_broken(srv);
 	/* Timers second: what was received counts for the heartbeat. */
 	run_timers(srv);
 	run_work(srv);

@@ -25,7 +25,10 @@ stop "$pid_gw"
 
 # A full disk.
 if mkdir "$tmp/small" && mount -t tmpfs -o size=2m none "$tmp/small" 2>/dev/null; then
-	trap 'umount -l "$tmp/small"; cleanup' EXIT
+	unmount() {
+		umount -l "$tmp/small"
+	}
+	at_exit+=(unmount)
 	truncate -s 8M "$tmp/small/disk"
 	start_pair "disk=file:$tmp/small/disk"
 	start_nbdkit n "${plugin_args[@]}"

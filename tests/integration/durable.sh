@@ -7,12 +7,16 @@ requires nbdsh
 [ "${RNBD_SANITIZER:-}" = "" ] || skip "strace and sanitizers do not go together"
 # On a real file system: tmpfs has nothing to make durable.
 disk=$(mktemp "${RNBD_DISK_DIR:-/var/tmp}/rnbd-durable.XXXXXX")
-trap 'rm -f "$disk"; cleanup' EXIT
+remove_disk() {
+	rm -f "$disk"
+}
+at_exit+=(remove_disk)
 truncate -s 16M "$disk"
 
 mkfifo "$tmp/fifo"
 strace -f -qq -e trace=pwrite64,pwritev2,fdatasync,fsync -o "$tmp/trace" \
-	"$RNBD_GATEWAYD" --foreground --no-io-uring --listen tcp:127.0.0.1:0 \
+	"$RNBD_GATEWAYD" --foreground --no-io-uring --pid-file "$tmp/gw.pid" \
+	--listen tcp:127.0.0.1:0 \
 	--export "disk=file:$disk" >"$tmp/fifo" 2>"$tmp/gw.log" &
 pids+=($!)
 read -r -t 60 line <"$tmp/fifo"

@@ -67,22 +67,26 @@ pwrite(int fd, const void *buf, size_t len, off_t off)
 	return pwrite64(fd, buf, len, off);
 }
 
+/*
+ * With 64-bit offsets, glibc's headers redirect preadv2() and pwritev2() to
+ * these.
+ */
 ssize_t
-preadv2(int fd, const struct iovec *iov, int n, off_t off, int flags)
+preadv64v2(int fd, const struct iovec *iov, int n, off64_t off, int flags)
 {
 	if (bad_spot(fd, off, iov_bytes(iov, n))) {
 		errno = EIO;
 		return -1;
 	}
-	return REAL(preadv2)(fd, iov, n, off, flags);
+	return REAL(preadv64v2)(fd, iov, n, off, flags);
 }
 
 ssize_t
-pwritev2(int fd, const struct iovec *iov, int n, off_t off, int flags)
+pwritev64v2(int fd, const struct iovec *iov, int n, off64_t off, int flags)
 {
 	if (bad_spot(fd, off, iov_bytes(iov, n))) {
 		errno = EIO;
 		return -1;
 	}
-	return REAL(pwritev2)(fd, iov, n, off, flags);
+	return REAL(pwritev64v2)(fd, iov, n, off, flags);
 }

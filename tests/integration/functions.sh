@@ -11,10 +11,13 @@ PATH=/usr/sbin:/usr/bin:/sbin:/bin:$PATH
 : "${RNBD_GATEWAYD:?}" "${RNBD_CTL:?}" "${RNBD_PLUGIN:?}" "${RNBD_SRCDIR:?}"
 
 tmp=$(mktemp -d "${TMPDIR:-/tmp}/rnbd-test.XXXXXX")
+# fio and others leave files where they stand.
+cd "$tmp"
 pids=()
+at_exit=() # functions, called when everything is ended
 
 cleanup() {
-	local rc=$? pid
+	local rc=$? pid f cmd
 	trap - EXIT
 	set +e
 	for pid in "${pids[@]}"; do
@@ -35,6 +38,9 @@ cleanup() {
 	if ! sanitizer_findings; then
 		rc=1
 	fi
+	for cmd in "${at_exit[@]}"; do
+		$cmd
+	done
 	rm -rf "$tmp"
 	exit $rc
 }
@@ -114,16 +120,37 @@ stop() {
 	wait "$1"
 }
 
+# A daemonised nbdkit, as users have it. With a sanitizer preloaded it stays in
+# the foreground: a daemon logs by syslog(), and the first line it logged that
+# way makes the process hang in a destructor of libp11-kit when it ends.
+launch_nbdkit() {
+	local name=$1
+	shift
+	rm -f "$tmp/$name.pid"
+	if [ -z "${RNBD_SANITIZER:-}" ]; then
+		nbdkit -P "$tmp/$name.pid" "$@" >>"$tmp/$name.log" 2>&1 || return
+		until_true test -s "$tmp/$name.pid"
+		return
+	fi
+	"${san_env[@]}" nbdkit -f -P "$tmp/$name.pid" "$@" \
+		>>"$tmp/$name.log" 2>&1 &
+	pids+=($!)
+	until_true launched "$name" $!
+	[ -s "$tmp/$name.pid" ]
+}
+
+launched() {
+	[ -s "$tmp/$1.pid" ] || ! kill -0 "$2" 2>/dev/null
+}
+
 # start_nbdkit NAME ARGS...: an nbdkit in the background that is ready when
 # this returns. Serves unix socket $tmp/NAME.sock, or what ARGS say. Sets
 # uri_NAME, sock_NAME and pid_NAME.
 start_nbdkit() {
 	local name=$1
 	shift
-	rm -f "$tmp/$name.sock" "$tmp/$name.pid"
-	"${san_env[@]}" nbdkit -P "$tmp/$name.pid" -U "$tmp/$name.sock" "$@" \
-		>>"$tmp/$name.log" 2>&1 || return
-	until_true test -s "$tmp/$name.pid"
+	rm -f "$tmp/$name.sock"
+	launch_nbdkit "$name" -U "$tmp/$name.sock" "$@" || return
 	declare -g "pid_$name=$(cat "$tmp/$name.pid")"
 	declare -g "sock_$name=$tmp/$name.sock"
 	declare -g "uri_$name=nbd+unix:///?socket=$tmp/$name.sock"
@@ -134,10 +161,7 @@ start_nbdkit_tcp() {
 	local name=$1 port
 	shift
 	port=$(free_port)
-	rm -f "$tmp/$name.pid"
-	"${san_env[@]}" nbdkit -P "$tmp/$name.pid" -i 127.0.0.1 -p "$port" "$@" \
-		>>"$tmp/$name.log" 2>&1 || return
-	until_true test -s "$tmp/$name.pid"
+	launch_nbdkit "$name" -i 127.0.0.1 -p "$port" "$@" || return
 	declare -g "pid_$name=$(cat "$tmp/$name.pid")"
 	declare -g "uri_$name=nbd://127.0.0.1:$port"
 }

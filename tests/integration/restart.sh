@@ -11,7 +11,7 @@ start_nbdkit n "${plugin_args[@]}" io-timeout=60 reconnect-delay=0.1
 fio --name=v --ioengine=nbd --uri="$uri_n" --rw=randwrite --bsrange=512-256k \
 	--iodepth=16 --numjobs=2 --size=32m --offset_increment=32m --loops=200 \
 	--fsync=64 --verify=crc32c --verify_fatal=1 --do_verify=1 \
-	--verify_backlog=256 --time_based --runtime=30 --group_reporting \
+	--verify_backlog=256 --time_based --runtime=12 --group_reporting \
 	--minimal >"$tmp/fio.log" 2>&1 &
 fio=$!
 pids+=("$fio")

@@ -50,6 +50,7 @@ start_nbdkit n "${args[@]}"
 round "$uri_n"
 [ "$(du -k "$tmp/disk" | cut -f1)" -lt 60000 ] ||
 	fail "a trimmed file still has its blocks"
+args[1]+=m
 args[3]=device_path=mem
 start_nbdkit m "${args[@]}"
 round "$uri_m"

@@ -12,7 +12,7 @@ while read -r hit; do
 	echo "$hit"
 	bad=1
 done < <(files -not -path tests/lint/text.sh -print0 |
-	xargs -0 grep -nE '/(work|home|root)/|TODO|FIXME|XXX' || :)
+	xargs -0 grep -nE '(^|[ ="'"'"':(])/(work|home|root)/|\b(TODO|FIXME|XXX)\b' || :)
 while read -r f; do
 	head -n 3 "$f" | grep -q 'SPDX-License-Identifier: BSD-3-Clause' ||
 		{ echo "$f: no SPDX line"; bad=1; }

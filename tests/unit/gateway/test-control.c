@@ -3,14 +3,17 @@
 #include <check.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "gateway/control.h"
@@ -286,6 +289,72 @@ START_TEST(too_long_a_line_ends_the_connection)
 }
 END_TEST
 
+/* What a client does not read is not made for ever. */
+START_TEST(client_that_does_not_read)
+{
+	static const char ping[] =
+		"{\"jsonrpc\":\"2.0\",\"method\":\"ping\",\"id\":1}\n";
+	int fd = dial();
+	struct pollfd pfd = {.fd = fd, .events = POLLOUT};
+	size_t sent = 0;
+
+	while (poll(&pfd, 1, 1000) == 1) {
+		ssize_t n = send(fd, ping + sent % strlen(ping),
+				 strlen(ping) - sent % strlen(ping),
+				 MSG_NOSIGNAL | MSG_DONTWAIT);
+
+		if (n > 0)
+			sent += (size_t)n;
+		ck_assert_uint_lt(sent, 32 << 20);
+	}
+	/* Once it reads, all that was asked is answered. */
+	for (size_t i = 0; i < sent / strlen(ping); i++)
+		ck_assert_ptr_nonnull(strstr(hear(fd), "pong"));
+	close(fd);
+}
+END_TEST
+
+static unsigned rounds;
+static uint64_t round_at[8];
+
+static bool
+count_rounds(void *user)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	round_at[rounds++] =
+		(uint64_t)ts.tv_sec * NSEC_PER_SEC + (uint64_t)ts.tv_nsec;
+	if (rounds == ARRAY_SIZE(round_at))
+		loop_stop(l);
+	return false;
+}
+
+START_TEST(no_descriptors_no_spinning)
+{
+	struct rlimit old, lim;
+	int fd, probe;
+
+	make_dir();
+	ck_assert_int_eq(start(0), 0);
+	fd = dial();
+	probe = dup(fd);
+	close(probe);
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &old), 0);
+	lim = old;
+	lim.rlim_cur = (rlim_t)probe;
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &lim), 0);
+	loop_set_prepare(l, count_rounds, NULL);
+	ck_assert_int_eq(loop_run(l), 0);
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &old), 0);
+	ck_assert_uint_ge(round_at[7] - round_at[0],
+			  CONTROL_PAUSE_MS * NSEC_PER_MSEC);
+	close(fd);
+	control_free(c);
+	remove_dir();
+}
+END_TEST
+
 START_TEST(too_many_clients_are_told)
 {
 	int fds[CONTROL_MAX_CLIENTS], fd;
@@ -404,6 +473,7 @@ main(void)
 	tcase_add_test(tc, later_answer_reaches_its_client);
 	tcase_add_test(tc, client_may_leave_before_its_answer);
 	tcase_add_test(tc, too_long_a_line_ends_the_connection);
+	tcase_add_test(tc, client_that_does_not_read);
 	tcase_add_test(tc, too_many_clients_are_told);
 	tcase_add_test(tc, socket_is_for_owner_and_group);
 	tcase_add_test(tc, living_socket_is_left_alone);
@@ -411,6 +481,7 @@ main(void)
 	tcase_add_test(own, stale_socket_is_replaced);
 	tcase_add_test(own, file_in_the_way_is_left_alone);
 	tcase_add_test(own, missing_folder_is_named);
+	tcase_add_test(own, no_descriptors_no_spinning);
 	tcase_add_test(own, idle_client_is_sent_away);
 	suite_add_tcase(s, own);
 	sr = srunner_create(s);

@@ -113,6 +113,29 @@ START_TEST(repeated_lines_are_counted)
 }
 END_TEST
 
+/* A peer chooses its names. */
+START_TEST(names_make_no_new_line)
+{
+	char name[4] = "aa";
+
+	for (unsigned i = 0; i < 26 * 26; i++) {
+		name[0] = (char)('a' + i % 26);
+		name[1] = (char)('a' + i / 26);
+		log_warn(lg, "session '%s': cannot open '%s': no", name, name);
+		log_info(lg, "session '%s': up", i % 2 ? name : "' \" '");
+	}
+	ck_assert_uint_eq(lines_printed(), 2 * LOG_SINK_BURST);
+	for (unsigned i = 0; i < 26; i++)
+		log_info(lg, "path [fe80::%c]:1 is up", (char)('a' + i));
+	ck_assert_uint_eq(lines_printed(), LOG_SINK_BURST);
+	/* What follows the names still counts. */
+	log_info(lg, "session '%s': down", name);
+	log_info(lg, "the client's name");
+	log_info(lg, "the client's address");
+	ck_assert_uint_eq(lines_printed(), 3);
+}
+END_TEST
+
 START_TEST(other_lines_are_not_held_back)
 {
 	for (unsigned i = 0; i < 100; i++)
@@ -152,6 +175,7 @@ main(void)
 	tcase_add_test(tc, text_of_peers_is_escaped);
 	tcase_add_test(tc, long_line_is_one_line);
 	tcase_add_test(tc, repeated_lines_are_counted);
+	tcase_add_test(tc, names_make_no_new_line);
 	tcase_add_test(tc, other_lines_are_not_held_back);
 	tcase_add_test(tc, many_kinds_of_lines_are_survived);
 	suite_add_tcase(s, tc);

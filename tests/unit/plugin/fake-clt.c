@@ -31,12 +31,13 @@ struct rnbd_clt {
 	bool closing;
 	struct request *queued; /* not yet flushed */
 	struct request *out;
-	struct request *local;
+	struct rnbd_clt_dev *devs;
 	atomic_int inside; /* threads, to catch two */
 };
 
 struct rnbd_clt_dev {
 	struct rnbd_clt *c;
+	struct rnbd_clt_dev *prev, *next;
 };
 
 static struct rnbd_clt *current;
@@ -47,6 +48,7 @@ fake_reset(void)
 	atomic_store(&fake.mode, FAKE_ANSWER);
 	atomic_store(&fake.open_err, 0);
 	atomic_store(&fake.up, true);
+	atomic_store(&fake.failed, false);
 	atomic_store(&fake.deadline, TIME_NEVER);
 	atomic_store(&fake.created, 0);
 	atomic_store(&fake.freed, 0);
@@ -142,10 +144,12 @@ finish(struct rnbd_clt *c, struct request *r, int err)
 		if (!err) {
 			dev = calloc(1, sizeof(*dev));
 			dev->c = c;
+			DL_APPEND(c->devs, dev);
 		}
 		r->opened(r->user, dev, err, err ? "no such export" : NULL);
 	} else {
 		r->closed(r->user);
+		DL_DELETE(c->devs, r->dev);
 		free(r->dev);
 	}
 	free(r);
@@ -167,6 +171,12 @@ rnbd_clt_free(struct rnbd_clt *c)
 	}
 	while (c->out)
 		finish(c, c->out, -ESHUTDOWN);
+	while (c->devs) {
+		struct rnbd_clt_dev *dev = c->devs;
+
+		DL_DELETE(c->devs, dev);
+		free(dev);
+	}
 	close(c->to[0]);
 	close(c->from[0]);
 	close(c->from[1]);
@@ -320,4 +330,10 @@ bool
 rnbd_clt_is_up(const struct rnbd_clt *c)
 {
 	return atomic_load(&fake.up);
+}
+
+bool
+rnbd_clt_failed(const struct rnbd_clt *c)
+{
+	return atomic_load(&fake.failed);
 }

@@ -21,7 +21,7 @@ enum fake_mode {
 extern struct fake {
 	_Atomic(enum fake_mode) mode;
 	atomic_int open_err; /* what OPEN answers */
-	atomic_bool up;
+	atomic_bool up, failed;
 	atomic_uint_fast64_t deadline; /* of the client */
 	/* Seen: */
 	atomic_int created, freed, progressed, overlaps, submitted, armed;

@@ -370,6 +370,36 @@ START_TEST(open__after_failure_with_helper)
 }
 END_TEST
 
+/* It failed while nobody looked, and the server has come since. */
+START_TEST(open__after_a_failure_that_nobody_saw)
+{
+	start(&(struct rnbd_wait_params){0});
+	rnbd_wait_connect(s);
+	ck_assert_int_eq(atomic_load(&fake.created), 1);
+	atomic_store(&fake.failed, true);
+	ck_assert_int_eq(rnbd_wait_open(s, "d", RNBD_ACCESS_RW, text, &dev), 0);
+	ck_assert_int_eq(atomic_load(&fake.created), 2);
+	ck_assert_int_eq(atomic_load(&fake.freed), 1);
+	ck_assert_int_eq(io(3), 0);
+	end();
+}
+END_TEST
+
+/* Its devices are somebody's. */
+START_TEST(open__keeps_a_failed_session_in_use)
+{
+	struct rnbd_clt_dev *other;
+
+	start_open();
+	atomic_store(&fake.failed, true);
+	ck_assert_int_eq(rnbd_wait_open(s, "d", RNBD_ACCESS_RW, text, &other),
+			 0);
+	ck_assert_int_eq(atomic_load(&fake.created), 1);
+	ck_assert_int_eq(io(3), 0);
+	end();
+}
+END_TEST
+
 int
 main(void)
 {
@@ -393,6 +423,8 @@ main(void)
 	tcase_add_test(tc, open__failure_has_words_and_a_second_chance);
 	tcase_add_test(tc, open__failure_keeps_a_session_that_is_up);
 	tcase_add_test(tc, open__after_failure_with_helper);
+	tcase_add_test(tc, open__after_a_failure_that_nobody_saw);
+	tcase_add_test(tc, open__keeps_a_failed_session_in_use);
 	suite_add_tcase(suite, tc);
 	srunner_run_all(sr, CK_ENV);
 	failed = srunner_ntests_failed(sr);

@@ -16,6 +16,7 @@ rtrs_clt_new(const struct rtrs_clt_params *p, struct rtrs_clt **ret)
 {
 	fake = calloc(1, sizeof(*fake));
 	fake->p = *p;
+	fake->now = p->now;
 	*ret = fake;
 	return 0;
 }
@@ -65,13 +66,25 @@ rtrs_clt_deadline(const struct rtrs_clt *c)
 void
 rtrs_clt_progress(struct rtrs_clt *c, uint64_t now)
 {
-	(void)c, (void)now;
+	c->now = now;
 }
 
 void
 rtrs_clt_flush(struct rtrs_clt *c)
 {
 	(void)c;
+}
+
+bool
+rtrs_clt_is_up(const struct rtrs_clt *c)
+{
+	return c->up;
+}
+
+uint64_t
+rtrs_clt_lost_at(const struct rtrs_clt *c)
+{
+	return c->lost_at;
 }
 
 unsigned
@@ -212,9 +225,17 @@ fake_link_up(unsigned depth, uint32_t max_io_size)
 }
 
 void
-fake_link_down(void)
+fake_lose(void)
 {
 	fake->up = false;
+	fake->lost_at = fake->now;
+}
+
+void
+fake_link_down(void)
+{
+	if (fake->up)
+		fake_lose();
 	while (fake->n_sent)
 		fake_answer(0, -ECONNABORTED, NULL, 0);
 	fake->p.link_down(fake->p.user);

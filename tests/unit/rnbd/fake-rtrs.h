@@ -22,6 +22,7 @@ struct fake_sent {
 struct rtrs_clt {
 	struct rtrs_clt_params p;
 	bool up;
+	uint64_t now, lost_at;
 	unsigned depth;
 	uint32_t max_io_size;
 	int submit_err; /* returned by the next submits; 0: works */
@@ -38,6 +39,8 @@ struct rtrs_clt {
 extern struct rtrs_clt *fake; /* the last that was made */
 
 void fake_link_up(unsigned depth, uint32_t max_io_size);
+/* The last path is lost; what is out stays out until fake_link_down(). */
+void fake_lose(void);
 /* Requests that are out end with -ECONNABORTED first, as in the engine. */
 void fake_link_down(void);
 /* Answers the i-th request that is out; fills the data of a READ. */

@@ -1,181 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The RNBD client session over a scripted RTRS client. */
-#include <check.h>
+/* Opening, I/O and closing, while the session is up. */
+#include "tests/unit/rnbd/rig.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "nbdkit-plugin/rnbd-clt.h"
-#include "tests/unit/rnbd/fake-rtrs.h"
-
-#define MS      NSEC_PER_MSEC
-#define MAX_IO  65536u
-#define SECTORS 20480u /* 10 MiB */
-
-static struct rnbd_clt *clt;
-static struct rnbd_clt_dev *dev;
-static uint64_t now;
-static int open_calls, open_err;
-static char open_text[512];
-static uint8_t buf[1 << 20];
-
-struct test_io {
-	struct rnbd_clt_io io;
-	int calls, err;
-};
-
-static void
-on_opened(void *user, struct rnbd_clt_dev *d, int err, const char *text)
-{
-	(void)user;
-	open_calls++;
-	open_err = err;
-	dev = d;
-	strncpy(open_text, text, sizeof(open_text) - 1);
-}
-
-static void
-on_done(struct rnbd_clt_io *io, int err)
-{
-	struct test_io *t = container_of(io, struct test_io, io);
-
-	t->calls++;
-	t->err = err;
-}
-
-static void
-new_session(unsigned io_timeout_ms, unsigned open_timeout_ms)
-{
-	struct rnbd_clt_params p = {
-		.rtrs = {.name = "s", .now = now},
-		.io_timeout_ms = io_timeout_ms,
-		.open_timeout_ms = open_timeout_ms,
-		.trust_write_zeroes = true,
-	};
-
-	ck_assert_int_eq(rnbd_clt_new(&p, &clt), 0);
-}
-
-static void
-setup(void)
-{
-	now = 1000 * MS;
-	open_calls = 0;
-	dev = NULL;
-	new_session(5000, 0);
-}
-
-static void
-teardown(void)
-{
-	rnbd_clt_free(clt);
-}
-
-static void
-turn(uint64_t ms)
-{
-	now += ms * MS;
-	rnbd_clt_progress(clt, now);
-}
-
-static uint16_t
-sent_type(unsigned i)
-{
-	uint16_t type = 0xffff;
-
-	ck_assert_uint_lt(i, fake->n_sent);
-	ck_assert_int_eq(rnbd_msg_type_decode(fake->sent[i].usr,
-					      fake->sent[i].usr_len, &type),
-			 0);
-	return type;
-}
-
-static struct rnbd_msg_io
-sent_io(unsigned i)
-{
-	struct rnbd_msg_io m;
-
-	ck_assert_uint_lt(i, fake->n_sent);
-	ck_assert(!fake->sent[i].admin);
-	ck_assert_int_eq(rnbd_msg_io_decode(fake->sent[i].usr,
-					    fake->sent[i].usr_len, &m),
-			 0);
-	return m;
-}
-
-static void
-answer_greeting(void)
-{
-	struct rnbd_msg_sess_info m = {.ver = 2};
-	uint8_t b[RNBD_SESS_INFO_LEN];
-
-	ck_assert_uint_eq(sent_type(0), RNBD_MSG_SESS_INFO);
-	ck_assert(fake->sent[0].admin);
-	rnbd_msg_sess_info_encode(&m, true, b);
-	fake_answer(0, 0, b, sizeof(b));
-}
-
-static struct rnbd_msg_open_rsp
-shape(uint32_t id, uint64_t nsectors, uint16_t lbs)
-{
-	return (struct rnbd_msg_open_rsp){
-		.device_id = id,
-		.nsectors = nsectors,
-		.max_write_zeroes_sectors = 4096,
-		.max_discard_sectors = 2048,
-		.logical_block_size = lbs,
-		.physical_block_size = 4096,
-		.cache_policy = RNBD_CACHE_FUA | RNBD_CACHE_WRITEBACK,
-	};
-}
-
-static void
-answer_open(struct rnbd_msg_open_rsp m)
-{
-	uint8_t b[RNBD_OPEN_RSP_LEN];
-
-	ck_assert_uint_eq(sent_type(0), RNBD_MSG_OPEN);
-	rnbd_msg_open_rsp_encode(&m, b);
-	fake_answer(0, 0, b, sizeof(b));
-}
-
-static void
-open_disk(void)
-{
-	ck_assert_int_eq(
-		rnbd_clt_dev_open(clt, "disk", RNBD_ACCESS_RW, on_opened, NULL),
-		0);
-	fake_link_up(8, MAX_IO);
-	answer_greeting();
-	answer_open(shape(7, SECTORS, 512));
-	ck_assert_int_eq(open_calls, 1);
-	ck_assert_int_eq(open_err, 0);
-}
-
-/* The session comes back; the device is open again with this shape. */
-static void
-come_back(struct rnbd_msg_open_rsp m)
-{
-	fake_link_up(8, MAX_IO);
-	answer_greeting();
-	answer_open(m);
-}
-
-static void
-submit(struct test_io *t, enum rnbd_clt_op op, uint64_t off, uint64_t len,
-       unsigned flags)
-{
-	memset(t, 0, sizeof(*t));
-	t->io.dev = dev;
-	t->io.op = op;
-	t->io.flags = flags;
-	t->io.off = off;
-	t->io.len = len;
-	t->io.buf = buf;
-	t->io.done = on_done;
-	rnbd_clt_submit(&t->io);
-	ck_assert_int_eq(t->calls, 0); /* never from within */
-}
 
 START_TEST(greets_then_opens)
 {
@@ -234,6 +63,10 @@ START_TEST(impossible_shapes_are_refused)
 	ck_assert_int_eq(open_calls, 1);
 	ck_assert_int_eq(open_err, -EINVAL);
 	ck_assert(strstr(open_text, "impossible"));
+	/* The server has opened it all the same. */
+	ck_assert_uint_eq(sent_type(0), RNBD_MSG_CLOSE);
+	fake_answer(0, 0, NULL, 0);
+	turn(0);
 }
 END_TEST
 
@@ -348,218 +181,6 @@ START_TEST(fua_is_native_on_writes_and_a_flush_after_others)
 }
 END_TEST
 
-START_TEST(io_outlives_a_loss_with_the_new_device_id)
-{
-	struct test_io sent, later;
-
-	open_disk();
-	submit(&sent, RNBD_CLT_WRITE, 8192, 2 * MAX_IO, 0);
-	fake_link_down();
-	submit(&later, RNBD_CLT_READ, 0, 512, 0);
-	turn(4000);
-	ck_assert_int_eq(sent.calls + later.calls, 0);
-	come_back(shape(9, SECTORS, 512));
-	ck_assert_uint_eq(fake->n_sent, 3);
-	ck_assert_uint_eq(sent_io(0).device_id, 9);
-	ck_assert_uint_eq(sent_io(0).sector, 16);
-	ck_assert_uint_eq(sent_io(1).sector, 16 + MAX_IO / 512);
-	while (fake->n_sent)
-		fake_answer(0, 0, NULL, 0);
-	turn(1);
-	ck_assert_int_eq(sent.calls, 1);
-	ck_assert_int_eq(later.calls, 1);
-	ck_assert_int_eq(sent.err + later.err, 0);
-}
-END_TEST
-
-START_TEST(nothing_is_sent_before_the_device_is_open_again)
-{
-	struct test_io t;
-
-	open_disk();
-	submit(&t, RNBD_CLT_WRITE, 0, 512, 0);
-	fake_link_down();
-	fake_link_up(8, MAX_IO);
-	ck_assert_uint_eq(fake->n_sent, 1);
-	answer_greeting();
-	ck_assert_uint_eq(fake->n_sent, 1);
-	ck_assert_uint_eq(sent_type(0), RNBD_MSG_OPEN);
-	/* Lost again in the middle. */
-	fake_link_down();
-	come_back(shape(1, SECTORS, 512));
-	ck_assert_uint_eq(fake->n_sent, 1);
-	fake_answer(0, 0, NULL, 0);
-	turn(1);
-	ck_assert_int_eq(t.calls, 1);
-}
-END_TEST
-
-START_TEST(waiting_ends_with_EIO_at_its_deadline)
-{
-	struct test_io early, late;
-
-	open_disk();
-	turn(0);
-	submit(&early, RNBD_CLT_WRITE, 0, 512, 0);
-	fake_link_down();
-	turn(2000);
-	submit(&late, RNBD_CLT_WRITE, 0, 512, 0);
-	turn(2999);
-	ck_assert_int_eq(early.calls, 0);
-	ck_assert_uint_eq(rnbd_clt_deadline(clt), now + 1 * MS);
-	turn(1);
-	ck_assert_int_eq(early.calls, 1);
-	ck_assert_int_eq(early.err, -EIO);
-	ck_assert_int_eq(late.calls, 0);
-	turn(2000);
-	ck_assert_int_eq(late.calls, 1);
-	ck_assert_int_eq(late.err, -EIO);
-	come_back(shape(1, SECTORS, 512));
-	ck_assert_uint_eq(fake->n_sent, 0);
-}
-END_TEST
-
-START_TEST(without_io_timeout_a_loss_is_an_error_at_once)
-{
-	struct test_io t, u;
-
-	rnbd_clt_free(clt);
-	new_session(0, 0);
-	open_disk();
-	submit(&t, RNBD_CLT_WRITE, 0, 512, 0);
-	fake_link_down();
-	turn(0);
-	ck_assert_int_eq(t.calls, 1);
-	ck_assert_int_eq(t.err, -EIO);
-	submit(&u, RNBD_CLT_WRITE, 0, 512, 0);
-	turn(0);
-	ck_assert_int_eq(u.calls, 1);
-	ck_assert_int_eq(u.err, -EIO);
-}
-END_TEST
-
-START_TEST(a_device_that_shrank_or_changed_blocks_fails)
-{
-	struct test_io t;
-
-	open_disk();
-	submit(&t, RNBD_CLT_WRITE, 0, 512, 0);
-	fake_link_down();
-	come_back(_i ? shape(1, SECTORS, 4096) : shape(1, SECTORS - 1, 512));
-	ck_assert_uint_eq(fake->n_sent, 0);
-	turn(1);
-	ck_assert_int_eq(t.calls, 1);
-	ck_assert_int_eq(t.err, -EIO);
-	ck_assert_ptr_nonnull(rnbd_clt_dev_failed(dev));
-	ck_assert(strstr(rnbd_clt_dev_failed(dev), _i ? "block" : "shrank"));
-}
-END_TEST
-
-START_TEST(a_device_that_grew_goes_on)
-{
-	struct rnbd_clt_geometry g;
-
-	open_disk();
-	fake_link_down();
-	come_back(shape(1, SECTORS * 2, 512));
-	rnbd_clt_dev_geometry(dev, &g);
-	ck_assert_uint_eq(g.size_bytes, SECTORS * 2 * 512);
-}
-END_TEST
-
-START_TEST(a_cache_that_became_volatile_makes_writes_durable)
-{
-	struct rnbd_msg_open_rsp m = shape(1, SECTORS, 512);
-	struct test_io t;
-
-	ck_assert_int_eq(
-		rnbd_clt_dev_open(clt, "disk", RNBD_ACCESS_RW, on_opened, NULL),
-		0);
-	fake_link_up(8, MAX_IO);
-	answer_greeting();
-	m.cache_policy = 0;
-	answer_open(m);
-	submit(&t, RNBD_CLT_WRITE, 0, 512, 0);
-	ck_assert_uint_eq(sent_io(0).rw, 0x101);
-	fake_answer(0, 0, NULL, 0);
-	fake_link_down();
-	come_back(shape(1, SECTORS, 512));
-	turn(1);
-	submit(&t, RNBD_CLT_WRITE, 0, 512, 0);
-	ck_assert_uint_eq(sent_io(0).rw, 0x301);
-	fake_answer(0, 0, NULL, 0);
-	turn(1);
-	ck_assert_int_eq(t.calls, 1);
-}
-END_TEST
-
-START_TEST(reopen_is_tried_again_until_it_works)
-{
-	struct test_io t;
-
-	open_disk();
-	submit(&t, RNBD_CLT_WRITE, 0, 512, 0);
-	fake_link_down();
-	fake_link_up(8, MAX_IO);
-	answer_greeting();
-	fake_answer(0, -EPERM, NULL, 0);
-	ck_assert_uint_eq(sent_type(0), RNBD_MSG_EXPLAIN);
-	fake_answer(0, -EINVAL, NULL, 0);
-	turn(1);
-	ck_assert_uint_eq(fake->n_sent, 0);
-	turn(600);
-	ck_assert_uint_eq(sent_type(0), RNBD_MSG_OPEN);
-	/* The same error is not explained twice. */
-	fake_answer(0, -EPERM, NULL, 0);
-	ck_assert_uint_eq(fake->n_sent, 0);
-	turn(600);
-	answer_open(shape(4, SECTORS, 512));
-	ck_assert_uint_eq(sent_io(0).device_id, 4);
-	fake_answer(0, 0, NULL, 0);
-	turn(1);
-	ck_assert_int_eq(t.calls, 1);
-	ck_assert_int_eq(t.err, 0);
-}
-END_TEST
-
-START_TEST(a_device_closed_by_the_server_is_opened_again)
-{
-	struct test_io t;
-
-	open_disk();
-	submit(&t, RNBD_CLT_WRITE, 0, 512, 0);
-	fake_answer(0, -ENOTCONN, NULL, 0);
-	turn(1);
-	answer_open(shape(8, SECTORS, 512));
-	ck_assert_uint_eq(sent_io(0).device_id, 8);
-	fake_answer(0, 0, NULL, 0);
-	turn(1);
-	ck_assert_int_eq(t.calls, 1);
-	ck_assert_int_eq(t.err, 0);
-}
-END_TEST
-
-START_TEST(smaller_chunks_after_the_loss_cut_what_waits)
-{
-	struct test_io t;
-
-	open_disk();
-	submit(&t, RNBD_CLT_WRITE, 0, MAX_IO, 0);
-	fake_link_down();
-	fake_link_up(8, MAX_IO / 4);
-	answer_greeting();
-	answer_open(shape(1, SECTORS, 512));
-	ck_assert_uint_eq(fake->n_sent, 4);
-	for (unsigned i = 0; i < 4; i++)
-		ck_assert_uint_eq(sent_io(i).bi_size, MAX_IO / 4);
-	while (fake->n_sent)
-		fake_answer(0, 0, NULL, 0);
-	turn(1);
-	ck_assert_int_eq(t.calls, 1);
-	ck_assert_int_eq(t.err, 0);
-}
-END_TEST
-
 START_TEST(errors_of_open_are_words)
 {
 	static const struct {
@@ -667,7 +288,6 @@ set_true(void *user)
 {
 	*(bool *)user = true;
 }
-
 START_TEST(two_handles_one_device_one_close)
 {
 	struct rnbd_clt_dev *first;
@@ -745,6 +365,100 @@ START_TEST(io_beyond_the_end_is_refused)
 }
 END_TEST
 
+START_TEST(odd_physical_blocks_are_not_passed_on)
+{
+	struct rnbd_msg_open_rsp m = shape(0, SECTORS, 512);
+	struct rnbd_clt_geometry g;
+
+	ck_assert_int_eq(
+		rnbd_clt_dev_open(clt, "disk", RNBD_ACCESS_RW, on_opened, NULL),
+		0);
+	fake_link_up(8, MAX_IO);
+	answer_greeting();
+	m.physical_block_size = _i ? 12288 : 0;
+	answer_open(m);
+	rnbd_clt_dev_geometry(dev, &g);
+	ck_assert_uint_eq(g.physical_block_size, 512);
+}
+END_TEST
+
+START_TEST(each_opener_waits_as_long_as_it_may)
+{
+	rnbd_clt_free(clt);
+	new_session(5000, 1000);
+	ck_assert_int_eq(
+		rnbd_clt_dev_open(clt, "disk", RNBD_ACCESS_RW, on_opened, NULL),
+		0);
+	turn(0);
+	turn(900);
+	ck_assert_int_eq(
+		rnbd_clt_dev_open(clt, "disk", RNBD_ACCESS_RW, on_opened, NULL),
+		0);
+	turn(0);
+	turn(100);
+	ck_assert_int_eq(open_calls, 1);
+	ck_assert_int_eq(open_err, -ETIMEDOUT);
+	ck_assert_uint_eq(rnbd_clt_deadline(clt), now + 900 * MS);
+	fake_link_up(8, MAX_IO);
+	answer_greeting();
+	answer_open(shape(0, SECTORS, 512));
+	ck_assert_int_eq(open_calls, 2);
+	ck_assert_int_eq(open_err, 0);
+}
+END_TEST
+
+/* The server has one device of a name: closing it would close both. */
+START_TEST(an_open_waits_for_the_late_answer_of_another)
+{
+	rnbd_clt_free(clt);
+	new_session(5000, 1000);
+	ck_assert_int_eq(
+		rnbd_clt_dev_open(clt, "disk", RNBD_ACCESS_RW, on_opened, NULL),
+		0);
+	fake_link_up(8, MAX_IO);
+	answer_greeting();
+	turn(0);
+	turn(1000);
+	ck_assert_int_eq(open_err, -ETIMEDOUT);
+	ck_assert_int_eq(
+		rnbd_clt_dev_open(clt, "disk", RNBD_ACCESS_RW, on_opened, NULL),
+		0);
+	turn(0);
+	turn(0);
+	ck_assert_uint_eq(fake->n_sent, 1);
+	ck_assert_uint_gt(rnbd_clt_deadline(clt), now);
+	answer_open(shape(3, SECTORS, 512));
+	ck_assert_uint_eq(sent_type(0), RNBD_MSG_CLOSE);
+	fake_answer(0, 0, NULL, 0);
+	turn(0);
+	answer_open(shape(4, SECTORS, 512));
+	ck_assert_int_eq(open_calls, 2);
+	ck_assert_int_eq(open_err, 0);
+}
+END_TEST
+
+START_TEST(nothing_opens_in_a_session_that_closes)
+{
+	open_disk();
+	fake_lose();
+	rnbd_clt_close(clt);
+	ck_assert_int_eq(rnbd_clt_dev_open(clt, "other", RNBD_ACCESS_RW,
+					   on_opened, NULL),
+			 0);
+	turn(0);
+	ck_assert_int_eq(open_calls, 2);
+	ck_assert_int_eq(open_err, -ESHUTDOWN);
+}
+END_TEST
+
+START_TEST(a_greeting_without_memory_starts_over)
+{
+	fake->submit_err = -ENOMEM;
+	fake_link_up(8, MAX_IO);
+	ck_assert_uint_eq(fake->resets, 1);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -762,17 +476,6 @@ main(void)
 	tcase_add_test(t, more_io_than_permits_waits_its_turn);
 	tcase_add_test(t, flush_is_spelled_as_the_kernel_does);
 	tcase_add_test(t, fua_is_native_on_writes_and_a_flush_after_others);
-	tcase_add_test(t, io_outlives_a_loss_with_the_new_device_id);
-	tcase_add_test(t, nothing_is_sent_before_the_device_is_open_again);
-	tcase_add_test(t, waiting_ends_with_EIO_at_its_deadline);
-	tcase_add_test(t, without_io_timeout_a_loss_is_an_error_at_once);
-	tcase_add_loop_test(t, a_device_that_shrank_or_changed_blocks_fails, 0,
-			    2);
-	tcase_add_test(t, a_device_that_grew_goes_on);
-	tcase_add_test(t, a_cache_that_became_volatile_makes_writes_durable);
-	tcase_add_test(t, reopen_is_tried_again_until_it_works);
-	tcase_add_test(t, a_device_closed_by_the_server_is_opened_again);
-	tcase_add_test(t, smaller_chunks_after_the_loss_cut_what_waits);
 	tcase_add_loop_test(t, errors_of_open_are_words, 0, 6);
 	tcase_add_test(t, the_servers_explanation_is_passed_on);
 	tcase_add_test(t, openers_do_not_wait_longer_than_they_may);
@@ -782,6 +485,11 @@ main(void)
 	tcase_add_test(t, another_mode_in_one_session_is_busy);
 	tcase_add_test(t, a_freed_session_ends_everything);
 	tcase_add_loop_test(t, io_beyond_the_end_is_refused, 0, 2);
+	tcase_add_loop_test(t, odd_physical_blocks_are_not_passed_on, 0, 2);
+	tcase_add_test(t, each_opener_waits_as_long_as_it_may);
+	tcase_add_test(t, an_open_waits_for_the_late_answer_of_another);
+	tcase_add_test(t, nothing_opens_in_a_session_that_closes);
+	tcase_add_test(t, a_greeting_without_memory_starts_over);
 	suite_add_tcase(s, t);
 	r = srunner_create(s);
 	srunner_run_all(r, CK_ENV);

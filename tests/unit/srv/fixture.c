@@ -14,6 +14,8 @@ sink(void *user, enum log_level level, const char *line)
 {
 	struct fx *f = user;
 
+	if (strstr(line, " closes: "))
+		snprintf(f->last_close, sizeof(f->last_close), "%s", line);
 	if (level > LOG_LVL_WARNING)
 		return;
 	f->warnings++;
@@ -77,10 +79,15 @@ on_conn_request(void *user, struct rtrs_conn_request *req)
 {
 	struct fx *f = user;
 
+	int err = 0;
+
 	if (f->keep_requests)
 		f->kept = req;
 	else
-		rtrs_srv_take(f->srv, req);
+		err = rtrs_srv_take(f->srv, req);
+	/* Not taken: it is still the listener's. */
+	if (err)
+		rtrs_conn_request_reject(req, err);
 }
 
 void

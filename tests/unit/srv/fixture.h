@@ -44,6 +44,7 @@ struct fx {
 	bool keep_requests;
 	unsigned warnings;
 	char last_warning[512];
+	char last_close[512]; /* why a path closed, of any level */
 };
 
 /* Zeroes in p take: queue_depth 2, the fixture's callbacks. */

@@ -12,7 +12,7 @@
 #define MOCK_RADDR   UINT64_C(0x00007f1000000000)
 #define MOCK_KEY(i)  (((i) + 1) * 0x1100u) /* of window i, as first bound */
 #define MOCK_MAX_WR  8192
-#define MOCK_MAX_CON 512
+#define MOCK_MAX_CON 1024
 
 /* A posted send, with the bytes that left. */
 struct mock_sent {

@@ -112,6 +112,13 @@ START_TEST(check14_accept_fails)
 }
 END_TEST
 
+START_TEST(a_reject_carries_numbers_of_the_wire)
+{
+	f.m.err_accept = -4000; /* of no wire */
+	ck_assert_int_eq(fx_reject_errno(fx_connect(&a, 0)), -5);
+}
+END_TEST
+
 START_TEST(check14_takes_the_path_along)
 {
 	fx_connect(&a, 0);
@@ -138,12 +145,24 @@ START_TEST(no_memory_region_closes_the_path)
 }
 END_TEST
 
-START_TEST(no_context_and_no_migration_reject)
+/* What can not be taken goes back whole: only the listener may touch it. */
+START_TEST(no_context_and_no_migration_hand_back)
 {
+	f.keep_requests = true;
+	fx_connect(&a, 0);
 	f.m.err_ctx_new = -ENODEV;
-	ck_assert_int_eq(fx_reject_errno(fx_connect(&a, 0)), -ENODEV);
+	ck_assert_int_eq(rtrs_srv_take(f.srv, f.kept), -ENODEV);
+	ck_assert(!a.con[0]->rejected);
 	f.m.err_migrate = -EIO;
-	ck_assert_int_eq(fx_reject_errno(fx_connect(&a, 0)), -EIO);
+	ck_assert_int_eq(rtrs_srv_take(f.srv, f.kept), -EIO);
+	ck_assert(!a.con[0]->rejected);
+	ck_assert_uint_eq(
+		rtrs_srv_presence(f.srv,
+				  &rtrs_conn_request_msg(f.kept)->sess_uuid),
+		0);
+	rtrs_conn_request_reject(f.kept, -EIO);
+	ck_assert_int_eq(fx_reject_errno(a.con[0]), -EIO);
+	f.keep_requests = false;
 	ck_assert(fx_connect(&a, 0)->accepted);
 }
 END_TEST
@@ -186,10 +205,41 @@ START_TEST(limit_of_sessions)
 	fx_connect(&a, 0);
 	fx_path_init(&f, &c, 7, 7, 2);
 	ck_assert_int_eq(fx_reject_errno(fx_connect(&c, 0)), -ENOMEM);
+	ck_assert_ptr_nonnull(strstr(f.last_warning, "limit of 1 sessions"));
 	/* What is gone leaves room. */
 	mock_event(a.con[0], FABRIC_EV_DISCONNECTED, 0);
 	fx_run(&f);
 	ck_assert(fx_connect(&c, 0)->accepted);
+}
+END_TEST
+
+/* The longest wait ends, and who is up is not concerned. */
+START_TEST(limit_of_the_unidentified)
+{
+	struct fx_path up, c;
+
+	fx_path_init(&f, &up, 5, 5, 4);
+	fx_path_up(&up);
+	fx_connect(&a, 0);
+	f.now += SEC(1);
+	fx_path_init(&f, &b, 2, 2, 4);
+	fx_connect(&b, 0);
+	f.now += SEC(1);
+	fx_connect(&a, 1); /* three; b waits longer now */
+	fx_path_init(&f, &c, 3, 3, 4);
+	ck_assert(fx_connect(&c, 0)->accepted);
+	ck_assert(b.con[0]->disconnected);
+	ck_assert(!a.con[0]->disconnected);
+	ck_assert_ptr_nonnull(
+		strstr(f.last_warning, "limit of 3 connections without"));
+	fx_info_req(&a, "a");
+	ck_assert_int_eq(f.ups, 2);
+	/* A path alone may be larger than the limit. */
+	fx_connect(&c, 1);
+	fx_connect(&c, 2);
+	ck_assert(fx_connect(&c, 3)->accepted);
+	fx_info_req(&c, "c");
+	ck_assert_int_eq(f.ups, 3);
 }
 END_TEST
 
@@ -202,6 +252,7 @@ START_TEST(limit_of_chunk_memory)
 	fx_path_init(&f, &c, 7, 7, 2);
 	ck_assert_int_eq(fx_reject_errno(fx_connect(&c, 0)), -ENOMEM);
 	ck_assert_uint_eq(rtrs_srv_n_sessions(f.srv), 1);
+	ck_assert_ptr_nonnull(strstr(f.last_warning, "limit of memory"));
 	mock_event(a.con[0], FABRIC_EV_DISCONNECTED, -ETIMEDOUT);
 	fx_run(&f);
 	ck_assert(fx_connect(&c, 0)->accepted);
@@ -314,6 +365,11 @@ START_TEST(descriptors_of_the_contexts)
 	int fds[4];
 
 	ck_assert_int_eq(rtrs_srv_fds(f.srv, fds, 4), 0);
+	f.m.err_ctx_new = -EMFILE;
+	ck_assert_int_eq(rtrs_srv_add_fabric(f.srv, &f.m.ops), -EMFILE);
+	ck_assert_int_eq(rtrs_srv_fds(f.srv, fds, 4), 0);
+	ck_assert_int_eq(rtrs_srv_add_fabric(f.srv, &f.m.ops), 0);
+	ck_assert_int_eq(rtrs_srv_fds(f.srv, fds, 4), 1);
 	fx_connect(&a, 0);
 	ck_assert_int_eq(rtrs_srv_fds(f.srv, fds, 4), 1);
 	ck_assert_int_eq(fds[0], 7);
@@ -324,6 +380,14 @@ static void
 setup_small(void)
 {
 	const struct rtrs_srv_params sp = {.max_sessions = 1, .max_paths = 2};
+
+	start(0, &sp);
+}
+
+static void
+setup_unidentified(void)
+{
+	const struct rtrs_srv_params sp = {.max_unidentified = 3};
 
 	start(0, &sp);
 }
@@ -354,10 +418,11 @@ main(void)
 	tcase_add_test(tc, check12_same_addresses);
 	tcase_add_test(tc, same_addresses_in_another_session);
 	tcase_add_test(tc, check14_accept_fails);
+	tcase_add_test(tc, a_reject_carries_numbers_of_the_wire);
 	tcase_add_test(tc, check14_takes_the_path_along);
 	tcase_add_test(tc, no_receive_closes_the_path);
 	tcase_add_test(tc, no_memory_region_closes_the_path);
-	tcase_add_test(tc, no_context_and_no_migration_reject);
+	tcase_add_test(tc, no_context_and_no_migration_hand_back);
 	tcase_add_test(tc, accept_says_the_sizes_on_every_cid);
 	tcase_add_test(tc, connections_of_a_path_share_its_pd);
 	tcase_add_test(tc, receives_of_the_connections);
@@ -370,6 +435,10 @@ main(void)
 	tcase_add_checked_fixture(tc, setup_small, teardown);
 	tcase_add_test(tc, order_of_the_checks);
 	tcase_add_test(tc, limit_of_sessions);
+	suite_add_tcase(s, tc);
+	tc = tcase_create("unidentified");
+	tcase_add_checked_fixture(tc, setup_unidentified, teardown);
+	tcase_add_test(tc, limit_of_the_unidentified);
 	suite_add_tcase(s, tc);
 	tc = tcase_create("memory");
 	tcase_add_checked_fixture(tc, setup_mem, teardown);

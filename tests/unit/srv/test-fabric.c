@@ -90,7 +90,7 @@ answer(void)
 static void
 on_conn(void *user, struct rtrs_conn_request *req)
 {
-	rtrs_srv_take(w.srv, req);
+	ck_assert_int_eq(rtrs_srv_take(w.srv, req), 0);
 }
 
 /* --- time */

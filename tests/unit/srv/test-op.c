@@ -328,6 +328,30 @@ START_TEST(statistics)
 }
 END_TEST
 
+/* A success could not bring the data that were asked for. */
+START_TEST(read_without_descriptor_has_no_room)
+{
+	fx_read(&a, 1, 0, 512, usr, 32, NULL, 0);
+	ck_assert_uint_eq(f.n_ops, 1);
+	ck_assert_int_eq(f.ops[0]->dir, RTRS_READ);
+	ck_assert_uint_eq(f.ops[0]->data_len, 0);
+	ck_assert_mem_eq(f.ops[0]->usr, usr, 32);
+	rtrs_srv_op_done(f.ops[0], 0);
+}
+END_TEST
+
+START_TEST(replies_carry_numbers_of_the_wire)
+{
+	struct fx_reply r;
+
+	fx_write(&a, 1, 0, data, 512, usr, 32);
+	rtrs_srv_op_done(f.ops[0], -500); /* fits, but means nothing there */
+	fx_run(&f);
+	fx_reply(&a, 1, &r);
+	ck_assert_int_eq(r.err, -5);
+}
+END_TEST
+
 START_TEST(answers_at_once_and_out_of_order)
 {
 	struct fx_reply r;
@@ -362,6 +386,7 @@ START_TEST(reply_that_can_not_be_posted_closes)
 	fx_write(&a, 1, 0, NULL, 0, usr, 32);
 	f.m.err_post_send = -ENOTCONN;
 	rtrs_srv_op_done(f.ops[0], 0);
+	fx_run(&f);
 	ck_assert(a.con[0]->disconnected);
 }
 END_TEST
@@ -656,6 +681,8 @@ main(void)
 	tcase_add_test(tc, write_arrives_whole);
 	tcase_add_test(tc, the_peer_can_not_change_the_user_message);
 	tcase_add_test(tc, statistics);
+	tcase_add_test(tc, read_without_descriptor_has_no_room);
+	tcase_add_test(tc, replies_carry_numbers_of_the_wire);
 	tcase_add_test(tc, answers_at_once_and_out_of_order);
 	tcase_add_test(tc, answer_goes_where_the_request_came_from);
 	tcase_add_test(tc, reply_that_can_not_be_posted_closes);
@@ -683,6 +710,8 @@ main(void)
 	tcase_add_test(tc, nothing_is_read_before_the_window_is_closed);
 	tcase_add_test(tc, invalidation_fails);
 	tcase_add_test(tc, statistics);
+	tcase_add_test(tc, read_without_descriptor_has_no_room);
+	tcase_add_test(tc, replies_carry_numbers_of_the_wire);
 	tcase_add_test(tc, answers_at_once_and_out_of_order);
 	tcase_add_test(tc, session_closed_from_within_request);
 	tcase_add_test(tc, resent_request_waits_for_the_older_one);

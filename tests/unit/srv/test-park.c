@@ -6,6 +6,9 @@ static const uint8_t usr[8] = "request";
 static struct fx f;
 static struct fx_path a, b;
 
+#define MANY 4 /* sessions */
+static struct rtrs_srv_sess *sess[MANY];
+
 static void
 setup(void)
 {
@@ -231,6 +234,36 @@ START_TEST(parking_has_a_limit)
 }
 END_TEST
 
+/* Nor can many sessions together make us hold any number. */
+START_TEST(parking_has_a_limit_for_all_together)
+{
+	struct fx_path p[MANY];
+	unsigned n = 0;
+
+	f.down_later = true;
+	for (unsigned s = 0; s < MANY; s++) {
+		fx_path_init(&f, &p[s], (uint8_t)(50 + s), 1, 1);
+		fx_path_up(&p[s]);
+		mock_event(p[s].con[0], FABRIC_EV_DISCONNECTED, 0);
+		fx_run(&f);
+		sess[s] = f.sess;
+	}
+	for (unsigned i = 0; i < RTRS_MAX_PATHS * MANY; i++) {
+		struct fx_path *c = &p[i % MANY];
+
+		c->req.path_uuid.b[0] = (uint8_t)(100 + i / MANY);
+		fx_connect(c, 0);
+		n += parked(c->con[0]);
+	}
+	ck_assert_uint_eq(n, 400);
+	ck_assert_ptr_nonnull(strstr(f.last_warning, "limit of 400 waiting"));
+	rtrs_srv_close(f.srv);
+	for (unsigned s = 0; s < MANY; s++)
+		rtrs_srv_sess_down_done(sess[s]);
+	f.down_later = false;
+}
+END_TEST
+
 START_TEST(a_newer_attempt_supersedes_a_parked_one)
 {
 	struct mock_conn *second;
@@ -305,6 +338,7 @@ main(void)
 	tcase_add_test(tc, everything_parks_while_the_session_goes_down);
 	tcase_add_test(tc, without_first_conn_the_old_session_must_live);
 	tcase_add_test(tc, parking_has_a_limit);
+	tcase_add_test(tc, parking_has_a_limit_for_all_together);
 	tcase_add_test(tc, a_newer_attempt_supersedes_a_parked_one);
 	tcase_add_test(tc, a_parked_peer_may_leave);
 	tcase_add_test(tc, close_rejects_what_is_parked_and_what_comes);

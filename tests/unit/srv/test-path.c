@@ -439,6 +439,57 @@ START_TEST(session_down_after_the_last_answer_of_any_path)
 }
 END_TEST
 
+START_TEST(close_waits_for_what_executes)
+{
+	struct fx_reply r;
+
+	fx_path_up(&a);
+	fx_write(&a, 1, 0, NULL, 0, usr, 8);
+	rtrs_srv_close(f.srv);
+	fx_run(&f);
+	ck_assert(!a.con[1]->disconnected);
+	/* Nothing more is taken; the end of the path is its answer. */
+	fx_write(&a, 1, 1, NULL, 0, usr, 8);
+	ck_assert_uint_eq(f.n_ops, 1);
+	rtrs_srv_op_done(f.ops[0], 0);
+	fx_reply(&a, 1, &r);
+	ck_assert_uint_eq(r.msg_id, 0);
+	ck_assert_int_eq(r.err, 0);
+	fx_run(&f);
+	ck_assert(a.con[1]->disconnected);
+	ck_assert_uint_eq(f.downs, 1);
+	ck_assert(rtrs_srv_closed(f.srv));
+}
+END_TEST
+
+START_TEST(close_does_not_wait_for_ever)
+{
+	fx_path_up(&a);
+	fx_write(&a, 1, 0, NULL, 0, usr, 8);
+	rtrs_srv_close(f.srv);
+	fx_until(&f, f.now + SEC(10) - 1);
+	ck_assert(!a.con[1]->disconnected);
+	fx_until(&f, f.now + 1);
+	ck_assert(a.con[1]->disconnected);
+	/* Its memory is in use until the request has ended. */
+	ck_assert(!rtrs_srv_closed(f.srv));
+	rtrs_srv_op_done(f.ops[0], 0);
+	fx_run(&f);
+	ck_assert(rtrs_srv_closed(f.srv));
+}
+END_TEST
+
+START_TEST(close_does_not_wait_for_an_idle_path)
+{
+	fx_path_up(&a);
+	fx_connect(&b, 0);
+	rtrs_srv_close(f.srv);
+	fx_run(&f);
+	ck_assert(a.con[0]->disconnected && b.con[0]->disconnected);
+	ck_assert(rtrs_srv_closed(f.srv));
+}
+END_TEST
+
 START_TEST(flushed_completion_closes)
 {
 	const struct fabric_wc wc = {.status = FABRIC_WC_FLUSHED};
@@ -447,6 +498,54 @@ START_TEST(flushed_completion_closes)
 	mock_wc(a.con[1], &wc);
 	fx_run(&f);
 	ck_assert(a.con[0]->disconnected);
+}
+END_TEST
+
+/* Receives are flushed before the event is seen, whatever its reason. */
+START_TEST(a_peer_that_leaves_in_order_is_no_warning)
+{
+	const struct fabric_wc wc = {.status = FABRIC_WC_FLUSHED};
+
+	fx_path_up(&a);
+	mock_wc(a.con[1], &wc);
+	mock_wc(a.con[0], &wc);
+	mock_event(a.con[1], FABRIC_EV_DISCONNECTED, 0);
+	fx_run(&f);
+	ck_assert(a.con[0]->disconnected);
+	ck_assert_uint_eq(f.warnings, 0);
+	ck_assert_ptr_nonnull(strstr(f.last_close, "peer left"));
+}
+END_TEST
+
+/* Its last request came, but nothing can be posted any more. */
+START_TEST(a_request_right_before_the_peer_leaves_is_no_warning)
+{
+	fx_path_up(&a);
+	f.m.err_post_recv = -ENOTCONN;
+	mock_event(a.con[1], FABRIC_EV_DISCONNECTED, 0);
+	fx_imm(&a, 1, rtrs_imm_hb_msg());
+	ck_assert(a.con[0]->disconnected);
+	ck_assert_uint_eq(f.warnings, 0);
+	ck_assert_ptr_nonnull(strstr(f.last_close, "peer left"));
+}
+END_TEST
+
+START_TEST(a_peer_that_breaks_the_rules_is_a_warning)
+{
+	fx_path_up(&a);
+	mock_event(a.con[1], FABRIC_EV_DISCONNECTED, -EPROTO);
+	fx_run(&f);
+	ck_assert_uint_eq(f.warnings, 1);
+}
+END_TEST
+
+START_TEST(a_connection_that_is_dead_without_an_event)
+{
+	fx_path_up(&a);
+	f.m.err_post_recv = -ENOTCONN;
+	fx_imm(&a, 1, rtrs_imm_hb_msg());
+	ck_assert(a.con[0]->disconnected);
+	ck_assert_ptr_nonnull(strstr(f.last_close, "is gone"));
 }
 END_TEST
 
@@ -623,7 +722,15 @@ main(void)
 	tcase_add_test(tc, disconnected_is_answered_on_all_connections);
 	tcase_add_test(tc, late_answer_is_dropped_and_memory_stays);
 	tcase_add_test(tc, session_down_after_the_last_answer_of_any_path);
+	tcase_add_test(tc, close_waits_for_what_executes);
+	tcase_add_test(tc, close_does_not_wait_for_ever);
+	tcase_add_test(tc, close_does_not_wait_for_an_idle_path);
 	tcase_add_test(tc, flushed_completion_closes);
+	tcase_add_test(tc, a_peer_that_leaves_in_order_is_no_warning);
+	tcase_add_test(tc,
+		       a_request_right_before_the_peer_leaves_is_no_warning);
+	tcase_add_test(tc, a_peer_that_breaks_the_rules_is_a_warning);
+	tcase_add_test(tc, a_connection_that_is_dead_without_an_event);
 	tcase_add_test(tc, failed_completion_closes);
 	tcase_add_test(tc, unexpected_closed_event);
 	tcase_add_test(tc, a_key_that_will_not_die_keeps_its_memory);

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "gateway/status.h"
+#include "gateway/control-status.h"
 
-#include <errno.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "gateway/addr.h"
+#include "gateway/os.h"
 
 /* Ours of one worker: travels there and back. */
 struct part {
@@ -15,8 +16,9 @@ struct part {
 };
 
 struct gather {
-	struct status_params p;
-	unsigned left;
+	const struct status_source *src;
+	struct control_call *call;
+	unsigned left, n_parts;
 	struct part parts[];
 };
 
@@ -111,52 +113,10 @@ part_run(struct loop_call *call)
 
 	part->result = worker_json(part->worker);
 	part->call.fn = part_back;
-	loop_post(part->gather->p.loop, &part->call);
+	loop_post(part->gather->src->loop, &part->call);
 }
 
-/* ---------------------------------------------- on the control thread */
-
-static void
-part_back(struct loop_call *call)
-{
-	struct part *part = container_of(call, struct part, call);
-	struct gather *g = part->gather;
-	json_t *workers;
-
-	if (--g->left)
-		return;
-	workers = json_array();
-	for (unsigned i = 0; i < g->p.n_workers; i++) {
-		json_t *r = g->parts[i].result;
-
-		json_array_append_new(workers, r ? r : json_null());
-	}
-	g->p.done(g->p.user, workers);
-	free(g);
-}
-
-int
-status_gather(const struct status_params *p)
-{
-	struct gather *g =
-		calloc(1, sizeof(*g) + p->n_workers * sizeof(*g->parts));
-
-	if (!g)
-		return -ENOMEM;
-	g->p = *p;
-	g->left = p->n_workers;
-	for (unsigned i = 0; i < p->n_workers; i++) {
-		struct part *part = &g->parts[i];
-
-		part->call.fn = part_run;
-		part->gather = g;
-		part->worker = p->workers[i];
-	}
-	/* Separate, since the last one to come back frees g. */
-	for (unsigned i = 0, n = p->n_workers; i < n; i++)
-		worker_post(p->workers[i], &g->parts[i].call);
-	return 0;
-}
+/* ------------------------------------------------ on the control thread */
 
 static void
 add_export(void *user, const char *name, const char *spec, bool read_only)
@@ -166,12 +126,82 @@ add_export(void *user, const char *name, const char *spec, bool read_only)
 					spec, "read_only", (int)read_only));
 }
 
-json_t *
-status_exports(struct gw_exports *x)
+static void
+add_listener(void *user, const char *addr, const struct rtrs_listener_stats *st)
 {
-	json_t *arr = json_array();
-
-	if (arr)
-		gw_exports_for_each(x, add_export, arr);
-	return arr;
+	json_array_append_new(
+		user, json_pack("{s:s, s:I, s:I}", "address", addr, "requests",
+				(json_int_t)st->requests, "malformed",
+				(json_int_t)st->malformed));
 }
+
+/* All parts are back. */
+static json_t *
+status_json(const struct gather *g)
+{
+	const struct status_source *src = g->src;
+	json_t *listeners = json_array(), *exports = json_array();
+	json_t *workers = json_array();
+
+	src->for_each_listener(src->user, add_listener, listeners);
+	gw_exports_for_each(src->exports, add_export, exports);
+	for (unsigned i = 0; i < g->n_parts; i++) {
+		json_t *r = g->parts[i].result;
+
+		json_array_append_new(workers, r ? r : json_null());
+	}
+	return json_pack("{s:s, s:i, s:I, s:o, s:o, s:o}", "version",
+			 RNBD_VERSION, "pid", (int)getpid(), "uptime_s",
+			 (json_int_t)((os_now() - src->started) / NSEC_PER_SEC),
+			 "listeners", listeners, "exports", exports, "workers",
+			 workers);
+}
+
+static void
+part_back(struct loop_call *call)
+{
+	struct part *part = container_of(call, struct part, call);
+	struct gather *g = part->gather;
+
+	if (--g->left)
+		return;
+	control_reply(g->call, status_json(g));
+	free(g);
+}
+
+static void
+method_status(void *user, struct control_call *call)
+{
+	const struct status_source *src = user;
+	unsigned n = src->n_workers;
+	struct gather *g = calloc(1, sizeof(*g) + n * sizeof(*g->parts));
+
+	if (!g) {
+		control_reply(call, NULL);
+		return;
+	}
+	g->src = src;
+	g->call = call;
+	g->left = g->n_parts = n;
+	for (unsigned i = 0; i < n; i++) {
+		struct part *part = &g->parts[i];
+
+		part->call.fn = part_run;
+		part->gather = g;
+		part->worker = src->workers[i];
+		worker_post(part->worker, &part->call);
+	}
+}
+
+static void
+method_version(void *user, struct control_call *call)
+{
+	control_reply(call, json_pack("{s:s, s:s}", "program", "rnbd-gatewayd",
+				      "version", RNBD_VERSION));
+}
+
+const struct control_method control_status_methods[] = {
+	{"status", method_status},
+	{"version", method_version},
+	{NULL, NULL},
+};
