@@ -37,6 +37,7 @@ pick_engines(struct dice *d, struct sim_params *p)
 	p->max_queue_depth = pick(d, 4) ? 0 : (unsigned)(4 + pick(d, 16));
 	p->hb_interval_ms = (unsigned)PICK(d, 0, 50, 200, 1000);
 	p->peer_timeout_ms = (unsigned)PICK(d, 0, 500, 3000);
+	p->srv_peer_timeout_ms = pick(d, 2) ? p->peer_timeout_ms : 0;
 	p->quiesce_ms = (unsigned)PICK(d, 0, 0, 100, 2000);
 	p->reconnect_delay_ms = (unsigned)PICK(d, 0, 10, 100, 1000);
 	p->connect_timeout_ms = (unsigned)PICK(d, 0, 500, 2000);
@@ -82,6 +83,28 @@ pick_faults(struct dice *d, struct sim_params *p)
 	p->power_cuts = pick(d, 2);
 }
 
+/*
+ * Requests that arrive late, when the client has given up the connection long
+ * ago and sent them again on another path: this takes more coincidences than
+ * independent choices bring about.
+ */
+static void
+pick_late(struct dice *d, struct sim_params *p)
+{
+	p->fabric = &fabric_sim;
+	p->done_when_sent = true;
+	p->n_paths = 2;
+	p->peer_timeout_ms = 500;
+	p->srv_peer_timeout_ms = 0;
+	p->hb_interval_ms = (unsigned)PICK(d, 0, 1000);
+	p->io_timeout_ms = 60000;
+	p->think_ns = 20 * NSEC_PER_MSEC;
+	p->fault_ns = 10 * NSEC_PER_SEC;
+	p->faults.lose_ppm = 0;
+	p->faults.stall_ppm = (unsigned)PICK(d, 5000, 20000);
+	p->faults.stall_max_ns = 4 * NSEC_PER_SEC;
+}
+
 void
 sim_params_pick(struct sim_params *p, uint64_t seed, bool faults)
 {
@@ -95,6 +118,8 @@ sim_params_pick(struct sim_params *p, uint64_t seed, bool faults)
 	pick_engines(&d, p);
 	if (faults && pick(&d, 5))
 		pick_faults(&d, p);
+	if (faults && !pick(&d, 8))
+		pick_late(&d, p);
 	sim_net_free(d.net);
 }
 
@@ -103,7 +128,8 @@ sim_params_print(const struct sim_params *p, FILE *to)
 {
 	fprintf(to,
 		"seed %llu: fabric %s%s, %u chunks of %u, %s%s%u conns, "
-		"%u paths, permits <= %u, hb %u, peer time-out %u, quiesce %u, "
+		"%u paths, permits <= %u, hb %u, peer time-out %u/%u, quiesce "
+		"%u, "
 		"reconnect %u, connect time-out %u, I/O time-out %u\n",
 		(unsigned long long)p->seed, p->fabric->name,
 		p->done_when_sent ? " (socket)" : "", p->queue_depth,
@@ -111,8 +137,8 @@ sim_params_print(const struct sim_params *p, FILE *to)
 		p->always_invalidate ? "always_invalidate, " : "",
 		p->need_inval ? "need_inval, " : "", p->n_cons, p->n_paths,
 		p->max_queue_depth, p->hb_interval_ms, p->peer_timeout_ms,
-		p->quiesce_ms, p->reconnect_delay_ms, p->connect_timeout_ms,
-		p->io_timeout_ms);
+		p->srv_peer_timeout_ms, p->quiesce_ms, p->reconnect_delay_ms,
+		p->connect_timeout_ms, p->io_timeout_ms);
 	fprintf(to,
 		"disks of %llu K, block %u, %s%s%s%seio %u ppm; %u clients, %u "
 		"I/O at depth %u; faults for %llu ms: cut %u lose %u stall %u "

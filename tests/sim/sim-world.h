@@ -28,7 +28,8 @@ struct sim_params {
 	uint32_t chunk_size;
 	bool always_invalidate, need_inval;
 	unsigned n_cons, n_paths, max_queue_depth;
-	unsigned hb_interval_ms, peer_timeout_ms, quiesce_ms;
+	unsigned hb_interval_ms, peer_timeout_ms, srv_peer_timeout_ms;
+	unsigned quiesce_ms;
 	unsigned reconnect_delay_ms, connect_timeout_ms;
 	/* RNBD */
 	unsigned io_timeout_ms;
