@@ -79,11 +79,11 @@ case ${RNBD_SANITIZER:-} in
 asan)
 	export ASAN_OPTIONS="${ASAN_OPTIONS:-}:log_path=$tmp/san:detect_leaks=0"
 	export UBSAN_OPTIONS="${UBSAN_OPTIONS:-}:log_path=$tmp/san"
-	san_env=(env "LD_PRELOAD=$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libubsan.so)")
+	san_env=(env "LD_PRELOAD=$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libubsan.so) ${RNBD_EXIT_SHIM:?}")
 	;;
 tsan)
 	export TSAN_OPTIONS="${TSAN_OPTIONS:-}:log_path=$tmp/san:suppressions=$RNBD_SRCDIR/tests/integration/tsan.supp"
-	san_env=(env "LD_PRELOAD=$(gcc -print-file-name=libtsan.so)")
+	san_env=(env "LD_PRELOAD=$(gcc -print-file-name=libtsan.so) ${RNBD_EXIT_SHIM:?}")
 	;;
 esac
 
@@ -120,27 +120,13 @@ stop() {
 	wait "$1"
 }
 
-# A daemonised nbdkit, as users have it. With a sanitizer preloaded it stays in
-# the foreground: a daemon logs by syslog(), and the first line it logged that
-# way makes the process hang in a destructor of libp11-kit when it ends.
 launch_nbdkit() {
 	local name=$1
 	shift
 	rm -f "$tmp/$name.pid"
-	if [ -z "${RNBD_SANITIZER:-}" ]; then
-		nbdkit -P "$tmp/$name.pid" "$@" >>"$tmp/$name.log" 2>&1 || return
-		until_true test -s "$tmp/$name.pid"
-		return
-	fi
-	"${san_env[@]}" nbdkit -f -P "$tmp/$name.pid" "$@" \
-		>>"$tmp/$name.log" 2>&1 &
-	pids+=($!)
-	until_true launched "$name" $!
-	[ -s "$tmp/$name.pid" ]
-}
-
-launched() {
-	[ -s "$tmp/$1.pid" ] || ! kill -0 "$2" 2>/dev/null
+	"${san_env[@]}" nbdkit -P "$tmp/$name.pid" "$@" \
+		>>"$tmp/$name.log" 2>&1 || return
+	until_true test -s "$tmp/$name.pid"
 }
 
 # start_nbdkit NAME ARGS...: an nbdkit in the background that is ready when
