@@ -123,7 +123,7 @@ for suite in "${suites[@]}"; do
 		if build asan gcc -Db_sanitize=address,undefined \
 			-Dsim_seeds=2500 -Dsim_steps=1; then
 			RNBD_SANITIZER=asan RNBD_TIMEOUT_MULTIPLIER=3 \
-				run asan asan unit fuzz sim integration
+				run asan asan unit fuzz sim sanitized
 		else
 			broken asan
 		fi
