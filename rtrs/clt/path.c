@@ -6,8 +6,9 @@
  *       all CLOSED: requests fail over or end, memory is released (reap)
  *       wait reconnect_delay + jitter + backoff
  *   RECONNECTING --> CONNECTING --> CONNECTED
- *                              \--> CONNECTING_ERR --(all CLOSED)-->
- * RECONNECTING
+ *                              \--> CONNECTING_ERR --(all CLOSED)--+
+ *        ^                                                          |
+ *        +----------------------------------------------------------+
  *
  * Attempts are counted here, and a path that has none left is CLOSED without
  * waiting for the delay that the kernel sits out first.

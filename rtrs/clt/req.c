@@ -2,9 +2,10 @@
 /*
  * One request: build it, post it, complete it, fail it over.
  *
- *   WRITE  one RDMA WRITE WITH IMM to chunk:            [data][user
- * message][hdr] READ   one RDMA WRITE WITH IMM to chunk + data_len: [user
- * message][hdr][desc]
+ *   WRITE  one RDMA WRITE WITH IMM to the chunk:
+ *              [data][user message][header]
+ *   READ   one RDMA WRITE WITH IMM to chunk + data_len:
+ *              [user message][header][descriptor]
  *
  * User message and header lie in the slot of the permit on the path that
  * carries it; a request that fails over finds its user message there.

@@ -64,8 +64,8 @@
  *      A: disconnect()                      B
  *        |  -- DISCONNECT, FIN ----------->   |  DISCONNECTED, err 0
  *        |  <- (frames under way, dropped)    |
- *        |  <- DISCONNECT, FIN -----------    |  disconnect(); CLOSED,
- * confirmed CLOSED, confirmed
+ *        |  <- DISCONNECT, FIN -----------    |  disconnect()
+ *      CLOSED, confirmed                    CLOSED, confirmed
  *
  * DISCONNECT is left out by a side that has to cut a frame of its own in two.
  * A FIN without it is a lost connection (-ECONNRESET), but it confirms: only

@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# `meson install` puts everything where nbdkit, a user and man find it.
+. "$(dirname "$0")/functions.sh"
+builddir=$(dirname "$(dirname "$RNBD_GATEWAYD")")
+DESTDIR=$tmp/root meson install -C "$builddir" --no-rebuild >"$tmp/install.log" 2>&1
+plugindir=$(nbdkit --dump-config | sed -n 's/^plugindir=//p')
+plugin=$tmp/root$plugindir/nbdkit-rnbd-plugin.so
+[ -f "$plugin" ] || fail "no plugin in nbdkit's $plugindir"
+"${san_env[@]}" nbdkit "$plugin" --version | grep -q '^rnbd '
+for f in sbin/rnbd-gatewayd bin/rnbdctl; do
+	[ -x "$tmp/root/usr/local/$f" ] || fail "no $f"
+	"$tmp/root/usr/local/$f" --version | grep -q "^${f#*/} [0-9]"
+done
+for page in man1/nbdkit-rnbd-plugin.1 man8/rnbd-gatewayd.8 man8/rnbdctl.8 \
+	man7/rnbd-protocol.7; do
+	man "$tmp/root/usr/local/share/man/$page" >"$tmp/page" ||
+		fail "man cannot show $page"
+	grep -q '^NAME' "$tmp/page" || fail "$page has no NAME"
+done
