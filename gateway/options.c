@@ -375,7 +375,7 @@ static const struct option_row rows[] = {
 	 "renew the key of a buffer with each request (no)"},
 	{"max-sessions", "N", parse_max_sessions, "client sessions (1024)"},
 	{"max-memory", "BYTES", parse_max_memory,
-	 "buffers of all sessions; 0: no limit (0)"},
+	 "buffers of all sessions; 0: no limit (half of the memory)"},
 	{"heartbeat-interval", "MS", parse_hb_interval,
 	 "how often to look after silent clients (5000)"},
 	{"heartbeat-missed", "N", parse_hb_missed,
@@ -457,6 +457,9 @@ parse_argv(struct ctx *c, int argc, char **argv, FILE *out)
 
 /* --------------------------------------------------------- combinations */
 
+/* --max-memory was not given. */
+#define MEMORY_BY_DEFAULT UINT64_MAX
+
 static uint64_t
 max_chunk_size(unsigned queue_depth)
 {
@@ -480,6 +483,15 @@ check_combinations(struct ctx *c)
 			    o->chunk_size, o->queue_depth,
 			    max_chunk_size(o->queue_depth));
 	need = (uint64_t)o->queue_depth * o->chunk_size * o->workers;
+	/*
+	 * A peer can make us touch all of its buffers before it is anybody:
+	 * by default together they leave half of the machine to others.
+	 */
+	if (o->max_memory == MEMORY_BY_DEFAULT) {
+		o->max_memory = os_memory() / 2;
+		if (o->max_memory < need)
+			o->max_memory = need;
+	}
 	if (o->max_memory && o->max_memory < need)
 		return fail(c,
 			    "--max-memory %" PRIu64
@@ -507,6 +519,7 @@ options_parse(struct options *o, int argc, char **argv, FILE *out,
 		.chunk_size = RTRS_SRV_CHUNK_SIZE,
 		.workers = cpus < 4 ? cpus : 4,
 		.max_sessions = 1024,
+		.max_memory = MEMORY_BY_DEFAULT,
 		.hb_interval_ms = RTRS_HB_INTERVAL_MS,
 		.hb_missed_max = RTRS_HB_MISSED_MAX,
 		.log_level = LOG_LVL_INFO,

@@ -49,6 +49,14 @@ os_cpus(void)
 	return n > 0 ? (unsigned)n : 1;
 }
 
+uint64_t
+os_memory(void)
+{
+	long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
+
+	return pages > 0 && size > 0 ? (uint64_t)pages * (uint64_t)size : 0;
+}
+
 void
 os_raise_nofile(void)
 {

@@ -13,6 +13,8 @@ uint64_t os_now(void);
 extern const struct rng os_rng;
 /* CPUs this process may run on, at least 1. */
 unsigned os_cpus(void);
+/* Bytes of memory of this machine. */
+uint64_t os_memory(void);
 /* Raises the soft limit of open files to the hard one. */
 void os_raise_nofile(void);
 

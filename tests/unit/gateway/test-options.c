@@ -43,7 +43,9 @@ START_TEST(defaults)
 	ck_assert_uint_ge(o.workers, 1);
 	ck_assert_uint_le(o.workers, 4);
 	ck_assert_uint_eq(o.busy_poll_us, 0);
-	ck_assert_uint_eq(o.max_memory, 0);
+	ck_assert_uint_ge(o.max_memory,
+			  UINT64_C(512) * 131072 * o.workers);
+	ck_assert_uint_lt(o.max_memory, UINT64_MAX);
 	ck_assert_uint_eq(o.hb_interval_ms, 5000);
 	ck_assert_uint_eq(o.hb_missed_max, 5);
 	ck_assert(!o.always_invalidate && !o.foreground);
