@@ -31,8 +31,34 @@ req_get(struct gw_sess *sess, struct rtrs_srv_op *op)
 	req->sess = sess;
 	req->next = NULL;
 	req->dev = NULL;
+	req->seq = ++sess->last_seq;
 	sess->n_reqs_used++;
 	return req;
+}
+
+static void answer_sess_info(struct gw_req *req);
+
+static bool
+older_runs(const struct gw_sess *sess, uint64_t seq)
+{
+	for (unsigned i = 0; i < sess->n_reqs_touched; i++)
+		if (sess->reqs[i].seq && sess->reqs[i].seq < seq)
+			return true;
+	return false;
+}
+
+/* Answers each SESS_INFO that has nothing older to wait for any more. */
+static void
+pass_fences(struct gw_sess *sess)
+{
+	struct gw_req *req;
+
+	sess->passing = true;
+	while ((req = sess->fences) && !older_runs(sess, req->seq)) {
+		LL_DELETE(sess->fences, req);
+		answer_sess_info(req);
+	}
+	sess->passing = false;
 }
 
 void
@@ -42,10 +68,13 @@ gw_req_done(struct gw_req *req, int err)
 	struct rtrs_srv_op *op = req->op;
 
 	req->op = NULL;
+	req->seq = 0;
 	req->next = sess->free_reqs;
 	sess->free_reqs = req;
 	sess->n_reqs_used--;
 	rtrs_srv_op_done(op, err);
+	if (unlikely(sess->fences) && !sess->passing)
+		pass_fences(sess);
 }
 
 /* ------------------------------------------------------------- messages */
@@ -64,22 +93,38 @@ answer_room(struct rtrs_srv_op *op, size_t n)
 }
 
 static void
+answer_sess_info(struct gw_req *req)
+{
+	struct rtrs_srv_op *op = req->op;
+	const struct rnbd_msg_sess_info m = {.ver = req->sess->ver};
+
+	rnbd_msg_sess_info_encode(&m, true, op->data);
+	gw_req_done(req, 0);
+}
+
+/*
+ * A client says SESS_INFO after it lost all its paths, and before it sends
+ * again what it lost with them. If a path came back before another one was
+ * gone for us, the session never went down, and requests of the lost path may
+ * still execute: the answer waits for them, so that none of them can overtake
+ * what the client sends next.
+ */
+static void
 on_sess_info(struct gw_req *req)
 {
 	struct rtrs_srv_op *op = req->op;
+	struct gw_sess *sess = req->sess;
 	struct rnbd_msg_sess_info m;
-	uint8_t *buf = answer_room(op, RNBD_SESS_INFO_LEN);
 
-	if (!buf ||
+	if (!answer_room(op, RNBD_SESS_INFO_LEN) ||
 	    rnbd_msg_sess_info_decode(op->usr, op->usr_len, false, &m) < 0) {
 		gw_req_done(req, -EINVAL);
 		return;
 	}
-	if (m.ver > RNBD_PROTO_VER_MAJOR)
-		m.ver = RNBD_PROTO_VER_MAJOR;
-	req->sess->ver = m.ver;
-	rnbd_msg_sess_info_encode(&m, true, buf);
-	gw_req_done(req, 0);
+	sess->ver = m.ver > RNBD_PROTO_VER_MAJOR ? RNBD_PROTO_VER_MAJOR : m.ver;
+	LL_APPEND(sess->fences, req);
+	if (!sess->passing)
+		pass_fences(sess);
 }
 
 static void

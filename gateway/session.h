@@ -31,7 +31,8 @@ enum gw_step {
 struct gw_req {
 	struct rtrs_srv_op *op;
 	struct gw_sess *sess;
-	struct gw_req *next; /* free list, or waiters of a device */
+	struct gw_req *next; /* free list, waiters of a device, or fences */
+	uint64_t seq;        /* order of arrival in the session; 0: free */
 	/* IO only: */
 	struct gw_device *dev;
 	unsigned steps; /* still to be done: gw_step bits */
@@ -105,6 +106,10 @@ struct gw_sess {
 	unsigned n_reqs_used;    /* handed out now */
 	unsigned n_reqs_touched; /* reqs[] from here on were never used */
 	unsigned n_reqs;
+	uint64_t last_seq;
+	/* SESS_INFO that wait for every older request to end; in order. */
+	struct gw_req *fences;
+	bool passing; /* one of them is being answered */
 	struct gw_req reqs[];
 };
 

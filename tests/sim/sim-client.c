@@ -21,6 +21,7 @@ enum app_state {
 	APP_CHECKING, /* reads everything once more */
 	APP_CLOSING_DEVS,
 	APP_CLOSING,
+	APP_HANGING_UP, /* as APP_CLOSING, but there is more to do */
 	APP_DONE,
 };
 
@@ -471,8 +472,11 @@ tick_checking(struct sim_client *c)
 		if (dev->checked)
 			continue;
 		if (rnbd_clt_dev_failed(dev->handle)) {
-			world_fail(c->w, "client %u: device failed: %s",
-				   c->index, rnbd_clt_dev_failed(dev->handle));
+			if (!c->w->p.resizes)
+				world_fail(c->w, "client %u: device failed: %s",
+					   c->index,
+					   rnbd_clt_dev_failed(dev->handle));
+			restart_later(c);
 			return;
 		}
 		/* While the session comes back it may fail. */
@@ -536,6 +540,10 @@ tick(struct sim_client *c)
 		drop_session(c);
 		c->state = APP_DONE;
 		world_note(c->w, "client %u is done", c->index);
+		break;
+	case APP_HANGING_UP:
+		if (rnbd_clt_closed(c->clt))
+			restart_later(c);
 		break;
 	case APP_DOWN:
 	case APP_DONE:
@@ -614,6 +622,16 @@ sim_client_kill(struct sim_client *c)
 	if (world_chance(c->w, 70))
 		sim_node_kill(c->node);
 	restart_later(c);
+}
+
+void
+sim_client_hang_up(struct sim_client *c)
+{
+	if (!c->clt || c->state == APP_CLOSING)
+		return;
+	world_note(c->w, "client %u hangs up", c->index);
+	c->state = APP_HANGING_UP;
+	rnbd_clt_close(c->clt);
 }
 
 bool

@@ -81,6 +81,9 @@ pick_faults(struct dice *d, struct sim_params *p)
 	p->client_kills = (unsigned)PICK(d, 0, 0, 1, 2);
 	p->partitions = (unsigned)PICK(d, 0, 0, 0, 1);
 	p->power_cuts = pick(d, 2);
+	p->server_stops = (unsigned)PICK(d, 0, 0, 0, 1, 2);
+	p->resizes = !pick(d, 4);
+	p->hangups = (unsigned)PICK(d, 0, 0, 0, 1);
 }
 
 /*
@@ -143,7 +146,8 @@ sim_params_print(const struct sim_params *p, FILE *to)
 		"disks of %llu K, block %u, %s%s%s%seio %u ppm; %u clients, %u "
 		"I/O at depth %u; faults for %llu ms: cut %u lose %u stall %u "
 		"refuse %u reject %u req lost %u rep lost %u enomem %u ppm, "
-		"kills: server %u client %u%s, partitions %u\n",
+		"kills: server %u client %u%s, partitions %u, server stops "
+		"%u%s, hang-ups %u\n",
 		(unsigned long long)p->disk_bytes >> 10, p->block_size,
 		p->writeback ? "writeback, " : "", p->fua ? "fua, " : "",
 		p->discard ? "discard, " : "",
@@ -154,5 +158,6 @@ sim_params_print(const struct sim_params *p, FILE *to)
 		p->faults.refuse_ppm, p->faults.reject_ppm,
 		p->faults.req_lost_ppm, p->faults.rep_lost_ppm,
 		p->faults.enomem_ppm, p->server_kills, p->client_kills,
-		p->power_cuts ? " (power)" : "", p->partitions);
+		p->power_cuts ? " (power)" : "", p->partitions, p->server_stops,
+		p->resizes ? " (resizes)" : "", p->hangups);
 }

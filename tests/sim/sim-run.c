@@ -47,6 +47,25 @@ fire_kill_server(struct world_timer *t)
 }
 
 static void
+fire_stop_server(struct world_timer *t)
+{
+	struct world *w = t->w;
+
+	if (w->server)
+		sim_server_stop_and_start(w->server, world_below(w, 3000));
+}
+
+static void
+fire_hang_up(struct world_timer *t)
+{
+	struct world *w = t->w;
+	struct sim_client *c = w->clients[world_below(w, w->p.n_clients)];
+
+	if (c && !sim_client_done(c))
+		sim_client_hang_up(c);
+}
+
+static void
 fire_kill_client(struct world_timer *t)
 {
 	kill_client(t->w);
@@ -210,6 +229,8 @@ populate(struct world *w)
 	plan(w, w->p.server_kills, fire_kill_server);
 	plan(w, w->p.client_kills, fire_kill_client);
 	plan(w, w->p.partitions, fire_partition);
+	plan(w, w->p.server_stops, fire_stop_server);
+	plan(w, w->p.hangups, fire_hang_up);
 	w->plan[w->n_plan].fire = fire_heal;
 	world_timer_set(w, &w->plan[w->n_plan++], w->faults_end);
 }

@@ -41,6 +41,8 @@ struct sim_server {
 	struct sim_disk_view views[MAX_DISKS];
 	unsigned jobs;
 	bool killed, closing;
+	bool again; /* another one starts when it is gone */
+	uint64_t again_ms;
 	struct sim_server *prev, *next;
 };
 
@@ -179,6 +181,19 @@ worker_deadline(struct actor *a)
 }
 
 static void
+restart_fire(struct world_timer *t)
+{
+	sim_server_start(container_of(t, struct world, server_restart));
+}
+
+static void
+restart_later(struct world *w, uint64_t ms)
+{
+	w->server_restart.fire = restart_fire;
+	world_timer_set(w, &w->server_restart, time_after_ms(world_now(w), ms));
+}
+
+static void
 server_free(struct sim_server *s)
 {
 	struct world *w = s->w;
@@ -188,6 +203,8 @@ server_free(struct sim_server *s)
 	DL_DELETE(w->servers, s);
 	gw_server_free(s->gw);
 	gw_exports_free(s->exports);
+	if (s->again)
+		restart_later(w, s->again_ms);
 	free(s);
 }
 
@@ -258,6 +275,10 @@ make_engine(struct sim_server *s)
 	struct sim_faults *f = sim_net_faults(w->net), saved = *f;
 	struct sockaddr_storage ss;
 
+	if (w->n_servers++ && w->p.resizes) {
+		p.rtrs.queue_depth = 1 + (unsigned)world_below(w, 64);
+		p.rtrs.chunk_size = 8192u << world_below(w, 5);
+	}
 	if (gw_server_new(&p, &s->gw))
 		abort();
 	lp.addr_len = sim_node_addr(s->node, SRV_PORT, &ss);
@@ -296,12 +317,6 @@ sim_server_start(struct world *w)
 	w->server = s;
 }
 
-static void
-restart_fire(struct world_timer *t)
-{
-	sim_server_start(container_of(t, struct world, server_restart));
-}
-
 void
 sim_server_kill(struct sim_server *s, bool power, uint64_t again_ms)
 {
@@ -320,9 +335,7 @@ sim_server_kill(struct sim_server *s, bool power, uint64_t again_ms)
 	s->closing = true;
 	acceptor_stop(s);
 	rtrs_srv_close(gw_server_rtrs(s->gw));
-	w->server_restart.fire = restart_fire;
-	world_timer_set(w, &w->server_restart,
-			time_after_ms(world_now(w), again_ms));
+	restart_later(w, again_ms);
 }
 
 void
@@ -334,6 +347,14 @@ sim_server_stop(struct sim_server *s)
 	s->closing = true;
 	acceptor_stop(s);
 	rtrs_srv_close(gw_server_rtrs(s->gw));
+}
+
+void
+sim_server_stop_and_start(struct sim_server *s, uint64_t again_ms)
+{
+	sim_server_stop(s);
+	s->again = true;
+	s->again_ms = again_ms;
 }
 
 bool

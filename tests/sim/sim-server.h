@@ -13,6 +13,8 @@ void sim_server_start(struct world *w);
 void sim_server_kill(struct sim_server *s, bool power, uint64_t again_ms);
 /* SIGTERM: closes in order. */
 void sim_server_stop(struct sim_server *s);
+/* As a service manager does it: the next one starts when it is gone. */
+void sim_server_stop_and_start(struct sim_server *s, uint64_t again_ms);
 /* Nothing is left of it (or it never was): it was freed. */
 bool sim_servers_gone(const struct world *w);
 

@@ -47,6 +47,8 @@ struct sim_params {
 	struct sim_faults faults;
 	unsigned server_kills, client_kills, partitions, server_stops;
 	bool power_cuts;
+	bool resizes;      /* a server that comes back has other chunks */
+	unsigned hangups;  /* clients that close with I/O under way */
 	uint64_t fault_ns; /* how long there are faults */
 };
 
@@ -83,7 +85,7 @@ struct world {
 	struct sim_client *clients[MAX_CLIENTS];
 	struct world_timer server_restart;
 	struct world_timer plan[16]; /* kills and the like */
-	unsigned n_plan;
+	unsigned n_plan, n_servers;
 	uint64_t faults_end;
 	bool step_fault; /* one fault is planned */
 	unsigned idle_rounds;

@@ -78,6 +78,35 @@ START_TEST(sess_info_agrees_on_the_lower_version)
 }
 END_TEST
 
+START_TEST(sess_info_waits_for_older_requests)
+{
+	struct rnbd_msg_sess_info m = {.ver = 2};
+	uint8_t buf[RNBD_SESS_INFO_LEN];
+	struct rig_op old[2], later, fence[2];
+	uint32_t id;
+
+	rig_add_export("disk");
+	id = rig_opened("disk", RNBD_ACCESS_RW);
+	rig_io(&old[0], id, RNBD_OP_WRITE, 0, 512);
+	rig_io(&old[1], id, RNBD_OP_WRITE, 1, 512);
+	rnbd_msg_sess_info_encode(&m, false, buf);
+	rig_request(rig_sess, &fence[0], RTRS_READ, buf, sizeof(buf), 36);
+	rig_request(rig_sess, &fence[1], RTRS_READ, buf, sizeof(buf), 36);
+	rig_io(&later, id, RNBD_OP_WRITE, 2, 512);
+	rig_settle();
+	ck_assert_int_eq(fence[0].err, RIG_PENDING);
+	rig_complete(0);
+	ck_assert_int_eq(old[0].err, 0);
+	ck_assert_int_eq(fence[0].err, RIG_PENDING);
+	rig_complete(0);
+	/* What came behind it does not hold it up. */
+	ck_assert_int_eq(fence[0].err, 0);
+	ck_assert_int_eq(fence[1].err, 0);
+	ck_assert_int_eq(later.err, RIG_PENDING);
+	rig_complete(0);
+}
+END_TEST
+
 START_TEST(answers_need_room)
 {
 	struct rnbd_msg_sess_info m = {.ver = 2};
@@ -498,6 +527,7 @@ main(void)
 	tcase_add_test(tc, unknown_type_is_refused);
 	tcase_add_loop_test(tc, short_message_is_refused, 0, 4);
 	tcase_add_loop_test(tc, sess_info_agrees_on_the_lower_version, 0, 5);
+	tcase_add_test(tc, sess_info_waits_for_older_requests);
 	tcase_add_test(tc, answers_need_room);
 	tcase_add_test(tc, answers_do_not_leak_the_chunk);
 	tcase_add_test(tc, open_tells_the_geometry);
