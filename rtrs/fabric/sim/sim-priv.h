@@ -257,8 +257,8 @@ struct fabric_conn {
 	struct sim_pkt *inq; /* arrived, in order; the first waits */
 	unsigned wcs;        /* not yet polled, late ones included */
 	unsigned sq_silent;  /* done, not reported: freed by the next report */
-	uint64_t last_wc[2]; /* of sends, of receives */
-	unsigned late_wcs[2];
+	uint64_t last_wc;
+	unsigned late_wcs;
 	struct fabric_conn *prev, *next; /* of the context */
 };
 

@@ -21,13 +21,14 @@ wc_push(struct fabric_conn *conn, bool recv, unsigned slots,
 	w->recv = recv;
 	w->slots = slots;
 	conn->wcs++;
+	/* A completion queue keeps the order of what happened. */
 	if (sim_net_chance(net, net->faults.late_wc_ppm))
 		t += sim_net_below(net, net->faults.late_wc_max_ns);
-	if (t < conn->last_wc[recv])
-		t = conn->last_wc[recv];
-	conn->last_wc[recv] = t;
-	if (t > net->now || conn->late_wcs[recv]) {
-		conn->late_wcs[recv]++;
+	if (t < conn->last_wc)
+		t = conn->last_wc;
+	conn->last_wc = t;
+	if (t > net->now || conn->late_wcs) {
+		conn->late_wcs++;
 		sim_at(conn->link, conn->end, SIM_EV_WC, t)->wc = w;
 	} else {
 		DL_APPEND(conn->ctx->wc_new, w);
@@ -37,7 +38,7 @@ wc_push(struct fabric_conn *conn, bool recv, unsigned slots,
 void
 sim_qp_wc_arrived(struct fabric_conn *conn, struct sim_wc *wc)
 {
-	conn->late_wcs[wc->recv]--;
+	conn->late_wcs--;
 	DL_APPEND(conn->ctx->wc_new, wc);
 }
 
