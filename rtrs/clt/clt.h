@@ -268,13 +268,15 @@ uint64_t clt_path_deadline(const struct rtrs_clt_path *path);
 void clt_connect_start(struct rtrs_clt_path *path);
 void clt_connect_established(struct clt_con *con, const void *priv, size_t len);
 void clt_connect_rejected(struct clt_con *con, const struct fabric_event *ev);
-void clt_connect_error(struct clt_con *con, int err);
+/* why: in words; NULL: err says it. */
+void clt_connect_error(struct clt_con *con, int err, const char *why);
 void clt_connect_disconnected(struct clt_con *con, int err);
 void clt_connect_info_rsp(struct rtrs_clt_path *path, uint32_t len);
 
 /* mem.c */
 int clt_mem_new(struct rtrs_clt_path *path);
-/* Windows go before their connections, the rest after them. */
+/* Windows come after their connections and go before them. */
+int clt_mem_new_windows(struct rtrs_clt_path *path);
 void clt_mem_free_windows(struct rtrs_clt_path *path);
 void clt_mem_free(struct rtrs_clt_path *path);
 

@@ -63,7 +63,6 @@ enum srv_work {
 struct srv_ctx {
 	const struct fabric_ops *ops;
 	struct fabric_ctx *fabric;
-	bool new_rkey; /* NEW_RKEY is wanted, and the fabric has windows */
 };
 
 struct rtrs_srv {
