@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "gateway/addr.h"
 #include "gateway/os.h"
 
 /* Ours of one worker: travels there and back. */
@@ -49,18 +48,22 @@ ops_json(const struct gw_op_stats op[BACKEND_N_OPS])
 static void
 add_path(void *user, const struct rtrs_srv_path_info *info)
 {
-	char local[ADDR_TEXT_MAX], peer[ADDR_TEXT_MAX];
+	char local[RTRS_ADDR_TEXT_MAX], peer[RTRS_ADDR_TEXT_MAX];
 	const struct rtrs_srv_stats *st = &info->stats;
 
-	addr_text(info->fabric->name, &info->addrs.local, local);
-	addr_text(info->fabric->name, &info->addrs.peer, peer);
+	(void)rtrs_addr_text(info->fabric, &info->addrs.local, local);
+	(void)rtrs_addr_text(info->fabric, &info->addrs.peer, peer);
 	json_array_append_new(
 		user,
-		json_pack("{s:s, s:s, s:s, s:s, s:i, s:I, s:I, s:I, s:I, s:I}",
+		json_pack("{s:s, s:s, s:s, s:s, s:i, s:I, s:s, s:I, s:I, s:I, "
+			  "s:I, "
+			  "s:I}",
 			  "session", info->sess_name, "state",
 			  rtrs_srv_path_state_name(info->state), "local", local,
 			  "peer", peer, "connections", (int)info->n_cons,
-			  "reads", (json_int_t)st->rd_cnt, "read_bytes",
+			  "chunk_bytes", (json_int_t)info->chunk_mem,
+			  "chunk_pages", info->chunk_pages, "reads",
+			  (json_int_t)st->rd_cnt, "read_bytes",
 			  (json_int_t)st->rd_bytes, "writes",
 			  (json_int_t)st->wr_cnt, "write_bytes",
 			  (json_int_t)st->wr_bytes, "inflight",

@@ -29,6 +29,7 @@
 #include <utlist.h>
 
 #include "proto/rtrs-imm.h"
+#include "rtrs/base/bigmem.h"
 #include "rtrs/hb.h"
 
 #define SRV_INFO_TIMEOUT_MS       30000
@@ -51,7 +52,6 @@
 #define SRV_SERVICE_RECVS         512
 /* Send queue entries that replies leave to heartbeats and INFO_RSP. */
 #define SRV_SQ_RESERVE            8
-#define SRV_LABEL_MAX             64
 
 /* What progress has to look at besides completions. */
 enum srv_work {
@@ -121,8 +121,10 @@ struct rtrs_srv_sess {
 
 /* The memory that the peer of a path writes to. */
 struct srv_chunks {
-	uint8_t *mem; /* queue_depth * chunk_size, mapped, untouched */
+	uint8_t *mem; /* queue_depth * chunk_size, mapped */
 	size_t len;
+	const char *kind;  /* of pages, in a word; "" or NULL: none yet */
+	struct bigmem big; /* where mem comes from, if the fabric pins it */
 	struct fabric_mr *mr;
 	struct fabric_mw **mw; /* NEW_RKEY: one per chunk */
 	unsigned n_mw;
@@ -185,7 +187,7 @@ struct srv_path {
 	unsigned n_open;       /* of these, not CLOSED yet */
 	struct srv_con **cons; /* cid_num */
 	struct fabric_addrs addrs;
-	char label[SRV_LABEL_MAX]; /* peer's address, for the log */
+	char label[RTRS_ADDR_TEXT_MAX]; /* peer's address, for the log */
 	struct fabric_pd *pd;
 	struct rtrs_hb hb;
 	/* A connection that was found dead. What says why is its event, which
@@ -270,7 +272,6 @@ void srv_path_advance(struct srv_path *path);
 uint64_t srv_path_timer(struct srv_path *path);
 
 /* "address:port", for the log. */
-void srv_addr_label(const struct sockaddr_storage *ss, char ret[SRV_LABEL_MAX]);
 
 /* --- con.c */
 
