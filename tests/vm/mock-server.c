@@ -415,14 +415,13 @@ accept_con(struct mock *m, struct rdma_cm_id *id,
 	}
 	mc->path = path;
 	mc->cid = msg->cid;
+	mc->leaves = a->leave;
 	con->user = mc;
 	path->con[msg->cid] = con;
 	path->n_cons++;
 	if (!post_receives(m, con, msg->cid) ||
 	    rv_accept_send(con, a->priv, (uint8_t)a->priv_len))
 		fprintf(stderr, "connection %u not accepted\n", msg->cid);
-	else if (a->leave)
-		rv_disconnect(con);
 }
 
 static void
@@ -505,6 +504,9 @@ serve(struct mock *m)
 				connect_request(m, &ev);
 			else if (ev.cm == RDMA_CM_EVENT_DISCONNECTED)
 				drop_con(ev.con);
+			else if (ev.cm == RDMA_CM_EVENT_ESTABLISHED &&
+				 ((struct mock_con *)ev.con->user)->leaves)
+				rv_disconnect(ev.con);
 			continue;
 		}
 		if (ev.what != RV_WC || !ev.con || m->silent ||

@@ -26,6 +26,7 @@ struct mock_path {
 struct mock_con { /* rv_con.user */
 	struct mock_path *path;
 	unsigned cid;
+	bool leaves; /* as soon as it is established */
 };
 
 /* A request that came, as it says. */

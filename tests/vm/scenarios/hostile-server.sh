@@ -50,7 +50,7 @@ run_case() {
 	[ "$4" = - ] || read -r -a args <<<"$4"
 	args=("$RNBD_PLUGIN" sessname=h "path=ip:$VM_ADDR0:$port"
 		device_path=disk connections=3 reconnect-delay=0.05
-		io-timeout=3 connect-timeout=3 open-timeout=3 "${args[@]}")
+		io-timeout=3 connect-timeout=2 open-timeout=4 "${args[@]}")
 	rm -f "$tmp/n.log" "$tmp/n.sock"
 	if [ "$outcome" = refused ]; then
 		timeout 60 "${san_env[@]}" nbdkit -U - "${args[@]}" --run true \
