@@ -228,9 +228,10 @@ static bool
 r_elsewhere(struct mock *m, struct mock_req *r)
 {
 	struct mock_path *path = mock_path_of(r->con);
-	struct rv_con *con = path->con[r->con == path->con[0] ? 1 : 0];
+	struct mock_req copy = *r;
 
-	mock_done(m, con, r, 0);
+	copy.con = path->con[r->con == path->con[0] ? 1 : 0];
+	mock_honest(m, &copy);
 	return true;
 }
 
