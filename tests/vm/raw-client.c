@@ -592,7 +592,7 @@ peer_ends_in(struct peer *p, int min_ms, int max_ms)
 void
 peer_ends(struct peer *p)
 {
-	peer_ends_in(p, 0, PEER_MS);
+	peer_ends_in(p, 0, PEER_END_MS);
 }
 
 void

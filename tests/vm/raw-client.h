@@ -42,6 +42,9 @@ void bail(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn));
 
 /* How long an answer may take; guests are slow. */
 #define PEER_MS 20000
+/* The end of a path, less: after 5 s a server of ours gives up waiting for the
+ * end of a connection, and that is not how a peer should learn of it. */
+#define PEER_END_MS 4500
 
 struct peer_where {
 	struct sockaddr_storage dst, src;
