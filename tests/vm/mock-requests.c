@@ -416,6 +416,7 @@ r_rkey_long(struct mock *m, struct mock_req *r)
 static bool
 r_rkey_bogus(struct mock *m, struct mock_req *r)
 {
+	mock_io(m, r);
 	mock_data(m, r, r->data_len);
 	return rkey_reply(m, r, RTRS_MSG_RKEY_RSP, r->id,
 			  m->rv.mr->rkey ^ 0x5500, RTRS_RKEY_RSP_LEN);
@@ -537,9 +538,10 @@ const struct mock_case mock_requests[] = {
 	 .outcome = "error",
 	 .once = true,
 	 .req = r_errno_103},
+	/* The server is there each time: that is no outage that ends. */
 	{.name = "read-always-leaves",
 	 .hook = MOCK_READ,
-	 .outcome = "fails",
+	 .outcome = "waits",
 	 .complaint = LOST,
 	 .req = r_leave},
 	{.name = "silent",

@@ -214,8 +214,8 @@ mock_answer_open(struct mock *m, struct mock_req *r,
 	mock_done(m, r->con, r, 0);
 }
 
-static int
-io(struct mock *m, struct mock_req *r)
+int
+mock_io(struct mock *m, struct mock_req *r)
 {
 	uint64_t off = r->io.sector * RNBD_SECTOR_SIZE;
 	uint8_t *disk = m->rv.buf + DISK_OFF;
@@ -251,7 +251,7 @@ mock_honest(struct mock *m, struct mock_req *r)
 		mock_answer_open(m, r, &rsp);
 		return;
 	case RNBD_MSG_IO:
-		err = io(m, r);
+		err = mock_io(m, r);
 		break;
 	case RNBD_MSG_CLOSE:
 		break;

@@ -87,6 +87,7 @@ struct mock_case {
 	 *   error    that request fails, the next one works
 	 *   lives    requests succeed, with what data is not the question
 	 *   fails    requests fail, after io-timeout
+	 *   waits    requests are tried for as long as anybody wants
 	 */
 	const char *outcome;
 	const char *complaint; /* of the client's log; a regular expression */
@@ -122,6 +123,8 @@ void mock_done(struct mock *m, struct rv_con *con, const struct mock_req *r,
 	       int err);
 void mock_rkey_rsp(const struct mock *m, unsigned id,
 		   uint8_t buf[RTRS_RKEY_RSP_LEN]);
+/* Carries the IO out between chunk and disk; its errno. */
+int mock_io(struct mock *m, struct mock_req *r);
 /* What an honest server answers. */
 void mock_honest(struct mock *m, struct mock_req *r);
 void mock_open_rsp(struct rnbd_msg_open_rsp *ret);

@@ -29,6 +29,15 @@ if outcome == "error":
 elif outcome == "fails":
     took = fails()
     assert took < 30, took
+elif outcome == "waits":
+    # Twice the time after which it would fail if it did.
+    done = []
+    h.aio_pread(nbd.Buffer(512), 0, lambda err: done.append(1) or 1)
+    end = time.monotonic() + 6
+    while time.monotonic() < end and not done:
+        h.poll(200)
+    assert not done
+    os._exit(0)
 else:
     rounds()
     rounds()
