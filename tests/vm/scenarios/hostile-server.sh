@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# vm: time=900
+# vm: time=600
 # A server that is wrong in one thing at a time meets the plugin: it says so, and goes on if it can.
 . "$RNBD_SRCDIR/tests/vm/functions.sh"
 need nbdsh
@@ -7,8 +7,7 @@ mock=$RNBD_BUILD/tests/vm/mock-server
 
 cat >"$tmp/client.py" <<'EOP'
 import os, sys, time
-# OUTCOME: what is to be seen, HOOK: where the server is wrong.
-outcome, hook = os.environ["OUTCOME"], os.environ["HOOK"]
+outcome = os.environ["OUTCOME"]  # what is to be seen
 data = bytes(i * 7 % 251 for i in range(300 * 512))
 def rounds():
     h.pwrite(data, 512 * 3)
@@ -43,75 +42,97 @@ else:
     rounds()
 EOP
 
-start_mock() { # CASE
-	rm -f "$tmp/fifo" "$tmp/mock.log"
-	mkfifo "$tmp/fifo"
-	port=$((port + 1))
-	"$mock" "$VM_ADDR0" $port "$1" >"$tmp/fifo" 2>"$tmp/mock.log" &
+# What follows runs in subshells, each in a directory of its own.
+start_mock() { # CASE PORT
+	mkfifo fifo
+	"$mock" "$VM_ADDR0" "$2" "$1" >fifo 2>mock.log &
 	server=$!
-	pids+=("$server")
-	read -r -t 60 _ <"$tmp/fifo" || fail "the mock server does not listen"
+	read -r -t 60 _ <fifo || fail "the mock server does not listen"
 }
 
-# One case; prints what is wrong with it.
-run_case() {
-	local name=$1 outcome=$2 args=() rc=0 nbdkit
-	[ "$4" = - ] || read -r -a args <<<"$4"
-	args=("$RNBD_PLUGIN" sessname=h "path=ip:$VM_ADDR0:$port"
+# It has to refuse to start.
+run_refused() {
+	local rc=0
+	timeout 60 "${san_env[@]}" nbdkit -U - "$@" --run true >n.log 2>&1 ||
+		rc=$?
+	[ $rc != 0 ] || echo "it started"
+	[ $rc -lt 124 ] || echo "nbdkit ended with $rc"
+}
+
+run_client() { # OUTCOME ARGS...
+	local outcome=$1 nbdkit
+	shift
+	"${san_env[@]}" nbdkit -f -U "$PWD/sock" "$@" preflight=no >n.log 2>&1 &
+	nbdkit=$!
+	until_true test -S sock
+	OUTCOME=$outcome timeout 60 nbdsh -u "nbd+unix:///?socket=$PWD/sock" \
+		-c "exec(open('$tmp/client.py').read())" >client.log 2>&1 || {
+		echo "the NBD client ended with $?"
+		tail -n 3 client.log
+	}
+	kill $nbdkit 2>/dev/null || echo "nbdkit was gone"
+	timeout 40 tail --pid=$nbdkit -f /dev/null || {
+		echo "nbdkit does not end"
+		kill -KILL $nbdkit
+	}
+	wait $nbdkit || echo "nbdkit ended with $?"
+}
+
+# Prints what is wrong with the case, and nothing else.
+run_case() { # NAME OUTCOME ARGS COMPLAINT PORT
+	local args=()
+	[ "$3" = - ] || read -r -a args <<<"$3"
+	args=("$RNBD_PLUGIN" sessname=h "path=ip:$VM_ADDR0:$5"
 		device_path=disk connections=3 reconnect-delay=0.05
 		io-timeout=3 connect-timeout=2 open-timeout=4 "${args[@]}")
-	rm -f "$tmp/n.log" "$tmp/n.sock"
-	if [ "$outcome" = refused ]; then
-		timeout 60 "${san_env[@]}" nbdkit -U - "${args[@]}" --run true \
-			>"$tmp/n.log" 2>&1 || rc=$?
-		[ $rc != 0 ] || echo "it started"
-		[ $rc -lt 124 ] || echo "nbdkit ended with $rc"
+	start_mock "$1" "$5"
+	if [ "$2" = refused ]; then
+		run_refused "${args[@]}"
 	else
-		"${san_env[@]}" nbdkit -f -U "$tmp/n.sock" "${args[@]}" \
-			preflight=no >"$tmp/n.log" 2>&1 &
-		nbdkit=$!
-		pids+=("$nbdkit")
-		until_true test -S "$tmp/n.sock"
-		OUTCOME=$outcome HOOK=$3 timeout 60 nbdsh \
-			-u "nbd+unix:///?socket=$tmp/n.sock" \
-			-c "exec(open('$tmp/client.py').read())" \
-			>"$tmp/client.log" 2>&1 || {
-			echo "the NBD client ended with $?"
-			tail -n 3 "$tmp/client.log"
-		}
-		kill $nbdkit 2>/dev/null || echo "nbdkit was gone"
-		timeout 40 tail --pid=$nbdkit -f /dev/null ||
-			echo "nbdkit does not end"
-		kill -KILL $nbdkit 2>/dev/null || :
-		wait $nbdkit || echo "nbdkit ended with $?"
+		run_client "$2" "${args[@]}"
 	fi
-	[ "$5" = - ] || grep -qE "$5" "$tmp/n.log" ||
-		echo "no line '$5' in the log"
-	# What the client did had rules to keep, too.
-	! grep -q malformed "$tmp/mock.log" || cat "$tmp/mock.log"
+	[ "$4" = - ] || grep -qE "$4" n.log || echo "no line '$4' in the log"
+	# What the client said had rules to keep, too.
+	! grep malformed mock.log || :
+	stop $server || echo "the mock server ended with $?"
 }
 
-port=5000 n=0 bad=0
-while IFS=$'\t' read -r name outcome hook args complaint; do
-	# shellcheck disable=SC2254  # a pattern is meant
+report() { # N NAME
+	local n=$1 took
+	wait "${jobs[n]}" || echo "the case ended with $?" >>"$tmp/$n/verdict"
+	took=$(cat "$tmp/$n/took" || :)
+	if [ ! -s "$tmp/$n/verdict" ]; then
+		echo "ok $n - $2 # $took ms"
+		return
+	fi
+	bad=$((bad + 1))
+	echo "not ok $n - $2 # $took ms"
+	sed 's/^/#   /' "$tmp/$n/verdict"
+	tail -n 8 "$tmp/$n/n.log" | sed 's/^/# log: /'
+}
+
+# Most of a case is waiting: some run at a time.
+at_once=3 n=0 bad=0 jobs=() names=()
+while IFS=$'\t' read -r name outcome _ args complaint; do
 	case " ${VM_ARG_CASES:-$name} " in
 	*" $name "*) ;;
 	*) continue ;;
 	esac
-	start_mock "$name"
-	n=$((n + 1)) start=${EPOCHREALTIME/./}
-	run_case "$name" "$outcome" "$hook" "$args" "$complaint" </dev/null \
-		>"$tmp/verdict" 2>&1
-	stop $server || echo "the mock server ended with $?" >>"$tmp/verdict"
-	took=$(((${EPOCHREALTIME/./} - start) / 1000))
-	if [ ! -s "$tmp/verdict" ]; then
-		echo "ok $n - $name # $took ms"
-		continue
-	fi
-	bad=$((bad + 1))
-	echo "not ok $n - $name # $took ms"
-	sed 's/^/#   /' "$tmp/verdict"
-	tail -n 8 "$tmp/n.log" | sed 's/^/# log: /'
+	n=$((n + 1))
+	names[n]=$name
+	mkdir "$tmp/$n"
+	(
+		cd "$tmp/$n"
+		start=${EPOCHREALTIME/./}
+		run_case "$name" "$outcome" "$args" "$complaint" \
+			$((5000 + n)) </dev/null >verdict 2>&1
+		echo $(((${EPOCHREALTIME/./} - start) / 1000)) >took
+	) &
+	jobs[n]=$!
+	[ $n -le $at_once ] || report $((n - at_once)) "${names[n - at_once]}"
 done < <("$mock" --list)
+for ((i = n > at_once ? n - at_once + 1 : 1; i <= n; i++)); do
+	report $i "${names[i]}"
+done
 echo "1..$n"
-[ $bad = 0 ] || fail "$bad of $n cases"
+[ $bad = 0 ] && [ $n != 0 ] || fail "$bad of $n cases"
