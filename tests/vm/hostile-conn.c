@@ -30,7 +30,7 @@ version(void)
 	struct peer *p = peer_new(1);
 	struct rtrs_msg_conn_req m = peer_conn_req(p, 0);
 
-	for (unsigned i = 0; i < ARRAY_SIZE(bad); i++) {
+	steps(i, ARRAY_SIZE(bad)) {
 		m.version = bad[i];
 		peer_req_rejected(p, &m, -ECONNRESET);
 	}
@@ -47,7 +47,7 @@ cids(void)
 	struct peer *p = peer_new(2);
 	struct rtrs_msg_conn_req m = peer_conn_req(p, 0);
 
-	for (unsigned i = 0; i < ARRAY_SIZE(bad); i++) {
+	steps(i, ARRAY_SIZE(bad)) {
 		m.cid = bad[i][0];
 		m.cid_num = bad[i][1];
 		peer_req_rejected(p, &m, -ECONNRESET);
@@ -137,7 +137,7 @@ cids_backwards(void)
 		peer_connect(p, cid);
 	peer_info(p);
 	peer_alive(p);
-	for (unsigned i = 0; i < 100; i++) {
+	steps(i, 100) {
 		struct usr u = usr_sess_info(RNBD_PROTO_VER_MAJOR);
 
 		peer_read(p, i % 3, i % 4, u.b, u.len, RNBD_SESS_INFO_LEN);
@@ -203,7 +203,7 @@ starting_over(void)
 static void
 hurried(void)
 {
-	for (unsigned i = 0; i < 10; i++) {
+	steps(i, 10) {
 		struct peer *p = peer_new(2);
 
 		peer_connect(p, 0);
@@ -227,7 +227,7 @@ half_open_flood(void)
 	unsigned refused = 0;
 	struct peer *p;
 
-	for (unsigned i = 0; i < 48; i++) {
+	steps(i, 48) {
 		struct rtrs_msg_conn_req m;
 
 		p = peer_new(8);

@@ -63,7 +63,7 @@ header_at_the_end(void)
 		{23, {R, 0, 0, 1}}, {8, {R, 0, 0, 1}},
 	};
 
-	for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
+	steps(i, ARRAY_SIZE(cases)) {
 		struct peer *p = up();
 		uint32_t at = p->chunk_size - cases[i].len;
 
@@ -94,7 +94,7 @@ header_types(void)
 {
 	static const uint16_t types[] = {0, 1, 4, 5, 0x0200, 0xffff};
 
-	for (unsigned i = 0; i < ARRAY_SIZE(types); i++) {
+	steps(i, ARRAY_SIZE(types)) {
 		struct peer *p = up();
 		const uint16_t hdr[12] = {types[i], 0};
 
@@ -114,7 +114,7 @@ usr_len(void)
 		{R, 37, 36}, {R, 0xffff, 0xfffe},
 	};
 
-	for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
+	steps(i, ARRAY_SIZE(cases)) {
 		struct peer *p = up();
 		const uint16_t hdr[4] = {cases[i].type, cases[i].usr_len};
 
@@ -128,7 +128,7 @@ sg_cnt(void)
 {
 	static const uint16_t counts[] = {2, 3, 0x0100, 0xffff};
 
-	for (unsigned i = 0; i < ARRAY_SIZE(counts); i++) {
+	steps(i, ARRAY_SIZE(counts)) {
 		struct peer *p = up();
 		uint8_t msg[36 + 8 + 4 * 16] = {0};
 		const uint16_t hdr[4] = {R, 36, 0, counts[i]};
@@ -145,7 +145,7 @@ desc_len(void)
 	static const uint32_t lens[] = {0, 1, 35, 37, 72, 4096};
 	struct usr u = usr_sess_info(2);
 
-	for (unsigned i = 0; i < ARRAY_SIZE(lens) + 3; i++) {
+	steps(i, ARRAY_SIZE(lens) + 3) {
 		struct peer *p = up();
 		struct rtrs_desc d = {
 			.addr = (uintptr_t)peer_room(p, 1),
@@ -186,7 +186,7 @@ desc_key(void)
 {
 	struct usr u = usr_sess_info(2);
 
-	for (unsigned i = 0; i < 4; i++) {
+	steps(i, 4) {
 		struct peer *p = up();
 		struct rtrs_desc d = {
 			.addr = (uintptr_t)peer_room(p, 1),
@@ -216,7 +216,7 @@ need_inval(void)
 {
 	struct usr u = usr_sess_info(2);
 
-	for (unsigned i = 0; i < 2; i++) {
+	steps(i, 2) {
 		struct peer *p = up();
 		const struct rtrs_desc d = {
 			.addr = (uintptr_t)peer_room(p, 1),
@@ -253,7 +253,7 @@ need_inval_of_nothing(void)
 static void
 same_id_twice(void)
 {
-	for (unsigned i = 0; i < 10; i++) {
+	steps(i, 10) {
 		struct peer *p = up();
 		struct rnbd_msg_open_rsp geo;
 		uint32_t dev =
@@ -284,7 +284,7 @@ unknown_immediates(void)
 	static const uint32_t types[] = {1, 2, 3, 7, 10, 15};
 	struct peer *p = up();
 
-	for (unsigned i = 0; i < 10 * ARRAY_SIZE(types); i++)
+	steps(i, 10 * ARRAY_SIZE(types))
 		peer_bell(p, i % 2, types[i / 10] << 28 | 12345);
 	peer_alive(p);
 }
@@ -308,7 +308,7 @@ hb_flood(void)
 	struct peer *p = up();
 	struct peer_reply r;
 
-	for (unsigned i = 0; i < 500; i++)
+	steps(i, 500)
 		peer_bell(p, i % 2, rtrs_imm_hb_msg());
 	peer_alive(p);
 	/* Two at once may have one answer. */
@@ -324,7 +324,7 @@ sends(void)
 	uint8_t junk[4096];
 
 	memset(junk, 0x5a, sizeof(junk));
-	for (unsigned i = 0; i < ARRAY_SIZE(lens); i++) {
+	steps(i, ARRAY_SIZE(lens)) {
 		for (unsigned cid = 0; cid < 2; cid++) {
 			struct peer *p = up();
 
@@ -337,7 +337,7 @@ sends(void)
 static void
 odd_sends(void)
 {
-	for (unsigned i = 0; i < 4; i++) {
+	steps(i, 4) {
 		struct peer *p = up();
 		struct rv_send s = {
 			.op = i < 2 ? IBV_WR_SEND_WITH_IMM
@@ -362,7 +362,7 @@ foreign_memory(void)
 	static const uint8_t evil[16] = {0xee, 0xee, 0xee, 0xee};
 	struct peer *other = up();
 
-	for (unsigned i = 0; i < 8; i++) {
+	steps(i, 8) {
 		struct peer *p = up();
 		unsigned last = p->rsp.queue_depth - 1;
 		uint64_t addr = p->chunks[0].addr;
@@ -398,6 +398,7 @@ foreign_memory(void)
 			break;
 		}
 		peer_poke(p, 1, addr, key, evil, sizeof(evil));
+		peer_send_fails(p);
 		peer_ends(p);
 	}
 	peer_alive(other);
@@ -435,7 +436,7 @@ changed_behind(void)
 	uint32_t rw = 0, ro = 0;
 	unsigned replies = 0;
 
-	for (unsigned i = 0; i < 300; i++) {
+	steps(i, 300) {
 		unsigned id = i % 8;
 		struct peer_reply r;
 		struct usr u;
@@ -587,7 +588,7 @@ leave_while_opening(void)
 {
 	struct usr u = usr_open(names.disk, RNBD_ACCESS_RW);
 
-	for (unsigned i = 0; i < 10; i++) {
+	steps(i, 10) {
 		struct peer *p = up();
 
 		peer_read(p, 0, 0, u.b, u.len, RNBD_OPEN_RSP_LEN);

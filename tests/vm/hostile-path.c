@@ -81,7 +81,7 @@ info_type(void)
 {
 	static const uint8_t bad[] = {1, 2, 3, 4, 0xff};
 
-	for (unsigned i = 0; i < ARRAY_SIZE(bad); i++) {
+	steps(i, ARRAY_SIZE(bad)) {
 		struct peer *p = connected(1);
 		uint8_t msg[RTRS_INFO_REQ_LEN];
 
@@ -160,13 +160,13 @@ too_early(void)
 {
 	static const uint32_t imms[] = {0, 0x80000000, 0x90000000, 0xffffffff};
 
-	for (unsigned i = 0; i < ARRAY_SIZE(imms); i++) {
+	steps(i, ARRAY_SIZE(imms)) {
 		struct peer *p = connected(2);
 
 		peer_bell(p, 0, imms[i]);
 		peer_ends(p);
 	}
-	for (unsigned i = 0; i < 2; i++) {
+	steps(i, 2) {
 		struct peer *p = connected(2);
 
 		/* On an I/O connection: a request, and then INFO_REQ. */

@@ -34,7 +34,7 @@ unknown_type(void)
 	struct peer *p = up();
 	struct usr u = usr_sess_info(2);
 
-	for (unsigned i = 0; i < ARRAY_SIZE(types); i++) {
+	steps(i, ARRAY_SIZE(types)) {
 		memcpy(u.b, &types[i], 2);
 		call_read(p, &u, u.len, 36, -EINVAL);
 	}
@@ -82,7 +82,7 @@ sess_info_versions(void)
 	static const uint8_t vers[][2] = {{0, 0}, {1, 1}, {2, 2}, {255, 2}};
 	struct peer *p = up();
 
-	for (unsigned i = 0; i < ARRAY_SIZE(vers); i++) {
+	steps(i, ARRAY_SIZE(vers)) {
 		struct usr u = usr_sess_info(vers[i][0]);
 		struct rnbd_msg_sess_info m;
 
@@ -121,7 +121,7 @@ open_names(void)
 	static const char *const dots[] = {"..", "../disk", "a..b", "x/../y"};
 	struct peer *p = up();
 
-	for (unsigned i = 0; i < ARRAY_SIZE(dots); i++)
+	steps(i, ARRAY_SIZE(dots))
 		peer_open(p, dots[i], RNBD_ACCESS_RO, -EINVAL);
 	peer_open(p, "nothing-of-that-name", RNBD_ACCESS_RO, -ENOENT);
 	peer_alive(p);
@@ -211,7 +211,7 @@ sizes(void)
 	struct rnbd_msg_open_rsp geo;
 	uint32_t dev = peer_open_soon(p, names.disk, RNBD_ACCESS_RW, &geo);
 
-	for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
+	steps(i, ARRAY_SIZE(cases)) {
 		struct usr u = usr_io(dev, RNBD_OP_READ, 0, cases[i].bi_size);
 
 		call_read(p, &u, u.len, cases[i].data_len, cases[i].err);
@@ -248,7 +248,7 @@ operations(void)
 	struct rnbd_msg_open_rsp geo;
 	uint32_t dev = peer_open_soon(p, names.disk, RNBD_ACCESS_RW, &geo);
 
-	for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
+	steps(i, ARRAY_SIZE(cases)) {
 		struct usr u = usr_io(dev, cases[i].rw, 0, cases[i].bi_size);
 
 		if (cases[i].read != 1)
@@ -285,7 +285,7 @@ read_only(void)
 	const char *const devs[] = {names.ro, names.disk};
 	struct peer *p = up();
 
-	for (unsigned i = 0; i < ARRAY_SIZE(devs); i++) {
+	steps(i, ARRAY_SIZE(devs)) {
 		uint32_t dev = peer_open(p, devs[i], RNBD_ACCESS_RO, 0);
 
 		peer_io_write(p, 1, dev, 0, data, 512, -EROFS);

@@ -33,9 +33,14 @@ void
 bail(const char *fmt, ...)
 {
 	va_list ap;
+	int n = 0;
 
+	if (case_run->step)
+		n = snprintf(case_run->why, sizeof(case_run->why),
+			     "step %u: ", case_run->step);
 	va_start(ap, fmt);
-	vsnprintf(case_run->why, sizeof(case_run->why), fmt, ap);
+	vsnprintf(case_run->why + n, sizeof(case_run->why) - (size_t)n, fmt,
+		  ap);
 	va_end(ap);
 	longjmp(case_run->out, 1);
 }
@@ -510,6 +515,8 @@ completed(struct peer *p, const struct rv_event *ev, struct peer_reply *ret,
 	*ret_sent = wc->wr_id >= ID_TX;
 	if (*ret_sent && wc->wr_id - ID_TX < PEER_TX_SLOTS)
 		p->tx_busy[wc->wr_id - ID_TX] = false;
+	if (*ret_sent)
+		p->sent = wc->status;
 	if (!ev->con || wc->status != IBV_WC_SUCCESS || *ret_sent)
 		return false;
 	return received(p, ev->con, wc, ret);
@@ -569,6 +576,17 @@ peer_replied(struct peer *p, unsigned id, int err)
 
 	expect(r.id == id, "reply to request %u instead of %u", r.id, id);
 	expect(r.err == err, "reply %d instead of %d", r.err, err);
+}
+
+void
+peer_send_fails(struct peer *p)
+{
+	struct peer_reply r;
+	enum peer_got got = peer_wait(p, PEER_MS, &r);
+
+	expect(got == PEER_SENT || got == PEER_ENDED, "no completion");
+	expect(got == PEER_ENDED || p->sent != IBV_WC_SUCCESS,
+	       "what must be refused succeeded");
 }
 
 void

@@ -24,11 +24,13 @@
 struct case_run {
 	jmp_buf out;
 	char why[CASE_WHY_LEN];
+	unsigned step;      /* of the case; said if it fails there */
 	struct peer *peers; /* freed at its end */
 };
 extern _Thread_local struct case_run *case_run;
 
 void bail(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn));
+#define steps(i, n) for (unsigned i = 0; (case_run->step = i) < (n); i++)
 #define expect(cond, ...)                                                      \
 	do {                                                                   \
 		if (!(cond))                                                   \
@@ -41,7 +43,7 @@ void bail(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn));
 #define PEER_TX_SLOTS 48 /* sends under way */
 
 /* How long an answer may take; guests are slow. */
-#define PEER_MS 20000
+#define PEER_MS     20000
 /* The end of a path, less: after 5 s a server of ours gives up waiting for the
  * end of a connection, and that is not how a peer should learn of it. */
 #define PEER_END_MS 4500
@@ -75,6 +77,7 @@ struct peer {
 
 	/* Counters: */
 	unsigned hb_msgs, hb_acks;
+	enum ibv_wc_status sent; /* of the last send that completed */
 	bool tx_busy[PEER_TX_SLOTS];
 	struct peer *next;
 };
@@ -152,6 +155,8 @@ enum peer_got peer_wait(struct peer *p, int ms, struct peer_reply *ret);
 struct peer_reply peer_reply(struct peer *p);
 /* The reply to the only request under way must be this one. */
 void peer_replied(struct peer *p, unsigned id, int err);
+/* The last send must complete in error, or the path end before. */
+void peer_send_fails(struct peer *p);
 /* All connections must end; replies that come before are left aside. */
 void peer_ends(struct peer *p);
 /* The same, and it must take between these times from now. */
