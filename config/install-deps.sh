@@ -2,21 +2,28 @@
 # Installs the Debian packages that a job needs, and only those that are
 # missing: a second run asks the network for nothing.
 #
-#   config/install-deps.sh [run|test]...
+#   config/install-deps.sh [run|test|vm]...
 #
 # run:  to build the two programs and run the quick start
 # test: what the test suites need besides
+# vm:   what the tests in guests (tests/vm) need besides
 set -euo pipefail
 
 run_packages=(
 	gcc libc6-dev meson ninja-build pkg-config perl
 	libevent-dev liburing-dev libjansson-dev uthash-dev
 	nbdkit nbdkit-plugin-dev libnbd-bin libnbd-dev
+	librdmacm-dev libibverbs-dev ibverbs-providers
 	e2fsprogs
 )
 test_packages=(
 	check libsubunit-dev clang libclang-rt-14-dev python3 python3-libnbd
 	qemu-utils fio strace iproute2 procps man-db shellcheck
+)
+vm_packages=(
+	qemu-system-x86 busybox-static kmod cpio xz-utils make libelf1 libssl3
+	rdma-core ibverbs-utils rdmacm-utils nbd-client fdisk gdisk
+	xfsprogs
 )
 
 packages=("${run_packages[@]}")
@@ -24,8 +31,9 @@ for set in "$@"; do
 	case $set in
 	run) ;;
 	test) packages+=("${test_packages[@]}") ;;
+	vm) packages+=("${vm_packages[@]}") ;;
 	*)
-		echo "install-deps.sh: unknown set '$set': use run or test" >&2
+		echo "install-deps.sh: unknown set '$set': use run, test or vm" >&2
 		exit 2
 		;;
 	esac

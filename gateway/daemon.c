@@ -8,7 +8,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "gateway/addr.h"
 #include "gateway/control-status.h"
 #include "gateway/os.h"
 #include "gateway/worker.h"
@@ -20,7 +19,7 @@ struct listener {
 	struct daemon *daemon;
 	struct rtrs_listener *rtrs;
 	struct loop_watch *watch;
-	char addr[ADDR_TEXT_MAX];
+	char addr[RTRS_ADDR_TEXT_MAX];
 };
 
 /* What the daemon and one worker have to say to each other at the end. */
@@ -142,7 +141,7 @@ start_listener(struct daemon *d, const struct listen_addr *la, FILE *out)
 	if (r < 0)
 		goto err_listener;
 	rtrs_listener_addr(l->rtrs, &ss);
-	addr_text(la->fabric->name, &ss, l->addr);
+	(void)rtrs_addr_text(la->fabric, &ss, l->addr);
 	fprintf(out, "listening on %s\n", l->addr);
 	if (fflush(out) == EOF)
 		log_warn(d->log, "cannot print the address: %s",

@@ -140,7 +140,7 @@ static void
 plugin_dump(void)
 {
 	printf("rnbd_version=%s\n", RNBD_VERSION);
-	printf("rnbd_fabrics=tcp\n");
+	printf("rnbd_fabrics=tcp%s\n", fabric_by_name("verbs") ? " verbs" : "");
 	printf("rnbd_rtrs_protocol=%d\n", RTRS_PROTO_VER_MAJOR);
 	printf("rnbd_protocol=%d\n", RNBD_PROTO_VER_MAJOR);
 	printf("rnbd_max_paths=%d\n", RTRS_MAX_PATHS);

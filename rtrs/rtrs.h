@@ -27,6 +27,7 @@
 #include <sys/socket.h>
 
 #include "proto/rtrs-msg.h"
+#include "rtrs/addr.h"
 #include "rtrs/base/log.h"
 #include "rtrs/base/util.h"
 #include "rtrs/fabric/fabric.h"

@@ -268,13 +268,15 @@ uint64_t clt_path_deadline(const struct rtrs_clt_path *path);
 void clt_connect_start(struct rtrs_clt_path *path);
 void clt_connect_established(struct clt_con *con, const void *priv, size_t len);
 void clt_connect_rejected(struct clt_con *con, const struct fabric_event *ev);
-void clt_connect_error(struct clt_con *con, int err);
+/* why: in words; NULL: err says it. */
+void clt_connect_error(struct clt_con *con, int err, const char *why);
 void clt_connect_disconnected(struct clt_con *con, int err);
 void clt_connect_info_rsp(struct rtrs_clt_path *path, uint32_t len);
 
 /* mem.c */
 int clt_mem_new(struct rtrs_clt_path *path);
-/* Windows go before their connections, the rest after them. */
+/* Windows come after their connections and go before them. */
+int clt_mem_new_windows(struct rtrs_clt_path *path);
 void clt_mem_free_windows(struct rtrs_clt_path *path);
 void clt_mem_free(struct rtrs_clt_path *path);
 
@@ -319,9 +321,8 @@ struct rtrs_clt_path *clt_policy_next(struct rtrs_clt *clt,
 				      struct clt_tried *tried);
 
 /* words.c */
-#define CLT_ADDR_LEN 96
 const char *clt_addr_words(const struct rtrs_clt_path *path,
-			   char buf[CLT_ADDR_LEN]);
+			   char buf[RTRS_ADDR_TEXT_MAX]);
 /* err: negative errno. NULL where clt_errno_words() says enough. */
 const char *clt_reject_words(int err);
 const char *clt_errno_words(int err, char *buf, size_t len);

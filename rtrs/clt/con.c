@@ -177,7 +177,7 @@ clt_con_event(struct rtrs_clt *clt, const struct fabric_event *ev)
 		clt_connect_rejected(con, ev);
 		break;
 	case FABRIC_EV_CONNECT_ERROR:
-		clt_connect_error(con, ev->err);
+		clt_connect_error(con, ev->err, ev->why);
 		break;
 	case FABRIC_EV_DISCONNECTED:
 		clt_connect_disconnected(con, ev->err);

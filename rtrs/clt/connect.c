@@ -72,7 +72,7 @@ connect_next(struct rtrs_clt_path *path, unsigned cid)
 	path->timer = time_after_ms(clt->now, clt->p.connect_timeout_ms);
 	r = path->fab->ops->connect(path->fab->ctx, &p, &con->conn);
 	if (r) {
-		clt_connect_error(con, r);
+		clt_connect_error(con, r, NULL);
 		return;
 	}
 	con->state = CLT_CON_CONNECTING;
@@ -88,11 +88,16 @@ clt_connect_start(struct rtrs_clt_path *path)
 }
 
 void
-clt_connect_error(struct clt_con *con, int err)
+clt_connect_error(struct clt_con *con, int err, const char *why)
 {
 	struct rtrs_clt_path *path = con->path;
 	char buf[128];
 
+	if (why) {
+		clt_path_fail(path, err, "cannot connect: %s", why);
+		clt_con_free(con);
+		return;
+	}
 	clt_con_free(con);
 	switch (err) {
 	case -ETIMEDOUT:
@@ -261,7 +266,7 @@ take_params(struct clt_con *con, const struct rtrs_msg_conn_rsp *rsp)
 {
 	struct rtrs_clt_path *path = con->path;
 	const struct fabric_ops *ops = path->fab->ops;
-	unsigned caps = ops->caps;
+	unsigned caps = ops->conn_caps(con->conn);
 	int r;
 
 	if (!sizes_ok(rsp)) {
@@ -349,6 +354,12 @@ clt_connect_established(struct clt_con *con, const void *priv, size_t len)
 		connect_next(path, con->cid + 1);
 		return;
 	}
+	r = clt_mem_new_windows(path);
+	if (r) {
+		clt_path_fail(path, r, "no windows for %u requests",
+			      path->n_slots);
+		return;
+	}
 	r = post_info(path);
 	if (r) {
 		clt_path_fail(path, r, "cannot send INFO_REQ");
@@ -379,7 +390,7 @@ static void
 connected(struct rtrs_clt_path *path)
 {
 	struct rtrs_clt *clt = path->clt;
-	char addr[CLT_ADDR_LEN];
+	char addr[RTRS_ADDR_TEXT_MAX];
 
 	clt_path_set_state(path, RTRS_CLT_CONNECTED);
 	path->timer = TIME_NEVER;

@@ -58,19 +58,27 @@ new_bounce(struct rtrs_clt_path *path)
 	unsigned access = path->inval ? FABRIC_ACCESS_MW_BIND
 				      : FABRIC_ACCESS_REMOTE_WRITE;
 	void *p;
-	int r;
 
 	if (posix_memalign(&p, PAGE, len))
 		return -ENOMEM;
 	m->bounce = p;
-	r = ops->mr_reg(path->pd, m->bounce, len, access, &m->bounce_mr);
-	if (r || !path->inval)
-		return r;
+	return ops->mr_reg(path->pd, m->bounce, len, access, &m->bounce_mr);
+}
+
+int
+clt_mem_new_windows(struct rtrs_clt_path *path)
+{
+	struct clt_mem *m = &path->mem;
+	int r;
+
+	if (path->cheap_mr || !path->inval)
+		return 0;
 	m->mw = calloc(path->n_slots, sizeof(struct fabric_mw *));
 	if (!m->mw)
 		return -ENOMEM;
 	for (; m->n_mw < path->n_slots; m->n_mw++) {
-		r = ops->mw_new(path->pd, &m->mw[m->n_mw]);
+		r = path->fab->ops->mw_new(path->pd, FABRIC_MW_CONN,
+					   &m->mw[m->n_mw]);
 		if (r)
 			return r;
 	}
@@ -94,7 +102,6 @@ clt_mem_new(struct rtrs_clt_path *path)
 		goto err;
 	return 0;
 err:
-	clt_mem_free_windows(path);
 	clt_mem_free(path);
 	return r;
 }

@@ -44,8 +44,8 @@
  * ordered between connections.
  *
  * Success of a send or write means that its memory is free again. Verbs says
- * with it that the peer's side has the bytes, tcp only that they left: an engine
- * must not conclude more than the weaker of the two.
+ * with it that the peer's side has the bytes, tcp only that they left: an
+ * engine must not conclude more than the weaker of the two.
  *
  * A SEND or WRITE_WITH_IMM that finds no receive posted waits (RNR retry is
  * infinite); it is not an error, the connection merely stalls.
@@ -74,13 +74,17 @@ enum fabric_cap {
 	/* mr_reg/mr_dereg cost no system call and pin nothing: an engine may
 	 * register a caller's buffer for one request. */
 	FABRIC_CAP_CHEAP_MR = BIT(0),
-	/* Windows: mw_new and WR_MW_BIND / WR_MW_INV. */
+	/* Windows of one connection: mw_new and WR_MW_BIND / WR_MW_INV. */
 	FABRIC_CAP_MW = BIT(1),
 	/* Registered memory stays unpinned: untouched pages cost nothing. */
 	FABRIC_CAP_LAZY_MEM = BIT(2),
 	/* mr_reg accepts FABRIC_ACCESS_REMOTE_INV (else only windows may be
 	 * invalidated by the peer). */
 	FABRIC_CAP_MR_REMOTE_INV = BIT(3),
+	/* accept() can let connections share their receives. */
+	FABRIC_CAP_SHARED_RECV = BIT(4),
+	/* Windows of a PD: the same calls, another kind. */
+	FABRIC_CAP_MW_PD = BIT(5),
 };
 
 enum fabric_access {
@@ -103,8 +107,26 @@ struct fabric_mr {
 	uint32_t rkey;
 };
 
+/*
+ * Two kinds of windows, as verbs has them. MW_INV ends either.
+ *
+ * CONN (type 2): good for the peer of the connection on which it was bound,
+ * which may end it by SEND_WITH_INV. It is bound only while it is not. Make it
+ * after the connections that will bind it, and free it before any of them:
+ * a kernel that cleans up after a killed process goes backwards, and waits for
+ * windows that outlive their queue pair.
+ *
+ * PD (type 1): good for the peers of every connection of the PD; they cannot
+ * end it. A bind may follow a bind, on any connection of the PD.
+ */
+enum fabric_mw_kind {
+	FABRIC_MW_CONN,
+	FABRIC_MW_PD,
+};
+
 struct fabric_mw {
 	struct fabric_pd *pd;
+	enum fabric_mw_kind kind;
 	uint64_t raddr; /* valid while bound */
 	uint32_t rkey;  /* the present key; changes with each bind */
 	bool bound;
@@ -149,7 +171,7 @@ struct fabric_send_wr {
 
 struct fabric_recv_wr {
 	uint64_t wr_id;
-	void *addr;           /* NULL: empty receive */
+	void *addr; /* NULL: empty receive */
 	uint32_t len;
 	struct fabric_mr *mr; /* may be NULL where CHEAP_MR is offered */
 	unsigned count;       /* post this many alike; 0 means 1 */
@@ -184,11 +206,12 @@ struct fabric_wc {
 };
 
 enum fabric_ev_type {
-	FABRIC_EV_CONNECT_REQUEST, /* listener; conn is new and ours to answer */
+	FABRIC_EV_CONNECT_REQUEST, /* listener; conn is new and ours to answer
+				    */
 	FABRIC_EV_ESTABLISHED,     /* client: priv is that of the accept */
-	FABRIC_EV_REJECTED,        /* client: priv is that of the reject, if any */
-	FABRIC_EV_CONNECT_ERROR,   /* client: err tells why */
-	FABRIC_EV_DISCONNECTED,    /* err tells why, 0: the peer left in order */
+	FABRIC_EV_REJECTED, /* client: priv is that of the reject, if any */
+	FABRIC_EV_CONNECT_ERROR, /* client: err tells why */
+	FABRIC_EV_DISCONNECTED,  /* err tells why, 0: the peer left in order */
 	FABRIC_EV_CLOSED,
 };
 
@@ -214,6 +237,9 @@ struct fabric_event {
 	 * the peer sent (verbs pads with zeroes): test >=, never ==. */
 	const void *priv;
 	size_t priv_len;
+	/* CONNECT_ERROR: more than err can say, in words; NULL: no more. Lives
+	 * as long as priv. */
+	const char *why;
 };
 
 struct fabric_ctx_params {
@@ -243,14 +269,30 @@ struct fabric_conn_params {
 	 * an error if it turns out to be on another device.
 	 */
 	struct fabric_pd *pd;
-	/* Sizes of the queues. send_wr counts WRs, windows included. */
+	/* Sizes of the queues. send_wr counts WRs, windows included. A device
+	 * may grant less: conn_limits() tells. */
 	unsigned max_send_wr;
 	unsigned max_recv_wr;
+	/*
+	 * accept() only, where SHARED_RECV is offered: receives come from one
+	 * queue of the PD, which the first such accept makes, with max_recv_wr
+	 * entries. post_recv on any of its connections feeds it, in order, and
+	 * the completion tells by its connection who used a receive up. What
+	 * is left of it when a connection dies is not flushed: it goes, without
+	 * completions, with the last connection.
+	 */
+	bool shared_recv;
 	/* connect() only: */
 	const struct sockaddr *dst;
 	socklen_t dst_len;
 	const struct sockaddr *src; /* NULL: any; a port of 0: any */
 	socklen_t src_len;
+};
+
+/* What a connection was given. */
+struct fabric_limits {
+	unsigned send_wr, recv_wr; /* as asked, or what the device has */
+	const char *device;        /* its name; "" without one. Borrowed. */
 };
 
 struct fabric_addrs {
@@ -264,7 +306,7 @@ struct fabric_addrs {
  */
 struct fabric_ops {
 	const char *name; /* "tcp", "sim", "verbs" */
-	unsigned caps;    /* FABRIC_CAP_* */
+	unsigned caps;    /* FABRIC_CAP_*; of a connection: conn_caps() */
 
 	/* Errors: -ENOMEM, -EMFILE, -ENODEV (no device of this fabric). */
 	int (*ctx_new)(const struct fabric_ctx_params *p,
@@ -327,18 +369,34 @@ struct fabric_ops {
 	void (*conn_free)(struct fabric_conn *conn);
 	/* Valid from ESTABLISHED (client) or CONNECT_REQUEST (server). */
 	int (*conn_addrs)(struct fabric_conn *conn, struct fabric_addrs *ret);
+	/*
+	 * What of caps the device of this connection has. Valid from
+	 * ESTABLISHED (client) or CONNECT_REQUEST (server).
+	 */
+	unsigned (*conn_caps)(struct fabric_conn *conn);
+	/* Valid from ESTABLISHED (client) or accept() (server). */
+	void (*conn_limits)(struct fabric_conn *conn,
+			    struct fabric_limits *ret);
 	/* Borrowed. Valid from ESTABLISHED or accept(). */
 	struct fabric_pd *(*conn_pd)(struct fabric_conn *conn);
 	void (*pd_ref)(struct fabric_pd *pd);
 	/* The last one out (references, connections, MRs, MWs) frees it. */
 	void (*pd_unref)(struct fabric_pd *pd);
+	/* The node whose memory is nearest to the device; -1: none is, or it
+	 * is not known. */
+	int (*pd_numa_node)(struct fabric_pd *pd);
+	/* Why the last mr_reg or mw_new of this PD failed, in words; NULL: its
+	 * errno says enough. Borrowed until the next of them. */
+	const char *(*pd_why)(struct fabric_pd *pd);
 
 	/* Memory is the caller's, and lives until mr_dereg returned. */
 	int (*mr_reg)(struct fabric_pd *pd, void *addr, size_t len,
 		      unsigned access, struct fabric_mr **ret);
 	/* The key is dead at once. -EBUSY while windows are bound to it. */
 	int (*mr_dereg)(struct fabric_mr *mr);
-	int (*mw_new)(struct fabric_pd *pd, struct fabric_mw **ret);
+	/* -EOPNOTSUPP: the device has no windows of this kind. */
+	int (*mw_new)(struct fabric_pd *pd, enum fabric_mw_kind kind,
+		      struct fabric_mw **ret);
 	void (*mw_free)(struct fabric_mw *mw);
 
 	/*
@@ -357,11 +415,22 @@ struct fabric_ops {
 	 */
 	int (*post_send)(struct fabric_conn *conn,
 			 const struct fabric_send_wr *wr);
+
+	/*
+	 * Does a device of this fabric lead to dst (from src, if given)? 0, or
+	 * why not: -ENODEV, -EHOSTUNREACH, ... Of no context; may block for
+	 * timeout_ms. NULL: there is no telling.
+	 */
+	int (*probe)(const struct sockaddr *dst, const struct sockaddr *src,
+		     unsigned timeout_ms);
 };
 
 extern const struct fabric_ops fabric_tcp;
 
-/* The fabric of a name, NULL if there is none (sim is not in the list). */
+/*
+ * The fabric of a name, NULL if there is none (sim is not in the list). Name
+ * "verbs" (RDMA) is there unless it was left out of the build.
+ */
 const struct fabric_ops *fabric_by_name(const char *name);
 /* "RDMA_WRITE_WITH_IMM", ...; total. */
 const char *fabric_wr_op_name(unsigned op);

@@ -298,6 +298,22 @@ tcp_conn_addrs(struct fabric_conn *conn, struct fabric_addrs *ret)
 	return 0;
 }
 
+unsigned
+tcp_conn_caps(struct fabric_conn *conn)
+{
+	(void)conn;
+	return fabric_tcp.caps;
+}
+
+void
+tcp_conn_limits(struct fabric_conn *conn, struct fabric_limits *ret)
+{
+	const struct tcp_conn *c = tcp_conn(conn);
+
+	*ret = (struct fabric_limits){
+		.send_wr = c->tx.cap, .recv_wr = c->rx.cap, .device = ""};
+}
+
 struct fabric_pd *
 tcp_conn_pd(struct fabric_conn *conn)
 {

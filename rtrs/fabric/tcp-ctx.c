@@ -525,8 +525,8 @@ ctx_poll(struct fabric_ctx *fctx, uint64_t now)
 
 const struct fabric_ops fabric_tcp = {
 	.name = "tcp",
-	.caps = FABRIC_CAP_CHEAP_MR | FABRIC_CAP_MW | FABRIC_CAP_LAZY_MEM |
-		FABRIC_CAP_MR_REMOTE_INV,
+	.caps = FABRIC_CAP_CHEAP_MR | FABRIC_CAP_MW | FABRIC_CAP_MW_PD |
+		FABRIC_CAP_LAZY_MEM | FABRIC_CAP_MR_REMOTE_INV,
 	.ctx_new = ctx_new,
 	.ctx_free = ctx_free,
 	.ctx_fd = ctx_fd,
@@ -546,9 +546,13 @@ const struct fabric_ops fabric_tcp = {
 	.disconnect = tcp_disconnect,
 	.conn_free = tcp_conn_free,
 	.conn_addrs = tcp_conn_addrs,
+	.conn_caps = tcp_conn_caps,
+	.conn_limits = tcp_conn_limits,
 	.conn_pd = tcp_conn_pd,
 	.pd_ref = tcp_pd_ref,
 	.pd_unref = tcp_pd_unref,
+	.pd_numa_node = tcp_pd_numa_node,
+	.pd_why = tcp_pd_why,
 	.mr_reg = tcp_mr_reg,
 	.mr_dereg = tcp_mr_dereg,
 	.mw_new = tcp_mw_new,

@@ -55,6 +55,20 @@ tcp_pd_unref(struct fabric_pd *fpd)
 		pd_unref(tcp_pd(fpd));
 }
 
+int
+tcp_pd_numa_node(struct fabric_pd *fpd)
+{
+	(void)fpd;
+	return -1;
+}
+
+const char *
+tcp_pd_why(struct fabric_pd *fpd)
+{
+	(void)fpd;
+	return NULL;
+}
+
 static int
 slots_grow(struct tcp_pd *pd)
 {
@@ -202,7 +216,8 @@ tcp_mr_dereg(struct fabric_mr *mr)
 }
 
 int
-tcp_mw_new(struct fabric_pd *fpd, struct fabric_mw **ret)
+tcp_mw_new(struct fabric_pd *fpd, enum fabric_mw_kind kind,
+	   struct fabric_mw **ret)
 {
 	struct tcp_pd *pd = tcp_pd(fpd);
 	struct tcp_mw *w = calloc(1, sizeof(*w));
@@ -217,6 +232,7 @@ tcp_mw_new(struct fabric_pd *fpd, struct fabric_mw **ret)
 	}
 	slot_renew_key(pd, w->slot);
 	w->mw.pd = fpd;
+	w->mw.kind = kind;
 	w->mw.rkey = pd->slots[w->slot].key;
 	pd->refs++;
 	*ret = &w->mw;

@@ -345,6 +345,8 @@ void tcp_conn_expire(struct tcp_conn *c);
 void tcp_disconnect(struct fabric_conn *conn);
 void tcp_conn_free(struct fabric_conn *conn);
 int tcp_conn_addrs(struct fabric_conn *conn, struct fabric_addrs *ret);
+unsigned tcp_conn_caps(struct fabric_conn *conn);
+void tcp_conn_limits(struct fabric_conn *conn, struct fabric_limits *ret);
 struct fabric_pd *tcp_conn_pd(struct fabric_conn *conn);
 /* The errno of a socket as one of fabric_event. */
 int tcp_down_err(int err);
@@ -422,10 +424,13 @@ struct tcp_pd {
 struct tcp_pd *tcp_pd_new(struct tcp_ctx *ctx);
 void tcp_pd_ref(struct fabric_pd *pd);
 void tcp_pd_unref(struct fabric_pd *pd);
+int tcp_pd_numa_node(struct fabric_pd *pd);
+const char *tcp_pd_why(struct fabric_pd *pd);
 int tcp_mr_reg(struct fabric_pd *pd, void *addr, size_t len, unsigned access,
 	       struct fabric_mr **ret);
 int tcp_mr_dereg(struct fabric_mr *mr);
-int tcp_mw_new(struct fabric_pd *pd, struct fabric_mw **ret);
+int tcp_mw_new(struct fabric_pd *pd, enum fabric_mw_kind kind,
+	       struct fabric_mw **ret);
 void tcp_mw_free(struct fabric_mw *mw);
 /* 0 or -EINVAL; a bind that passes can not fail. */
 int tcp_mw_check(struct tcp_pd *pd, const struct fabric_send_wr *wr);

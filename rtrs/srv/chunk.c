@@ -42,7 +42,8 @@ make_windows(struct srv_path *path)
 	if (!c->mw)
 		return -ENOMEM;
 	for (; c->n_mw < qd; c->n_mw++) {
-		err = path->ctx->ops->mw_new(path->pd, &c->mw[c->n_mw]);
+		err = path->ctx->ops->mw_new(path->pd, FABRIC_MW_PD,
+					     &c->mw[c->n_mw]);
 		if (err)
 			return err;
 	}

@@ -110,12 +110,12 @@ srv_ctx_get(struct rtrs_srv *srv, const struct fabric_ops *ops,
 	if (err)
 		return err;
 	ctx->ops = ops;
-	ctx->new_rkey = srv->p.always_invalidate && (ops->caps & FABRIC_CAP_MW);
-	if (srv->p.always_invalidate && !ctx->new_rkey)
-		log_warn(srv->log,
-			 "fabric %s has no memory windows: keys of chunks stay "
-			 "valid while requests execute",
-			 ops->name);
+	if (srv->p.always_invalidate && !(ops->caps & FABRIC_CAP_MW_PD))
+		log_warn(
+			srv->log,
+			"fabric %s has no windows of a PD: keys of chunks stay "
+			"valid while requests execute",
+			ops->name);
 	srv->n_ctxs++;
 	*ret = ctx;
 	return 0;

@@ -315,6 +315,20 @@ sim_conn_addrs(struct fabric_conn *conn, struct fabric_addrs *ret)
 	return 0;
 }
 
+unsigned
+sim_conn_caps(struct fabric_conn *conn)
+{
+	return conn->ctx->caps;
+}
+
+void
+sim_conn_limits(struct fabric_conn *conn, struct fabric_limits *ret)
+{
+	*ret = (struct fabric_limits){.send_wr = conn->max_send_wr,
+				      .recv_wr = conn->max_recv_wr,
+				      .device = ""};
+}
+
 struct fabric_pd *
 sim_conn_pd(struct fabric_conn *conn)
 {

@@ -353,23 +353,25 @@ listener_free(struct fabric_listener *l)
 	.listener_free = listener_free, .connect = sim_connect,                \
 	.migrate = sim_migrate, .accept = sim_accept, .reject = sim_reject,    \
 	.disconnect = sim_disconnect, .conn_free = sim_conn_free,              \
-	.conn_addrs = sim_conn_addrs, .conn_pd = sim_conn_pd,                  \
-	.pd_ref = sim_pd_ref, .pd_unref = sim_pd_unref, .mr_reg = sim_mr_reg,  \
-	.mr_dereg = sim_mr_dereg, .mw_new = sim_mw_new,                        \
+	.conn_addrs = sim_conn_addrs, .conn_caps = sim_conn_caps,              \
+	.conn_limits = sim_conn_limits, .conn_pd = sim_conn_pd,                \
+	.pd_ref = sim_pd_ref, .pd_unref = sim_pd_unref,                        \
+	.pd_numa_node = sim_pd_numa_node, .pd_why = sim_pd_why,                \
+	.mr_reg = sim_mr_reg, .mr_dereg = sim_mr_dereg, .mw_new = sim_mw_new,  \
 	.mw_free = sim_mw_free, .post_recv = sim_post_recv,                    \
 	.post_send = sim_post_send
 
 const struct fabric_ops fabric_sim = {
 	.name = "sim",
-	.caps = FABRIC_CAP_CHEAP_MR | FABRIC_CAP_MW | FABRIC_CAP_LAZY_MEM |
-		FABRIC_CAP_MR_REMOTE_INV,
+	.caps = FABRIC_CAP_CHEAP_MR | FABRIC_CAP_MW | FABRIC_CAP_MW_PD |
+		FABRIC_CAP_LAZY_MEM | FABRIC_CAP_MR_REMOTE_INV,
 	.ctx_new = ctx_new_full,
 	SIM_OPS,
 };
 
 const struct fabric_ops fabric_sim_rdma = {
 	.name = "sim-rdma",
-	.caps = FABRIC_CAP_MW,
+	.caps = FABRIC_CAP_MW | FABRIC_CAP_MW_PD,
 	.ctx_new = ctx_new_rdma,
 	SIM_OPS,
 };

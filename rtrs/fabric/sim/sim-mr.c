@@ -33,6 +33,20 @@ sim_pd_unref(struct fabric_pd *pd)
 	free(pd);
 }
 
+int
+sim_pd_numa_node(struct fabric_pd *pd)
+{
+	(void)pd;
+	return -1;
+}
+
+const char *
+sim_pd_why(struct fabric_pd *pd)
+{
+	(void)pd;
+	return NULL;
+}
+
 static struct sim_key *
 key_new(struct fabric_pd *pd, struct sim_mr *mr, struct sim_mw *mw,
 	uint64_t raddr, uint8_t *mem, size_t len, unsigned access)
@@ -141,15 +155,19 @@ sim_mr_find(struct sim_net *net, uint64_t id)
 }
 
 int
-sim_mw_new(struct fabric_pd *pd, struct fabric_mw **ret)
+sim_mw_new(struct fabric_pd *pd, enum fabric_mw_kind kind,
+	   struct fabric_mw **ret)
 {
 	struct sim_mw *mw;
 
-	sim_require(pd->caps & FABRIC_CAP_MW, "windows are not offered");
+	sim_require(pd->caps & (kind == FABRIC_MW_PD ? FABRIC_CAP_MW_PD
+						     : FABRIC_CAP_MW),
+		    "windows of this kind are not offered");
 	if (sim_call_fails(pd->net, "mw_new"))
 		return -ENOMEM;
 	mw = sim_alloc(sizeof(*mw));
 	mw->base.pd = pd;
+	mw->base.kind = kind;
 	sim_pd_ref(pd);
 	pd->net->counts.mws++;
 	*ret = &mw->base;
@@ -184,6 +202,9 @@ sim_mw_bind(const struct fabric_send_wr *wr)
 			    wr->bind_len <= mr->base.len - wr->bind_off &&
 			    wr->bind_len > 0,
 		    "window outside its MR");
+	sim_require(mw->base.kind == FABRIC_MW_CONN ||
+			    !(wr->bind_access & FABRIC_ACCESS_REMOTE_INV),
+		    "peers cannot end a window of a PD");
 	sim_mw_inv(&mw->base);
 	mw->mr = mr;
 	mr->binds++;

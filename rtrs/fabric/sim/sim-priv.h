@@ -284,6 +284,8 @@ void sim_reject(struct fabric_conn *conn, const void *priv, size_t len);
 void sim_disconnect(struct fabric_conn *conn);
 void sim_conn_free(struct fabric_conn *conn);
 int sim_conn_addrs(struct fabric_conn *conn, struct fabric_addrs *ret);
+unsigned sim_conn_caps(struct fabric_conn *conn);
+void sim_conn_limits(struct fabric_conn *conn, struct fabric_limits *ret);
 struct fabric_pd *sim_conn_pd(struct fabric_conn *conn);
 
 /* --- sim-qp.c: work requests and completions */
@@ -343,10 +345,13 @@ struct sim_key {
 struct fabric_pd *sim_pd_new(struct fabric_ctx *ctx);
 void sim_pd_ref(struct fabric_pd *pd);
 void sim_pd_unref(struct fabric_pd *pd);
+int sim_pd_numa_node(struct fabric_pd *pd);
+const char *sim_pd_why(struct fabric_pd *pd);
 int sim_mr_reg(struct fabric_pd *pd, void *addr, size_t len, unsigned access,
 	       struct fabric_mr **ret);
 int sim_mr_dereg(struct fabric_mr *mr);
-int sim_mw_new(struct fabric_pd *pd, struct fabric_mw **ret);
+int sim_mw_new(struct fabric_pd *pd, enum fabric_mw_kind kind,
+	       struct fabric_mw **ret);
 void sim_mw_free(struct fabric_mw *mw);
 void sim_mw_bind(const struct fabric_send_wr *wr);
 void sim_mw_inv(struct fabric_mw *mw);

@@ -237,8 +237,7 @@ sqe_new(struct fabric_conn *conn, const struct fabric_send_wr *wr)
 
 	sqe->id = ++conn->link->net->next_id;
 	sqe->wr = *wr;
-	sim_require(!local || conn->ctx->caps & FABRIC_CAP_MW,
-		    "windows are not offered");
+	sim_require(!local || wr->mw, "no window to bind or to end");
 	sim_require(wr->num_sge <= FABRIC_MAX_SGE, "too many SGEs");
 	for (i = 0; !local && i < wr->num_sge; i++) {
 		sim_require(wr->sge[i].len > 0, "SGE of length 0");

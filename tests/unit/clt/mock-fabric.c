@@ -228,6 +228,42 @@ mock_conn_addrs(struct fabric_conn *c, struct fabric_addrs *ret)
 	return 0;
 }
 
+static unsigned
+mock_conn_caps(struct fabric_conn *conn)
+{
+	return conn->m->ops.caps;
+}
+
+static void
+mock_conn_limits(struct fabric_conn *conn, struct fabric_limits *ret)
+{
+	const struct mock *m = conn->m;
+
+	*ret = (struct fabric_limits){.send_wr = conn->max_send_wr,
+				      .recv_wr = conn->max_recv_wr,
+				      .device = ""};
+	if (m->limit_wr && ret->send_wr > m->limit_wr)
+		ret->send_wr = m->limit_wr;
+	if (m->limit_wr && ret->recv_wr > m->limit_wr)
+		ret->recv_wr = m->limit_wr;
+	if (m->limit_wr)
+		ret->device = "mock0";
+}
+
+static int
+mock_pd_numa_node(struct fabric_pd *pd)
+{
+	(void)pd;
+	return -1;
+}
+
+static const char *
+mock_pd_why(struct fabric_pd *pd)
+{
+	(void)pd;
+	return NULL;
+}
+
 static struct fabric_pd *
 mock_conn_pd(struct fabric_conn *c)
 {
@@ -295,13 +331,15 @@ mock_mr_dereg(struct fabric_mr *mr)
 }
 
 static int
-mock_mw_new(struct fabric_pd *pd, struct fabric_mw **ret)
+mock_mw_new(struct fabric_pd *pd, enum fabric_mw_kind kind,
+	    struct fabric_mw **ret)
 {
 	struct fabric_mw *mw = calloc(1, sizeof(*mw));
 	struct mock_key *k = new_key(pd->m);
 
 	ck_assert_ptr_nonnull(mw);
 	mw->pd = pd;
+	mw->kind = kind;
 	pd->refs++;
 	*k = (struct mock_key){.mw = mw};
 	pd->m->live_mws++;
@@ -415,9 +453,13 @@ static const struct fabric_ops mock_ops = {
 	.disconnect = mock_disconnect,
 	.conn_free = mock_conn_free,
 	.conn_addrs = mock_conn_addrs,
+	.conn_caps = mock_conn_caps,
+	.conn_limits = mock_conn_limits,
 	.conn_pd = mock_conn_pd,
 	.pd_ref = mock_pd_ref,
 	.pd_unref = mock_pd_unref,
+	.pd_numa_node = mock_pd_numa_node,
+	.pd_why = mock_pd_why,
 	.mr_reg = mock_mr_reg,
 	.mr_dereg = mock_mr_dereg,
 	.mw_new = mock_mw_new,

@@ -74,6 +74,7 @@ struct mock_key {
 
 struct mock {
 	struct fabric_ops ops; /* give its address to the engine */
+	unsigned limit_wr;     /* of each queue; 0: none */
 	/* What the next calls return. */
 	int connect_err, post_send_err, post_recv_err, mr_reg_err;
 	/* Completions of signalled sends come by themselves. */

@@ -264,7 +264,9 @@ rig_mw(struct fabric_conn *conn)
 {
 	struct fabric_mw *mw;
 
-	ck_assert_int_eq(rig.ops->mw_new(rig.ops->conn_pd(conn), &mw), 0);
+	ck_assert_int_eq(
+		rig.ops->mw_new(rig.ops->conn_pd(conn), FABRIC_MW_CONN, &mw),
+		0);
 	rig.mws[rig.n_mws++] = mw;
 	return mw;
 }

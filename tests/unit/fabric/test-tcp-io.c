@@ -225,7 +225,8 @@ START_TEST(windows)
 	struct fabric_send_wr inv = {.wr_id = 2, .op = FABRIC_WR_MW_INV};
 	uint32_t first;
 
-	ck_assert_int_eq(F->mw_new(F->conn_pd(w->s.conn), &mw), 0);
+	ck_assert_int_eq(F->mw_new(F->conn_pd(w->s.conn), FABRIC_MW_CONN, &mw),
+			 0);
 	ck_assert(!mw->bound);
 	bind.mw = inv.mw = mw;
 	bind.bind_off = 4000;
@@ -284,7 +285,8 @@ START_TEST(local_end_of_a_window)
 	struct fabric_send_wr inv = {
 		.wr_id = 2, .op = FABRIC_WR_MW_INV, .signaled = true};
 
-	ck_assert_int_eq(F->mw_new(F->conn_pd(w->s.conn), &mw), 0);
+	ck_assert_int_eq(F->mw_new(F->conn_pd(w->s.conn), FABRIC_MW_CONN, &mw),
+			 0);
 	bind.mw = inv.mw = mw;
 	bind.next = &inv;
 	ck_assert_int_eq(F->post_send(w->s.conn, &bind), 0);

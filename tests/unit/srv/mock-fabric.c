@@ -255,6 +255,42 @@ m_conn_addrs(struct fabric_conn *conn, struct fabric_addrs *ret)
 	return 0;
 }
 
+static unsigned
+m_conn_caps(struct fabric_conn *conn)
+{
+	return CONN(conn)->m->ops.caps;
+}
+
+static void
+m_conn_limits(struct fabric_conn *conn, struct fabric_limits *ret)
+{
+	const struct mock *m = CONN(conn)->m;
+
+	*ret = (struct fabric_limits){.send_wr = CONN(conn)->max_send_wr,
+				      .recv_wr = CONN(conn)->max_recv_wr,
+				      .device = ""};
+	if (m->limit_wr && ret->send_wr > m->limit_wr)
+		ret->send_wr = m->limit_wr;
+	if (m->limit_wr && ret->recv_wr > m->limit_wr)
+		ret->recv_wr = m->limit_wr;
+	if (m->limit_wr)
+		ret->device = "mock0";
+}
+
+static int
+m_pd_numa_node(struct fabric_pd *pd)
+{
+	(void)pd;
+	return -1;
+}
+
+static const char *
+m_pd_why(struct fabric_pd *pd)
+{
+	(void)pd;
+	return NULL;
+}
+
 static struct fabric_pd *
 m_conn_pd(struct fabric_conn *conn)
 {
@@ -325,7 +361,7 @@ m_mr_dereg(struct fabric_mr *pub)
 }
 
 static int
-m_mw_new(struct fabric_pd *pd, struct fabric_mw **ret)
+m_mw_new(struct fabric_pd *pd, enum fabric_mw_kind kind, struct fabric_mw **ret)
 {
 	struct mock *m = PD(pd)->m;
 	struct mock_mw *mw;
@@ -335,6 +371,7 @@ m_mw_new(struct fabric_pd *pd, struct fabric_mw **ret)
 		return take_err(&m->err_mw_new);
 	mw = calloc(1, sizeof(*mw));
 	mw->pub.pd = pd;
+	mw->pub.kind = kind;
 	mw->base = MOCK_KEY(m->n_mws_made++);
 	while (m->mws[slot])
 		slot++;
@@ -481,9 +518,13 @@ static const struct fabric_ops mock_ops = {
 	.disconnect = m_disconnect,
 	.conn_free = m_conn_free,
 	.conn_addrs = m_conn_addrs,
+	.conn_caps = m_conn_caps,
+	.conn_limits = m_conn_limits,
 	.conn_pd = m_conn_pd,
 	.pd_ref = m_pd_ref,
 	.pd_unref = m_pd_unref,
+	.pd_numa_node = m_pd_numa_node,
+	.pd_why = m_pd_why,
 	.mr_reg = m_mr_reg,
 	.mr_dereg = m_mr_dereg,
 	.mw_new = m_mw_new,

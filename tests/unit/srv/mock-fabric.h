@@ -42,6 +42,7 @@ struct mock_conn {
 
 struct mock {
 	struct fabric_ops ops; /* give this to the engine */
+	unsigned limit_wr;     /* of each queue; 0: none */
 	bool auto_complete;    /* sends complete at the next poll */
 	bool auto_close; /* disconnect() leads to CLOSED at the next poll */
 	/* Errors to return, once each, when not 0. */

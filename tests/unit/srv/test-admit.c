@@ -17,7 +17,7 @@ start(unsigned caps, const struct rtrs_srv_params *sp)
 static void
 setup(void)
 {
-	start(FABRIC_CAP_MW, NULL);
+	start(FABRIC_CAP_MW_PD, NULL);
 }
 
 static void

@@ -20,7 +20,7 @@ start(unsigned caps, const struct rtrs_srv_params *sp)
 static void
 setup(void)
 {
-	start(FABRIC_CAP_MW, NULL);
+	start(FABRIC_CAP_MW_PD, NULL);
 }
 
 static void
@@ -28,7 +28,7 @@ setup_mw(void)
 {
 	const struct rtrs_srv_params sp = {.always_invalidate = true};
 
-	start(FABRIC_CAP_MW, &sp);
+	start(FABRIC_CAP_MW_PD, &sp);
 }
 
 static void

@@ -45,7 +45,7 @@ start(bool always_invalidate)
 		.always_invalidate = always_invalidate,
 	};
 
-	fx_init(&f, FABRIC_CAP_MW, &sp);
+	fx_init(&f, FABRIC_CAP_MW_PD, &sp);
 	fx_path_init(&f, &p, 1, 1, 2);
 	fx_path_up(&p);
 }
