@@ -61,7 +61,7 @@ class Request:
         self.invalidated = False
         self.alone = True
         self.token = None
-        self.kind = "request"
+        self.kind, self.title = "request", "a request"
         self.op = self.device = None
         self.fields = {}
 

@@ -34,7 +34,7 @@ class Rnbd:
         if not r.rule(where, "RNBD", "type", known, kind, "nobody knows it"):
             return
         name, length, answer = LENGTHS[kind]
-        req.kind = name.lower()
+        req.kind, req.title = name.lower(), name
         r.message(name)
         r.equal(where, name, "length", len(req.message), length)
         r.equal(where, name, "cid", req.conn.cid, 0)
@@ -84,7 +84,7 @@ class Rnbd:
                   "nobody knows it"):
             k = "IO " + msg.OPS[op]
         r.message(k)
-        req.kind = k.lower().replace(" ", "_")
+        req.kind, req.title = k.lower().replace(" ", "_"), k
         req.op = msg.OPS[op] if op < len(msg.OPS) else None
         if flags & msg.FUA and req.op == "WRITE":
             req.kind += "_fua"
@@ -176,10 +176,8 @@ class Rnbd:
     def reply(self, where, req, errno):
         handler = {"sess_info": self._sess_info_rsp, "open": self._open_rsp,
                    "close": self._close_done}.get(req.kind)
-        words = req.kind.replace("_", " ").upper().replace("WRITE ZEROES",
-                                                           "WRITE_ZEROES")
-        self.r.message(f"answer to {words}, errno {errno}" if errno else
-                       f"answer to {words}")
+        self.r.message(f"answer to {req.title}, errno {errno}" if errno else
+                       f"answer to {req.title}")
         if handler and not errno:
             handler(where, req)
         elif req.kind.startswith("io_"):
@@ -215,9 +213,13 @@ class Rnbd:
         r.rule(where, k, "physical_block_size",
                f["physical_block_size"] >= block, f["physical_block_size"],
                f"is less than a logical block of {block}")
-        r.rule(where, k, "max_discard_sectors",
-               f["max_discard_sectors"] <= 8388607, f["max_discard_sectors"],
-               "makes more bytes than a request can say")
+        limit = f["max_discard_sectors"]
+        if self.rtrs.server == "ours":
+            r.rule(where, k, "max_discard_sectors", limit <= 8388607, limit,
+                   "makes more bytes than a request can say")
+        else:
+            # brd of 6.12 has no limit; the client has to find its own.
+            r.seen(k, "max_discard_sectors", limit)
         r.rule(where, k, "cache_policy", f["cache_policy"] < 4,
                f["cache_policy"], "has unknown bits")
         r.equal(where, k, "obsolete_rotational", f["obsolete_rotational"], 0)

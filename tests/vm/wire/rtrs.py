@@ -518,7 +518,7 @@ class Rtrs:
         r.equal(where, k, "data if read and no error",
                 (req.answer is not None) == sends, True)
         if path.new_rkey:
-            self._rkey_rsp(where, conn, m, req)
+            self._rkey_rsp(where, conn, m, req, errno)
         else:
             r.equal(where, k, "verb", m.kind, "WRITE_WITH_IMM")
             if m.kind == "WRITE_WITH_IMM":
@@ -533,7 +533,7 @@ class Rtrs:
             cid=conn.cid, direction="server->client", msg_id=chunk,
             errno=errno, w_inval=kind == msg.IO_RSP_W_INV, imm_host=m.imm)
 
-    def _rkey_rsp(self, where, conn, m, req):
+    def _rkey_rsp(self, where, conn, m, req, errno):
         r, k = self.r, "RKEY_RSP"
         r.equal(where, "reply", "verb", m.kind, "SEND_WITH_IMM")
         r.message(k)
@@ -543,8 +543,10 @@ class Rtrs:
         r.equal(where, k, "buf_id is msg_id", i["buf_id"] == req.chunk, True)
         old = conn.path.chunks[req.chunk][1]
         if self.kernel(SERVER):
+            # A request that is refused at once gets the old key back.
+            renewed = i["rkey"] == (old & ~0xFF) | ((old + 1) & 0xFF)
             r.rule(where, k, "key: same index, next low byte",
-                   i["rkey"] == (old & ~0xFF) | ((old + 1) & 0xFF),
+                   renewed or (errno and i["rkey"] == old),
                    f"+{i['rkey'] - old}", f"came after 0x{old:x}")
         else:
             r.seen(k, "key", "the same" if i["rkey"] == old else "another")
