@@ -88,9 +88,10 @@ def the_worked_session_agrees():
     # What the vectors say comes out again.
     for name, ours in (("info_req", "info_req"), ("info_rsp", "info_rsp"),
                        ("conn_rsp", "conn_rsp"), ("open_rsp", "open_rsp"),
-                       ("req_open", "open_req"), ("req_io_read", "read_req"),
-                       ("req_io_write", "write_req"),
-                       ("rsp_close", "close_done")):
+                       ("open_req", "open_req"), ("io_read_req", "read_req"),
+                       ("io_write_req", "write_req"),
+                       ("io_read_inv", "read_inv"),
+                       ("close_done", "close_done")):
         got = rtrs.samples.vectors[name]
         assert got["hex"] == VECTORS.all[ours]["hex"], name
         want = VECTORS.all[ours]["transport"].get("imm_host")
@@ -164,7 +165,7 @@ def a_rejected_connection_agrees():
                    s.bytes("x_conn_rej_eexist"), reject=True)
     report, rtrs = clean(s.wire.frames)
     assert report.counts["CONN_RSP, reject"] == 1
-    assert rtrs.samples.vectors["conn_rej_17"]["fields"]["errno"] == -17
+    assert rtrs.samples.vectors["conn_rsp_errno17"]["fields"]["errno"] == -17
 
 
 @case

@@ -30,13 +30,9 @@ if [ "$VM_ROLE" = b ]; then
 	exit
 fi
 
-gone() { # SESSNAME
-	until_true test ! -e "/sys/devices/virtual/rtrs-client/$1"
-}
-
 sides=(--client kernel "--server=kernel-$VM_RELEASE")
 kinds=("CM REQ" "CM REP" "CM RTU" "CM DREQ" "CM DREP" INFO_REQ INFO_RSP
-	SESS_INFO SESS_INFO_RSP OPEN OPEN_RSP CLOSE HB_MSG=3 HB_ACK=3 "IO READ=6"
+	SESS_INFO SESS_INFO_RSP OPEN OPEN_RSP CLOSE HB_MSG=4 HB_ACK=4 "IO READ=6"
 	"IO WRITE=5" "IO FLUSH" "IO DISCARD" "answer to OPEN, errno -2")
 # An older server offers no such thing, and its client knows it.
 if [ "$VM_RELEASE" = 6.1 ]; then
@@ -64,11 +60,11 @@ barrier opened
 barrier closed
 refused "a read of what the server closed" \
 	dd "if=$ram" of=/dev/null bs=4k count=1 skip=1000 iflag=direct status=none
-wait_heartbeats keys
+wait_heartbeats keys 4
 unmap_device "$ram"
 unmap_device "$null"
 unmap_device "$loop"
-gone keys
+session_gone keys
 expecting "${kinds[@]}" RKEY_RSP "answer to IO READ, errno -107" \
 	"answer to OPEN, errno -15"
 judge keys "${sides[@]}" "${expected[@]}"
@@ -85,9 +81,9 @@ block_load "$device"
 block_zero "$device"
 refused "a device that is not there" \
 	map_device sessname=static device_path=/dev/missing
-wait_heartbeats static
+wait_heartbeats static 8
 unmap_device
-gone static
+session_gone static
 expecting "${kinds[@]}" RKEY_RSP=0
 judge static "${sides[@]}" "${expected[@]}"
 barrier finished.1
@@ -100,15 +96,15 @@ record rejected
 refused "the same path twice" \
 	map_device sessname=twice "path=ip:$VM_ADDR0@ip:$VM_PEER0" \
 	"path=ip:$VM_ADDR0@ip:$VM_PEER0"
-gone twice
+session_gone twice
 refused "paths of two families" \
 	map_device sessname=families "path=ip:$VM_ADDR0@ip:$VM_PEER0" \
 	"path=ip:$VM_ADDR6_0@ip:$VM_PEER6_0"
-gone families
+session_gone families
 map_device sessname=few device_path=/dev/loop0
 block_load "$device"
 unmap_device
-gone few
+session_gone few
 expecting "CONN_RSP, reject=2" "IO READ" "IO WRITE" RKEY_RSP
 judge rejected "${sides[@]}" "${expected[@]}"
 barrier finished.2

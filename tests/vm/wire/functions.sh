@@ -82,21 +82,51 @@ block_zero() {
 	same_bytes /dev/zero "$tmp/back" $((256 * 1024))
 }
 
-latency() { # SESSNAME, of its first path
-	cat /sys/devices/virtual/rtrs-client/"$1"/paths/*/cur_latency
+session_gone() { # SESSNAME, of the kernel's client
+	until_true test ! -e "/sys/devices/virtual/rtrs-client/$1"
 }
 
-latency_is_not() { # SESSNAME OLD
-	[ "$(latency "$1")" != "$2" ]
+# nbd_load URI: the same through NBD.
+nbd_load() {
+	timeout 120 python3 - "$1" <<-'EOF'
+		import nbd, os, sys
+		h = nbd.NBD()
+		h.set_request_block_size(True)
+		h.connect_uri(sys.argv[1])
+		data = os.urandom(256 << 10)
+		def same(got, want):
+		    assert bytes(got) == bytes(want), "not what was written"
+		h.pwrite(data[:4096], 1 << 20)
+		same(h.pread(4096, 1 << 20), data[:4096])
+		h.flush()
+		# As much as one request takes, and more.
+		h.pwrite(data[:126976], 0)
+		same(h.pread(126976, 0), data[:126976])
+		h.pwrite(data, 2 << 20)
+		same(h.pread(len(data), 2 << 20), data)
+		h.pwrite(data[:4096], 3 << 20, nbd.CMD_FLAG_FUA)
+		if h.can_trim():
+		    h.trim(512 << 10, 4 << 20)
+		if h.can_zero():
+		    h.zero(256 << 10, 2 << 20)
+		    same(h.pread(256 << 10, 2 << 20), bytes(256 << 10))
+		h.shutdown()
+	EOF
 }
 
-# wait_heartbeats SESSNAME: until two of the client's were answered; the server
-# sent one at least between them.
+beats() { # NAME
+	# A header of zeroes (no address, no key, no length) and HB_MSG.
+	python3 -SE -c 'import sys
+print(open(sys.argv[1], "rb").read().count(bytes(16) + b"\x80\0\0\0"))' \
+		"/run/vm/$1.pcap"
+}
+
+has_beats() { # NAME COUNT
+	[ "$(beats "$1")" -ge "$2" ]
+}
+
+# wait_heartbeats NAME COUNT: until the record has so many from both sides.
 wait_heartbeats() {
-	local n old
-	for n in 1 2; do
-		old=$(latency "$1")
-		until_true latency_is_not "$1" "$old"
-		say "heartbeat $n"
-	done
+	until_true has_beats "$1" "$2"
+	say "$2 heartbeats"
 }

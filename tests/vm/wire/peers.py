@@ -60,6 +60,7 @@ class Request:
         self.answer = None       # bytes that were written back
         self.invalidated = False
         self.alone = True
+        self.sampled = False
         self.token = None
         self.kind, self.title = "request", "a request"
         self.op = self.device = None

@@ -16,14 +16,7 @@ class Rnbd:
     def __init__(self, rtrs):
         self.rtrs, self.r = rtrs, rtrs.r
 
-    def told(self, req):
-        """Fields of the user message for a vector."""
-        for key, value in req.fields.items():
-            if isinstance(value, bytes):
-                continue
-            yield key, (f"0x{value:x}" if key in ("sector", "rw") else value)
-
-    def request(self, req, _rest):
+    def request(self, req):
         r, where = self.r, req.where
         req.fields = f = msg.rnbd(req.message)
         kind = f["type"]

@@ -116,7 +116,9 @@ class Rtrs:
                     int(m["cid"] > 0))
         else:
             r.seen(k, "first_conn, other path", m["first_conn"])
-        self.samples.add(f"conn_req_cid{min(m['cid'], 1)}", cm.priv[:56],
+        which = f"conn_req_cid{min(m['cid'], 1)}"
+        self.samples.add(which if path.first_of_session else
+                         which + "_second_path", cm.priv[:56],
                          dict(m, cma_version=0, ip_version=0),
                          where="private data of CM REQ",
                          direction="client->server")
@@ -228,7 +230,7 @@ class Rtrs:
             r.equal(where, k, name, m[name], 0)
         r.reserved(k, "bytes 20-55", m["reserved"])
         r.reserved(k, "bytes after 56", m["reserved_after"])
-        self.samples.add(f"conn_rej_{-m['errno']}", cm.priv[:56], m,
+        self.samples.add(f"conn_rsp_errno{-m['errno']}", cm.priv[:56], m,
                          where="private data of CM REJ",
                          direction="server->client")
 
@@ -293,8 +295,8 @@ class Rtrs:
         r.equal(where, k, "chunks covered", len(chunks), qd)
         r.equal(where, k, "once", path.chunks is None, True)
         path.chunks = chunks
-        self.samples.add("info_rsp" if len(m.data) <= 40 else "info_rsp_long",
-                         m.data, dict(i, queue_depth=qd, chunk_size=size),
+        self.samples.add("info_rsp", m.data,
+                         dict(i, queue_depth=qd, chunk_size=size),
                          verb="SEND", cid=conn.cid,
                          direction="server->client")
 
@@ -388,7 +390,7 @@ class Rtrs:
         if not req:
             return
         path.session.busy[chunk] = req
-        self.rnbd.request(req, m.data[at + hdr["len"]:])
+        self.rnbd.request(req)
         self._sample_request(req, m, off, at)
 
     def _layout(self, where, conn, m, chunk, off, at, hdr, base):
@@ -437,17 +439,14 @@ class Rtrs:
     def _sample_request(self, req, m, off, at):
         b = m.data[at - req.hdr["usr_len"]:]
         room = off - req.hdr["usr_len"]
-        self.samples.add(
-            "req_" + req.kind, b,
-            {"rnbd": dict(self.rnbd.told(req)), "rtrs": {
-                k: ([{n: f"0x{v:x}" if n != "len" else v
-                      for n, v in d.items()} for d in x]
-                    if k == "desc" else x)
-                for k, x in req.hdr.items() if k != "len"}},
+        hdr = {k: v for k, v in req.hdr.items() if k != "len"}
+        req.sampled = self.samples.add(
+            req.kind + "_req", b, {"rnbd": req.fields, "rtrs": hdr},
             verb="RDMA_WRITE_WITH_IMM", cid=req.conn.cid, chunk=req.chunk,
-            direction="client->server", data_len=room, remote_addr=m.addr,
-            rkey=m.rkey, rtrs_hdr_offset=off,
-            queue_depth=req.conn.path.rsp["queue_depth"], imm_host=m.imm)
+            direction="client->server", data_len=room,
+            chunk_offset=room if hdr["type"] == msg.READ else 0,
+            remote_addr=m.addr, rkey=m.rkey, rtrs_hdr_offset=off,
+            imm_host=m.imm)
 
     # Replies
 
@@ -480,6 +479,11 @@ class Rtrs:
         r.equal(where, k, "once", req.answer is None, True)
         r.equal(where, k, "before the invalidation", req.invalidated, False)
         req.answer = m.data
+        if req.sampled and req.kind.startswith("io_"):
+            self.samples.add(req.kind + "_data", b"", {},
+                             verb="RDMA_WRITE", cid=conn.cid,
+                             direction="server->client", rkey=m.rkey,
+                             remote_addr=m.addr, data_len=len(m.data))
 
     def _reply_inval(self, where, conn, m):
         r, k = self.r, "reply SEND_WITH_INV"
@@ -491,9 +495,11 @@ class Rtrs:
         r.equal(where, k, "asked for", req.wants_inval, True)
         r.equal(where, k, "once", req.invalidated, False)
         req.invalidated = True
-        self.samples.add("inv_" + req.kind, b"", {
-            "invalidate_rkey": f"0x{m.inv:x}"}, verb="SEND_WITH_INV",
-            cid=conn.cid, direction="server->client", rkey=m.inv)
+        if req.sampled:
+            self.samples.add(req.kind + "_inv", b"",
+                             {"invalidate_rkey": m.inv}, verb="SEND_WITH_INV",
+                             cid=conn.cid, direction="server->client",
+                             rkey=m.inv)
 
     def _reply_end(self, where, conn, m):
         r, path, k = self.r, conn.path, "reply"
@@ -526,12 +532,14 @@ class Rtrs:
         del path.session.busy[chunk]
         self.rnbd.reply(where, req, errno)
         word = "" if not errno else f"_errno{-errno}"
-        self.samples.add(
-            f"rsp_{req.kind}{word}", m.data,
-            msg.rkey_rsp(m.data) if m.data else {},
-            verb="SEND_WITH_IMM" if m.data else "RDMA_WRITE_WITH_IMM",
-            cid=conn.cid, direction="server->client", msg_id=chunk,
-            errno=errno, w_inval=kind == msg.IO_RSP_W_INV, imm_host=m.imm)
+        if req.sampled or errno:
+            told = msg.rkey_rsp(m.data) if m.data else {
+                "imm_type": kind, "msg_id": chunk, "errno": errno}
+            self.samples.add(
+                f"{req.kind}_done{word}", m.data, told, cid=conn.cid,
+                verb="SEND_WITH_IMM" if m.data else "RDMA_WRITE_WITH_IMM",
+                direction="server->client", msg_id=chunk, errno=errno,
+                w_inval=kind == msg.IO_RSP_W_INV, imm_host=m.imm)
 
     def _rkey_rsp(self, where, conn, m, req, errno):
         r, k = self.r, "RKEY_RSP"

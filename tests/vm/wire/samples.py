@@ -7,32 +7,43 @@ MAX_BYTES = 600
 
 
 class Samples:
+    """Names are those of the vectors of the protocol: X_req, X_inv, X_done for
+    a request, the invalidation and the reply that belong to it."""
+
     def __init__(self):
         self.vectors = {}
 
     def add(self, name, data, fields, **transport):
+        """True if the message was taken."""
         if name in self.vectors or len(data) > MAX_BYTES:
-            return
-        told = {k: v for k, v in fields.items()
-                if not isinstance(v, bytes) and k != "len"}
-        for key in ("sector", "rw"):
-            if key in told:
-                told[key] = f"0x{told[key]:x}"
-        if "desc" in told:
-            told["desc"] = [{k: v if k == "len" else f"0x{v:x}"
-                             for k, v in d.items()} for d in told["desc"]]
-        if "imm_host" in transport:
-            imm = transport["imm_host"]
-            transport["imm_wire"] = f"{imm:08x}"
-            transport["imm_host"] = f"0x{imm:08x}"
-        for key in ("remote_addr", "rkey"):
-            if key in transport:
-                transport[key] = f"0x{transport[key]:x}"
-        self.vectors[name] = {"fields": told, "len": len(data),
-                              "hex": bytes(data).hex(),
-                              "transport": transport}
+            return False
+        self.vectors[name] = {
+            "fields": _told(fields), "len": len(data),
+            "hex": bytes(data).hex(), "transport": _told(transport)}
+        return True
 
     def write(self, path, **about):
         with open(path, "w", encoding="utf-8") as f:
             json.dump(dict(about, vectors=self.vectors), f, indent=1)
             f.write("\n")
+
+
+WIDTHS = {"addr": 16, "key": 8, "remote_addr": 16, "rkey": 8, "rw": 8,
+          "sector": 1, "imm_host": 8, "invalidate_rkey": 8}
+
+
+def _told(fields):
+    """Without what is reserved; addresses, keys and flags in hexadecimal."""
+    told = {}
+    for name, value in fields.items():
+        if name == "imm_host":
+            told["imm_wire"] = f"{value:08x}"
+        if isinstance(value, dict):
+            told[name] = _told(value)
+        elif isinstance(value, list):
+            told[name] = [_told(v) for v in value]
+        elif name in WIDTHS and isinstance(value, int):
+            told[name] = f"0x{value:0{WIDTHS[name]}x}"
+        elif not isinstance(value, bytes):
+            told[name] = value
+    return told
