@@ -154,6 +154,7 @@ parse_dev(struct parsing *p)
 
 		*la = *p->ret;
 		la->addr = addrs[i];
+		la->is_one_of = true;
 		if (addrs[i].ss_family == AF_INET) {
 			memcpy(&sin, &addrs[i], sizeof(sin));
 			sin.sin_port = htons(p->port);

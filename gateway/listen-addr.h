@@ -11,6 +11,7 @@
 #ifndef GATEWAY_LISTEN_ADDR_H
 #define GATEWAY_LISTEN_ADDR_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/socket.h>
 
@@ -21,6 +22,7 @@ struct listen_addr {
 	const struct fabric_ops *fabric;
 	struct sockaddr_storage addr;
 	socklen_t addr_len;
+	bool is_one_of; /* that text stands for */
 };
 
 /*

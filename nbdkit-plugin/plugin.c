@@ -206,6 +206,23 @@ preflight(void)
 	return rc;
 }
 
+/* Is there what the paths need? */
+static int
+check_rdma(void)
+{
+	char why[256];
+
+	for (unsigned i = 0; i < params.n_paths; i++) {
+		if (paths[i].fabric->caps & FABRIC_CAP_LAZY_MEM)
+			continue;
+		if (!verbs_check("", why, sizeof(why)))
+			return 0;
+		nbdkit_error("path=%s: %s", params.paths[i].dst, why);
+		return -1;
+	}
+	return 0;
+}
+
 static int
 plugin_get_ready(void)
 {
@@ -217,6 +234,8 @@ plugin_get_ready(void)
 		nbdkit_error("%s", err);
 		return -1;
 	}
+	if (check_rdma())
+		return -1;
 	return params.preflight ? preflight() : 0;
 }
 

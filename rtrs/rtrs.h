@@ -31,6 +31,8 @@
 #include "rtrs/base/log.h"
 #include "rtrs/base/util.h"
 #include "rtrs/fabric/fabric.h"
+#include "rtrs/fabric/verbs-check.h"
+#include "rtrs/fabric/verbs-memlock.h"
 
 /* Heartbeat and reconnect defaults are the kernel's. */
 #define RTRS_HB_INTERVAL_MS         5000
@@ -440,6 +442,13 @@ bool rtrs_srv_closed(const struct rtrs_srv *srv);
 void rtrs_srv_free(struct rtrs_srv *srv);
 
 /*
+ * Bytes that a path of n_cons connections pins on a fabric that pins: chunks
+ * and small buffers as they are, queues as an estimate, for devices whose
+ * libraries keep them in memory of the process.
+ */
+size_t rtrs_srv_path_mem(const struct rtrs_srv_params *p, unsigned n_cons);
+
+/*
  * Takes a connection request over; checks 6 to 14 follow in progress (arm asks
  * for it), now or later, and an accept or a reject. Frees req. Errors, those of
  * ctx_new and migrate: nothing was taken, req is still the caller's and its
@@ -488,6 +497,11 @@ struct rtrs_srv_path_info {
 	const struct fabric_ops *fabric;
 	struct fabric_addrs addrs;
 	unsigned n_cons;
+	/* Memory that the peer may write to, or will; and on what pages it is:
+	 * "lazy" (as they are used), "plain", "transparent", "hugetlb"; "" not
+	 * mapped yet. */
+	size_t chunk_mem;
+	const char *chunk_pages;
 	struct rtrs_srv_stats stats;
 };
 /* Calls fn for every path of every session. fn must not change anything. */
