@@ -26,10 +26,9 @@ for i in "${!modes[@]}"; do
 	barrier "served.$i"
 	record "keys$i"
 	start_nbdkit plain "$RNBD_PLUGIN" "sessname=plain$i" device_path=disk \
-		"path=ip:$VM_PEER0" preflight=no
+		"path=ip:$VM_PEER0"
 	start_nbdkit inval "$RNBD_PLUGIN" "sessname=inval$i" device_path=disk \
-		"path=ip:$VM_PEER0" need-inval=yes access_mode=migration \
-		preflight=no
+		"path=ip:$VM_PEER0" need-inval=yes access_mode=migration
 	check "I/O" nbd_load "${uri_plain:?}"
 	check "I/O with NEED_INVAL" nbd_load "${uri_inval:?}"
 	wait_heartbeats "keys$i" 4
