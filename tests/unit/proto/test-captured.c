@@ -77,10 +77,10 @@ captures(void)
 START_TEST(every_message)
 {
 	const char *which, *name;
-	json_t *one, *x;
+	json_t *one, *x, *all = captures();
 	unsigned n = 0;
 
-	json_object_foreach(captures(), which, one)
+	json_object_foreach(all, which, one)
 	{
 		vec_doc_use(one);
 		json_object_foreach(vec_doc.vectors, name, x)
