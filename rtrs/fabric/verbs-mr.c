@@ -14,6 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "rtrs/fabric/verbs-memlock.h"
+
 /* --- receives */
 
 int
@@ -161,9 +163,18 @@ vb_mr_reg(struct fabric_pd *fpd, void *addr, size_t len, unsigned access,
 	m = calloc(1, sizeof(*m));
 	if (!m)
 		return -ENOMEM;
+	m->pinned = verbs_memlock_span(addr, len);
+	r = verbs_memlock_charge(m->pinned, NULL);
+	if (r < 0) {
+		verbs_memlock_words(m->pinned, pd->why, sizeof(pd->why));
+		free(m);
+		return r;
+	}
+	errno = 0;
 	m->ib = ibv_reg_mr(pd->ib, addr, len, flags);
 	if (!m->ib) {
 		r = vb_errno();
+		verbs_memlock_uncharge(m->pinned);
 		why(pd, "%s: cannot register %zu bytes: %s", pd->dev->name, len,
 		    strerror(-r));
 		free(m);
@@ -197,6 +208,7 @@ vb_mr_dereg(struct fabric_mr *mr)
 	r = ibv_dereg_mr(m->ib);
 	if (r)
 		return -r;
+	verbs_memlock_uncharge(m->pinned);
 	free(m);
 	vb_pd_unref(pd);
 	return 0;

@@ -42,6 +42,7 @@
 #include <utlist.h>
 
 #include "rtrs/fabric/fabric.h"
+#include "rtrs/fabric/verbs-memlock.h"
 
 #define VB_PRIV_MAX    56 /* that we may send, in the smallest message */
 #define VB_WHY_LEN     192
@@ -132,12 +133,13 @@ struct vb_pd {
 	struct ibv_srq *srq;
 	struct vb_rq rq;       /* of srq */
 	struct vb_mw *windows; /* of connections, bound; by VB_MW_INDEX */
-	char why[VB_WHY_LEN];
+	char why[VERBS_MEMLOCK_WORDS_MAX];
 };
 
 struct vb_mr {
 	struct fabric_mr pub;
 	struct ibv_mr *ib;
+	size_t pinned;
 	unsigned n_bound;
 };
 
