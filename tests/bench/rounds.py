@@ -53,7 +53,7 @@ class Contestant:
             ["fio", "--name=b", "--ioengine=libaio", "--direct=1",
              f"--filename={self.where[0]}", f"--rw=rand{op}", f"--bs={size}",
              f"--iodepth={depth}", "--size=100%", "--time_based",
-             f"--runtime={seconds}", "--norandommap", "--randrepeat=0",
+             f"--runtime={round(seconds * 1000)}ms", "--norandommap", "--randrepeat=0",
              "--output-format=json"],
             check=True, capture_output=True, text=True,
             timeout=seconds + 120).stdout
