@@ -426,6 +426,9 @@ struct fabric_ops {
 };
 
 extern const struct fabric_ops fabric_tcp;
+#ifdef RTRS_VERBS
+extern const struct fabric_ops fabric_verbs;
+#endif
 
 /*
  * The fabric of a name, NULL if there is none (sim is not in the list). Name

@@ -18,11 +18,11 @@ check() {
 	"$@" || fail "$what: '$*' ended with $?"
 }
 
-# refused WHAT COMMAND...: the command must fail.
+# refused WHAT COMMAND...: the command must fail; what it says is refused.log.
 refused() {
 	local what=$1
 	shift
-	! "$@" || fail "$what: '$*' succeeded"
+	! "$@" 2>"$tmp/refused.log" || fail "$what: '$*' succeeded"
 }
 
 # say WORDS...: where the scenario is, with the seconds since boot.

@@ -11,8 +11,11 @@ new_ctx(int side)
 {
 	struct fabric_ctx_params p = {
 		.rng = rig.drv->rng(),
+		.log = rig.drv->log ? rig.drv->log(side) : NULL,
 		.now = rig.drv->now(),
-		.connect_timeout_ms = 2000,
+		.connect_timeout_ms = rig.drv->connect_timeout_ms
+					      ? rig.drv->connect_timeout_ms
+					      : 2000,
 		.disconnect_timeout_ms = 1000,
 		.priv = rig.drv->priv(side == CLT ? 0 : 1),
 	};
@@ -156,8 +159,8 @@ rig_has(unsigned cap)
 
 /* --- connections */
 
-static void
-remember(struct fabric_conn *conn)
+void
+rig_keep(struct fabric_conn *conn)
 {
 	ck_assert_int_lt(rig.n_conns, 16);
 	rig.conns[rig.n_conns++] = conn;
@@ -197,7 +200,7 @@ rig_connect(const void *priv, size_t len, struct fabric_pd *pd)
 	struct fabric_conn *conn;
 
 	ck_assert_int_eq(rig.ops->connect(rig.ctx[CLT], &p, &conn), 0);
-	remember(conn);
+	rig_keep(conn);
 	return conn;
 }
 
@@ -215,7 +218,7 @@ rig_accept(struct fabric_conn *conn, const void *priv, size_t len,
 	};
 
 	ck_assert_int_eq(rig.ops->accept(conn, &p), 0);
-	remember(conn);
+	rig_keep(conn);
 }
 
 struct pair
@@ -260,13 +263,11 @@ rig_dereg(struct fabric_mr *mr)
 }
 
 struct fabric_mw *
-rig_mw(struct fabric_conn *conn)
+rig_mw(struct fabric_conn *conn, enum fabric_mw_kind kind)
 {
 	struct fabric_mw *mw;
 
-	ck_assert_int_eq(
-		rig.ops->mw_new(rig.ops->conn_pd(conn), FABRIC_MW_CONN, &mw),
-		0);
+	ck_assert_int_eq(rig.ops->mw_new(rig.ops->conn_pd(conn), kind, &mw), 0);
 	rig.mws[rig.n_mws++] = mw;
 	return mw;
 }

@@ -32,6 +32,8 @@ ends status 33 '^FAILED: status'
 ends skip 77 '^skip: it says so'
 ends late 124 'not done after 2 s'
 ends panic 1 'guest a ended early'
+ends flags 1 'QEMU gave impossible flags .* once more'
+[ "$(grep -c 'once more' "$log")" = 1 ] || fail "flags: not once more, only once"
 RNBD_VM_BOOT_TIME=40 ends paused 1 'ended by the time limit of 41 s'
 
 # children PID: its descendants, itself included.
