@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# vm: mem=2048 time=3000
+# vm: mem=2048 time=1500
 # The kernel's server and ours under equal loads; judges no figure (tests/bench/bench-rdma.sh).
 . "$RNBD_SRCDIR/tests/vm/functions.sh"
 need fio python3
@@ -43,6 +43,27 @@ map() {
 	declare -g "dev_$1=$device"
 }
 
+# system_calls OP DEPTH: of our server, per I/O, in the order of their number.
+system_calls() {
+	local tracer ios
+	strace -f -c -o "$tmp/calls" -p "$pid_ours" 2>"$tmp/strace.log" &
+	tracer=$!
+	pids+=($tracer)
+	wait_log "$tmp/strace.log" attached
+	ios=$(fio --name=b --ioengine=libaio --direct=1 "--filename=$dev_ours" \
+		"--rw=rand$1" --bs=4k "--iodepth=$2" --size=100% --time_based \
+		--runtime=2 --norandommap --output-format=json |
+		python3 -c 'import json, sys
+j = json.load(sys.stdin)["jobs"][0]
+print(j["read"]["total_ios"] + j["write"]["total_ios"])')
+	stop "$tracer" INT || :
+	awk -v n="$ios" -v what="4 KiB $1 d$2" '
+		$4 ~ /^[0-9]+$/ && $NF != "total" && $4 / n >= .05 {
+			row = row sprintf(", %s %.2f", $NF, $4 / n)
+		}
+		END { print what ": " substr(row, 3) }' "$tmp/calls" >>"$tmp/tables"
+}
+
 gateway_listen=ip:$VM_ADDR0:1235
 start_gateway ours --log-level warning --export "disk=file:$disk" "${gateway_args[@]}"
 
@@ -52,6 +73,12 @@ if [[ $parts == *kernel* ]]; then
 	map ours 1235 disk
 	measure "kernel client, static keys" "kernel,fio,$dev_theirs" \
 		"ours,fio,$dev_ours,$pid_ours"
+	if command -v strace >/dev/null; then
+		printf '\nSystem calls of our server per I/O:\n\n' >>"$tmp/tables"
+		system_calls read 1
+		system_calls write 1
+		system_calls read 16
+	fi
 	unmap_device "$dev_theirs"
 	unmap_device "$dev_ours"
 fi
