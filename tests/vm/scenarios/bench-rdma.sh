@@ -48,7 +48,7 @@ system_calls() {
 	local tracer ios
 	strace -f -c -o "$tmp/calls" -p "$pid_ours" 2>"$tmp/strace.log" &
 	tracer=$!
-	pids+=($tracer)
+	pids+=("$tracer")
 	wait_log "$tmp/strace.log" attached
 	ios=$(fio --name=b --ioengine=libaio --direct=1 "--filename=$dev_ours" \
 		"--rw=rand$1" --bs=4k "--iodepth=$2" --size=100% --time_based \
