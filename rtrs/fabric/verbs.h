@@ -56,6 +56,13 @@
 /* 0.64 ms; the connection manager's default is 655 ms. */
 #define VB_RNR_TIMER     12
 #define VB_RELISTEN_MS   1000
+/*
+ * How long the peer's word that it is gone, too, is waited for. It comes in
+ * milliseconds if at all; nothing of ours can be executed later than that,
+ * for the queue pair is in its error state meanwhile, and requests of a lost
+ * path fail over the sooner.
+ */
+#define VB_DISCONNECT_MS 3000
 /* In a work request's id: it is a receive. */
 #define VB_ID_RECV       (UINT64_C(1) << 63)
 /* vb_conn.async_err: it died and has no receives to flush; no errno. */
