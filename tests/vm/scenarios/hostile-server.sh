@@ -84,7 +84,7 @@ run_case() { # NAME OUTCOME ARGS COMPLAINT PORT
 	[ "$3" = - ] || read -r -a args <<<"$3"
 	args=("$RNBD_PLUGIN" sessname=h "path=ip:$VM_ADDR0:$5"
 		device_path=disk connections=3 reconnect-delay=0.05
-		io-timeout=3 connect-timeout=2 open-timeout=4 "${args[@]}")
+		io-timeout=3 connect-timeout=4 open-timeout=8 "${args[@]}")
 	start_mock "$1" "$5"
 	if [ "$2" = refused ]; then
 		run_refused "${args[@]}"
