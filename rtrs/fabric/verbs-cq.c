@@ -173,6 +173,9 @@ poll_conn(struct vb_conn *c, struct fabric_wc *wc, int n)
 		for (int i = 0; i < k; i++)
 			translate(c, &hw[i], &wc[got++]);
 	}
+	/* No completion told why: the device refused what the peer sent. */
+	if (c->drained && got < n && c->state == VB_LIVE)
+		vb_conn_die(c, -EPROTO);
 	if (c->state != VB_CLOSED)
 		return got;
 	while (got < n && flush_one(c, &wc[got]))
