@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# vm: time=600
+# vm: time=900
 # A server that is wrong in one thing at a time meets the plugin: it says so, and goes on if it can.
 . "$RNBD_SRCDIR/tests/vm/functions.sh"
 need nbdsh
