@@ -26,7 +26,7 @@ gateway() {
 }
 L=(--listen tcp:127.0.0.1:0 --export m=memory:1M)
 gateway 2 "nosuch" --nosuch
-gateway 2 "listen.*rdma|RDMA" --listen ip:127.0.0.1
+gateway 1 "listen ip:127.0.0.1.*RDMA" --listen ip:127.0.0.1 --export m=memory:1M
 gateway 2 "listen.*99999" --listen tcp:127.0.0.1:99999
 gateway 2 "listen.*carrier-pigeon" --listen carrier-pigeon:x
 gateway 2 "export.*NAME=SPEC|NAME=SPEC" "${L[@]}" --export disk

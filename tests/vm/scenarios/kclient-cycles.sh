@@ -7,7 +7,9 @@ need rdma
 
 check loop modprobe loop
 truncate -s 16M "$tmp/disk"
-serve --export "disk=$tmp/disk" --export mem=memory:16M
+# One worker: each takes a descriptor for a device when its first session comes,
+# and which one gets a session is its load's matter.
+serve --workers 1 --export "disk=$tmp/disk" --export mem=memory:16M
 
 rss() {
 	ours || return 0
