@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "gateway/addr.h"
 #include "gateway/os.h"
 
 /* Ours of one worker: travels there and back. */
@@ -49,11 +48,11 @@ ops_json(const struct gw_op_stats op[BACKEND_N_OPS])
 static void
 add_path(void *user, const struct rtrs_srv_path_info *info)
 {
-	char local[ADDR_TEXT_MAX], peer[ADDR_TEXT_MAX];
+	char local[RTRS_ADDR_TEXT_MAX], peer[RTRS_ADDR_TEXT_MAX];
 	const struct rtrs_srv_stats *st = &info->stats;
 
-	addr_text(info->fabric->name, &info->addrs.local, local);
-	addr_text(info->fabric->name, &info->addrs.peer, peer);
+	(void)rtrs_addr_text(info->fabric, &info->addrs.local, local);
+	(void)rtrs_addr_text(info->fabric, &info->addrs.peer, peer);
 	json_array_append_new(
 		user,
 		json_pack("{s:s, s:s, s:s, s:s, s:i, s:I, s:I, s:I, s:I, s:I}",

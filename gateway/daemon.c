@@ -8,9 +8,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "gateway/addr.h"
 #include "gateway/control-status.h"
 #include "gateway/os.h"
+#include "gateway/preflight.h"
 #include "gateway/worker.h"
 
 /* Threads for blocking work; they start as they are needed. */
@@ -20,7 +20,7 @@ struct listener {
 	struct daemon *daemon;
 	struct rtrs_listener *rtrs;
 	struct loop_watch *watch;
-	char addr[ADDR_TEXT_MAX];
+	char addr[RTRS_ADDR_TEXT_MAX];
 };
 
 /* What the daemon and one worker have to say to each other at the end. */
@@ -104,16 +104,24 @@ on_request(void *user, struct rtrs_conn_request *req)
 static void
 log_listen_error(const struct daemon *d, const struct listen_addr *la, int err)
 {
+	char addr[RTRS_ADDR_TEXT_MAX];
 	const char *remedy = "";
 
-	if (err == -EADDRINUSE)
+	if (err == -ENODEV)
+		remedy = "; no RDMA device has that address. A driver may be "
+			 "missing (soft-RoCE: rdma link add rxe0 type rxe "
+			 "netdev eth0); tcp: needs none";
+	else if (err == -EADDRINUSE)
 		remedy = "; is another rnbd-gatewayd running? stop it or "
 			 "choose another port";
 	else if (err == -EADDRNOTAVAIL)
 		remedy = "; no interface of this machine has that address";
 	else if (err == -EACCES)
 		remedy = "; ports below 1024 need privileges, choose another";
-	log_err(d->log, "--listen %s: %s%s", la->text, strerror(-err), remedy);
+	(void)rtrs_addr_text(la->fabric, &la->addr, addr);
+	log_err(d->log, "--listen %s%s%s%s: %s%s", la->text,
+		la->is_one_of ? " (" : "", la->is_one_of ? addr : "",
+		la->is_one_of ? ")" : "", strerror(-err), remedy);
 }
 
 static int
@@ -142,7 +150,7 @@ start_listener(struct daemon *d, const struct listen_addr *la, FILE *out)
 	if (r < 0)
 		goto err_listener;
 	rtrs_listener_addr(l->rtrs, &ss);
-	addr_text(la->fabric->name, &ss, l->addr);
+	(void)rtrs_addr_text(la->fabric, &ss, l->addr);
 	fprintf(out, "listening on %s\n", l->addr);
 	if (fflush(out) == EOF)
 		log_warn(d->log, "cannot print the address: %s",
@@ -385,6 +393,8 @@ daemon_new(const struct options *o, const struct log *log, FILE *out,
 	d->log = log;
 	d->started = os_now();
 	r = start_exports(d);
+	if (!r)
+		r = preflight(o, "", log);
 	if (!r)
 		r = start_base(d);
 	if (!r)

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
-#include <netdb.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -234,114 +233,21 @@ parse_export(const struct ctx *c, const char *s)
 	return 0;
 }
 
-/* ------------------------------------------------------------ addresses */
-
-/*
- * "ADDR", "ADDR:PORT", "[IPV6]", "[IPV6]:PORT" into host and port. Both point
- * into buf; port is NULL when there is none.
- */
-static int
-split_host_port(char *buf, char **ret_host, char **ret_port)
-{
-	char *host = buf, *port = NULL, *p;
-
-	if (*buf == '[') {
-		host = buf + 1;
-		p = strchr(host, ']');
-		if (!p || (p[1] && p[1] != ':'))
-			return -1;
-		*p = '\0';
-		if (p[1])
-			port = p + 2;
-	} else {
-		p = strchr(buf, ':');
-		/* An IPv6 address without brackets is ambiguous. */
-		if (p && strchr(p + 1, ':'))
-			return -1;
-		if (p) {
-			*p = '\0';
-			port = p + 1;
-		}
-	}
-	if (!*host || (port && !*port))
-		return -1;
-	*ret_host = host;
-	*ret_port = port;
-	return 0;
-}
-
-static int
-resolve(const struct ctx *c, const char *text, const char *host,
-	const char *port, struct listen_addr *ret)
-{
-	const struct addrinfo hints = {
-		.ai_flags = AI_PASSIVE | AI_NUMERICSERV,
-		.ai_family = AF_UNSPEC,
-		.ai_socktype = SOCK_STREAM,
-	};
-	struct addrinfo *ai;
-	char number[8];
-	int r;
-
-	if (!port) {
-		snprintf(number, sizeof(number), "%d", RTRS_DEFAULT_PORT);
-		port = number;
-	}
-	r = getaddrinfo(host, port, &hints, &ai);
-	if (r)
-		return fail(c, "--%s %s: cannot resolve '%s': %s", c->name,
-			    text, host,
-			    r == EAI_SYSTEM ? strerror(errno)
-					    : gai_strerror(r));
-	memcpy(&ret->addr, ai->ai_addr, ai->ai_addrlen);
-	ret->addr_len = ai->ai_addrlen;
-	freeaddrinfo(ai);
-	return 0;
-}
-
-static int
-check_scheme(const struct ctx *c, const char *s)
-{
-	if (!strncmp(s, "ip:", 3) || !strncmp(s, "gid:", 4))
-		return fail(c,
-			    "--%s %s: this build has no RDMA fabric yet; use "
-			    "tcp:ADDR[:PORT]",
-			    c->name, s);
-	if (strncmp(s, "tcp:", 4))
-		return fail(c,
-			    "--%s %s: unknown kind of address; use "
-			    "tcp:ADDR[:PORT]",
-			    c->name, s);
-	return 0;
-}
-
 static int
 parse_listen(const struct ctx *c, const char *s)
 {
-	char buf[300], *host, *port;
-	struct listen_addr *la = &c->o->listen[c->o->n_listen];
-	unsigned number;
+	unsigned n = c->o->n_listen;
+	char err[OPT_TEXT_MAX];
+	int r;
 
-	if (check_scheme(c, s) < 0)
-		return -1;
-	if (c->o->n_listen == OPT_MAX_LISTENERS)
+	if (n == OPT_MAX_LISTENERS)
 		return fail(c, "--%s %s: more than %d addresses", c->name, s,
 			    OPT_MAX_LISTENERS);
-	if (strlen(s + 4) >= sizeof(buf))
-		return fail(c, "--%s: the address is too long", c->name);
-	strcpy(buf, s + 4);
-	if (split_host_port(buf, &host, &port) < 0)
-		return fail(c,
-			    "--%s %s: malformed; use tcp:HOST:PORT, with IPv6 "
-			    "addresses in brackets: tcp:[::1]:1234",
-			    c->name, s);
-	if (port && parse_unsigned(c, port, 0, 65535, &number) < 0)
-		return fail(c, "--%s %s: the port must be from 0 to 65535",
-			    c->name, s);
-	*la = (struct listen_addr){.text = s, .fabric = &fabric_tcp};
-	if (resolve(c, s, host, port, la) < 0)
-		return -1;
-	c->o->n_listen++;
+	r = listen_addr_parse(s, &c->o->listen[n], OPT_MAX_LISTENERS - n, err,
+			      sizeof(err));
+	if (r < 0)
+		return fail(c, "--%s %s: %s", c->name, s, err);
+	c->o->n_listen += (unsigned)r;
 	return 0;
 }
 
@@ -355,8 +261,10 @@ struct option_row {
 };
 
 static const struct option_row rows[] = {
-	{"listen", "tcp:ADDR[:PORT]", parse_listen,
-	 "accept clients here; repeatable (" OPT_DEFAULT_LISTEN ")"},
+	{"listen", "ADDRESS", parse_listen,
+	 "accept clients at tcp:HOST[:PORT], or by RDMA at ip:ADDR[:PORT], "
+	 "gid:GID[:PORT], dev:RDMA-DEVICE[:PORT]; repeatable "
+	 "(" OPT_DEFAULT_LISTEN ")"},
 	{"export", "NAME=SPEC", parse_export,
 	 "offer PATH, file:PATH, memory:SIZE or null:SIZE, then [,ro]; "
 	 "repeatable"},

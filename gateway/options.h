@@ -8,8 +8,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <sys/socket.h>
 
+#include "gateway/listen-addr.h"
 #include "rtrs/base/log.h"
 #include "rtrs/rtrs.h"
 
@@ -17,13 +17,6 @@
 #define OPT_MAX_WORKERS    256
 #define OPT_TEXT_MAX       512
 #define OPT_DEFAULT_LISTEN "tcp:127.0.0.1"
-
-struct listen_addr {
-	const char *text; /* as given */
-	const struct fabric_ops *fabric;
-	struct sockaddr_storage addr;
-	socklen_t addr_len;
-};
 
 struct options {
 	struct listen_addr listen[OPT_MAX_LISTENERS];

@@ -168,7 +168,8 @@ parse_path(struct params *p, const struct param *d, const char *value,
 		return rc;
 	}
 	for (unsigned i = 0; i < p->n_paths; i++)
-		if (!strcmp(p->paths[i].src, spec.src) &&
+		if (p->paths[i].scheme == spec.scheme &&
+		    !strcmp(p->paths[i].src, spec.src) &&
 		    !strcmp(p->paths[i].dst, spec.dst) &&
 		    p->paths[i].port == spec.port)
 			return bad(err, d, "'%s' is given twice", value);
@@ -260,8 +261,10 @@ const char params_help[] =
 	"[device_path=]<NAME>     (required) Name of the export on the "
 	"server.\n"
 	"sessname=<NAME>          (required) Name of the session.\n"
-	"path=tcp:<HOST>[:<PORT>] (required) Route to the server; repeatable.\n"
-	"path=tcp:<SRC>,tcp:<DST> The same, from a given source address.\n"
+	"path=<ADDRESS>           (required) Route to the server; repeatable:\n"
+	"                         ip:<ADDR> or gid:<GID> for RDMA, or\n"
+	"                         tcp:<HOST>[:<PORT>].\n"
+	"path=<SRC>,<DST>         The same, from a given source address.\n"
 	"dest_port=<PORT>         Port of the paths that follow (1234).\n"
 	"access_mode=ro|rw|migration  (rw)\n"
 	"connections=<N>          Connections per path.\n"
@@ -339,7 +342,8 @@ params_check(const struct params *p, char err[PARAMS_ERR_MAX])
 	else if (!p->sessname)
 		missing = "sessname=NAME, a name for this session";
 	else if (!p->n_paths)
-		missing = "path=tcp:HOST[:PORT], a way to the server";
+		missing = "path=ip:ADDR or path=tcp:HOST, a way to the "
+			  "server";
 	if (!missing)
 		return 0;
 	snprintf(err, PARAMS_ERR_MAX, "missing parameter: %s", missing);
@@ -378,6 +382,18 @@ default_connections(void)
 	return (unsigned)(cpus < 1 ? 1 : cpus > 4 ? 4 : cpus) + 1;
 }
 
+/* Only the tcp fabric leads to servers of our own kind for certain. */
+static bool
+trust_zeroes(const struct params *p)
+{
+	if (p->zero != PARAMS_ZERO_AUTO)
+		return p->zero == PARAMS_ZERO_TRUST;
+	for (unsigned i = 0; i < p->n_paths; i++)
+		if (p->paths[i].scheme != PATH_TCP)
+			return false;
+	return true;
+}
+
 void
 params_session(const struct params *p, struct rnbd_wait_params *ret)
 {
@@ -413,10 +429,7 @@ params_session(const struct params *p, struct rnbd_wait_params *ret)
 					},
 				.io_timeout_ms = p->io_timeout_ms,
 				.open_timeout_ms = p->open_timeout_ms,
-				/* All fabrics here lead to servers of our own
-				   kind. */
-				.trust_write_zeroes =
-					p->zero != PARAMS_ZERO_WRITE,
+				.trust_write_zeroes = trust_zeroes(p),
 			},
 		.busy_poll_us = (unsigned)p->busy_poll_us,
 	};

@@ -140,7 +140,7 @@ static void
 plugin_dump(void)
 {
 	printf("rnbd_version=%s\n", RNBD_VERSION);
-	printf("rnbd_fabrics=tcp\n");
+	printf("rnbd_fabrics=tcp%s\n", fabric_by_name("verbs") ? " verbs" : "");
 	printf("rnbd_rtrs_protocol=%d\n", RTRS_PROTO_VER_MAJOR);
 	printf("rnbd_protocol=%d\n", RNBD_PROTO_VER_MAJOR);
 	printf("rnbd_max_paths=%d\n", RTRS_MAX_PATHS);
@@ -206,6 +206,23 @@ preflight(void)
 	return rc;
 }
 
+/* Is there what the paths need? */
+static int
+check_rdma(void)
+{
+	char why[256];
+
+	for (unsigned i = 0; i < params.n_paths; i++) {
+		if (paths[i].fabric->caps & FABRIC_CAP_LAZY_MEM)
+			continue;
+		if (!verbs_check("", why, sizeof(why)))
+			return 0;
+		nbdkit_error("path=%s: %s", params.paths[i].dst, why);
+		return -1;
+	}
+	return 0;
+}
+
 static int
 plugin_get_ready(void)
 {
@@ -217,6 +234,8 @@ plugin_get_ready(void)
 		nbdkit_error("%s", err);
 		return -1;
 	}
+	if (check_rdma())
+		return -1;
 	return params.preflight ? preflight() : 0;
 }
 

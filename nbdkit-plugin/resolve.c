@@ -9,7 +9,17 @@
 #include <stdio.h>
 #include <string.h>
 
-#define SCHEME "tcp:"
+/* Time for a device to find the way to an address that has no scheme. */
+#define RDMA_PROBE_MS 3000
+
+static const struct {
+	const char *prefix;
+	enum path_scheme scheme;
+} schemes[] = {
+	{"tcp:", PATH_TCP},
+	{"ip:", PATH_IP},
+	{"gid:", PATH_GID},
+};
 
 __attribute__((format(printf, 3, 4))) static int
 bad(char *err, size_t err_len, const char *fmt, ...)
@@ -42,26 +52,68 @@ parse_port(const char *s, uint16_t *ret)
 	return 0;
 }
 
+/* The scheme and what follows it. */
+static int
+parse_scheme(const char *text, enum path_scheme *ret, const char **ret_rest,
+	     char *err, size_t err_len)
+{
+	enum path_scheme scheme = PATH_ANY;
+	const char *rest = text;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(schemes); i++) {
+		size_t len = strlen(schemes[i].prefix);
+
+		if (!strncmp(text, schemes[i].prefix, len)) {
+			scheme = schemes[i].scheme;
+			rest = text + len;
+		}
+	}
+	if (scheme != PATH_TCP && !fabric_by_name("verbs")) {
+		if (scheme != PATH_ANY)
+			return bad(err, err_len,
+				   "'%s' is an RDMA address and this build has "
+				   "no RDMA fabric; write tcp:HOST[:PORT] for "
+				   "the TCP fabric",
+				   text);
+		return bad(err, err_len,
+			   "'%s' does not name its fabric; write tcp:%s", text,
+			   *text ? text : "HOST[:PORT]");
+	}
+	*ret = scheme;
+	*ret_rest = rest;
+	return 0;
+}
+
+/* A number of RDMA, for its errors. */
+static int
+check_number(enum path_scheme scheme, const char *host, char *err,
+	     size_t err_len)
+{
+	struct sockaddr_storage ss;
+	socklen_t len;
+
+	if (scheme == PATH_IP)
+		return rtrs_addr_parse_ip(host, 0, &ss, &len, err, err_len);
+	if (scheme == PATH_GID)
+		return rtrs_addr_parse_gid(host, 0, &ss, &len, err, err_len);
+	return 0;
+}
+
 /*
  * One address. *ret_port is set if it names one and port is wanted.
  */
 static int
-parse_address(const char *text, char host[PATH_HOST_MAX], uint16_t *ret_port,
-	      char *err, size_t err_len)
+parse_address(const char *text, enum path_scheme *ret_scheme,
+	      char host[PATH_HOST_MAX], uint16_t *ret_port, char *err,
+	      size_t err_len)
 {
-	const char *colon, *port = NULL, *start;
+	const char *colon, *port = NULL, *start = text;
 	size_t len;
+	int rc;
 
-	if (!strncmp(text, "ip:", 3) || !strncmp(text, "gid:", 4))
-		return bad(err, err_len,
-			   "'%s' is an RDMA address and this build has no RDMA "
-			   "fabric; write tcp:HOST[:PORT] for the TCP fabric",
-			   text);
-	if (strncmp(text, SCHEME, strlen(SCHEME)))
-		return bad(err, err_len,
-			   "'%s' does not name its fabric; write tcp:%s", text,
-			   *text ? text : "HOST[:PORT]");
-	start = text + strlen(SCHEME);
+	rc = parse_scheme(text, ret_scheme, &start, err, err_len);
+	if (rc)
+		return rc;
 	if (*start == '[') {
 		const char *end = strchr(++start, ']');
 
@@ -97,7 +149,7 @@ parse_address(const char *text, char host[PATH_HOST_MAX], uint16_t *ret_port,
 			   text);
 	memcpy(host, start, len);
 	host[len] = '\0';
-	return 0;
+	return check_number(*ret_scheme, host, err, err_len);
 }
 
 int
@@ -107,6 +159,7 @@ path_parse(const char *text, uint16_t port, struct path_spec *ret, char *err,
 	struct path_spec spec = {.port = port};
 	const char *sep = strchr(text, ',');
 	const char *dst = text;
+	enum path_scheme src_scheme;
 	int rc;
 
 	if (!sep)
@@ -118,14 +171,21 @@ path_parse(const char *text, uint16_t port, struct path_spec *ret, char *err,
 			bad(err, err_len, "%s", strerror(ENOMEM));
 			return -ENOMEM;
 		}
-		rc = parse_address(src, spec.src, NULL, err, err_len);
+		rc = parse_address(src, &src_scheme, spec.src, NULL, err,
+				   err_len);
 		if (rc)
 			return rc;
 		dst = sep + 1;
 	}
-	rc = parse_address(dst, spec.dst, &spec.port, err, err_len);
+	rc = parse_address(dst, &spec.scheme, spec.dst, &spec.port, err,
+			   err_len);
 	if (rc)
 		return rc;
+	if (sep && src_scheme != spec.scheme)
+		return bad(err, err_len,
+			   "'%s': source and destination must be of the same "
+			   "kind, both tcp:, both ip: or both gid:",
+			   text);
 	*ret = spec;
 	return 0;
 }
@@ -209,10 +269,33 @@ choose(const struct addrinfo *dst, const struct addrinfo *src,
 	return first;
 }
 
-int
-path_resolve(const struct path_spec *spec, unsigned probe_ms,
-	     struct rtrs_path_addr *ret, char *err, size_t err_len)
+/* The first pair that an RDMA device can connect. */
+static bool
+choose_rdma(const struct fabric_ops *verbs, const struct addrinfo *dst,
+	    const struct addrinfo *src, const struct addrinfo **ret_dst,
+	    const struct addrinfo **ret_src)
 {
+	for (; dst; dst = dst->ai_next) {
+		const struct addrinfo *s = of_family(src, dst->ai_family);
+
+		if (src && !s)
+			continue;
+		if (verbs->probe(dst->ai_addr, s ? s->ai_addr : NULL,
+				 RDMA_PROBE_MS))
+			continue;
+		*ret_dst = dst;
+		*ret_src = s;
+		return true;
+	}
+	return false;
+}
+
+static int
+resolve_names(const struct path_spec *spec, unsigned probe_ms,
+	      struct rtrs_path_addr *ret, char *err, size_t err_len)
+{
+	const struct fabric_ops *fabric =
+		fabric_by_name(spec->scheme == PATH_TCP ? "tcp" : "verbs");
 	struct addrinfo *dst_list = NULL, *src_list = NULL;
 	const struct addrinfo *dst, *src;
 	int rc;
@@ -224,14 +307,26 @@ path_resolve(const struct path_spec *spec, unsigned probe_ms,
 		rc = lookup(spec->src, 0, &src_list, err, err_len);
 	if (rc)
 		goto out;
-	if (!choose(dst_list, src_list, probe_ms, &dst, &src)) {
+	if (!choose(dst_list, src_list, spec->scheme == PATH_TCP ? probe_ms : 0,
+		    &dst, &src)) {
 		rc = bad(err, err_len,
 			 "'%s' and '%s' are of different address families",
 			 spec->src, spec->dst);
 		goto out;
 	}
+	if (spec->scheme == PATH_ANY &&
+	    !choose_rdma(fabric, dst_list, src_list, &dst, &src)) {
+		bool ipv6 = strchr(spec->dst, ':');
+
+		rc = bad(err, err_len,
+			 "no RDMA device of this machine leads to '%s'; write "
+			 "tcp:%s%s%s:%u for the TCP fabric",
+			 spec->dst, ipv6 ? "[" : "", spec->dst, ipv6 ? "]" : "",
+			 spec->port);
+		goto out;
+	}
 	memset(ret, 0, sizeof(*ret));
-	ret->fabric = &fabric_tcp;
+	ret->fabric = fabric;
 	memcpy(&ret->dst, dst->ai_addr, dst->ai_addrlen);
 	ret->dst_len = dst->ai_addrlen;
 	if (src) {
@@ -243,4 +338,40 @@ out:
 	if (src_list)
 		freeaddrinfo(src_list);
 	return rc;
+}
+
+static int
+resolve_numbers(const struct path_spec *spec, struct rtrs_path_addr *ret,
+		char *err, size_t err_len)
+{
+	int (*parse)(const char *host, uint16_t port,
+		     struct sockaddr_storage *ret, socklen_t *ret_len,
+		     char *err, size_t err_len) = spec->scheme == PATH_GID
+							  ? rtrs_addr_parse_gid
+							  : rtrs_addr_parse_ip;
+	struct rtrs_path_addr addr = {.fabric = fabric_by_name("verbs")};
+	int rc;
+
+	rc = parse(spec->dst, spec->port, &addr.dst, &addr.dst_len, err,
+		   err_len);
+	if (!rc && *spec->src)
+		rc = parse(spec->src, 0, &addr.src, &addr.src_len, err,
+			   err_len);
+	if (rc)
+		return rc;
+	if (*spec->src && addr.src.ss_family != addr.dst.ss_family)
+		return bad(err, err_len,
+			   "'%s' and '%s' are of different address families",
+			   spec->src, spec->dst);
+	*ret = addr;
+	return 0;
+}
+
+int
+path_resolve(const struct path_spec *spec, unsigned probe_ms,
+	     struct rtrs_path_addr *ret, char *err, size_t err_len)
+{
+	if (spec->scheme == PATH_IP || spec->scheme == PATH_GID)
+		return resolve_numbers(spec, ret, err, err_len);
+	return resolve_names(spec, probe_ms, ret, err, err_len);
 }

@@ -9,9 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
-
 #include <utlist.h>
 
 #define CLOSED_TEXT "the session was closed"
@@ -20,28 +17,15 @@
 static void
 server_text(const struct rnbd_clt *c, char *buf, size_t len)
 {
-	char host[INET6_ADDRSTRLEN] = "?";
+	char addr[RTRS_ADDR_TEXT_MAX];
 	struct rtrs_clt_path_info info;
 
 	if (rtrs_clt_path_info(c->rtrs, 0, &info) < 0) {
 		snprintf(buf, len, "the server");
 		return;
 	}
-	if (info.addr.dst.ss_family == AF_INET6) {
-		const struct sockaddr_in6 *s6 = (const void *)&info.addr.dst;
-
-		inet_ntop(AF_INET6, &s6->sin6_addr, host, sizeof(host));
-		snprintf(buf, len, "%s:[%s]:%u", info.addr.fabric->name, host,
-			 ntohs(s6->sin6_port));
-	} else if (info.addr.dst.ss_family == AF_INET) {
-		const struct sockaddr_in *s4 = (const void *)&info.addr.dst;
-
-		inet_ntop(AF_INET, &s4->sin_addr, host, sizeof(host));
-		snprintf(buf, len, "%s:%s:%u", info.addr.fabric->name, host,
-			 ntohs(s4->sin_port));
-	} else {
-		snprintf(buf, len, "%s", info.addr.fabric->name);
-	}
+	(void)rtrs_addr_text(info.addr.fabric, &info.addr.dst, addr);
+	snprintf(buf, len, "%s", addr);
 }
 
 /* What an OPEN error means to the person who asked for the device. */

@@ -27,9 +27,12 @@
 #include <sys/socket.h>
 
 #include "proto/rtrs-msg.h"
+#include "rtrs/addr.h"
 #include "rtrs/base/log.h"
 #include "rtrs/base/util.h"
 #include "rtrs/fabric/fabric.h"
+#include "rtrs/fabric/verbs-check.h"
+#include "rtrs/fabric/verbs-memlock.h"
 
 /* Heartbeat and reconnect defaults are the kernel's. */
 #define RTRS_HB_INTERVAL_MS         5000
@@ -437,6 +440,13 @@ void rtrs_srv_close(struct rtrs_srv *srv);
 bool rtrs_srv_closed(const struct rtrs_srv *srv);
 /* Only when closed. NULL is fine. */
 void rtrs_srv_free(struct rtrs_srv *srv);
+
+/*
+ * Bytes that a path of n_cons connections pins on a fabric that pins: chunks
+ * and small buffers as they are, queues as an estimate, for devices whose
+ * libraries keep them in memory of the process.
+ */
+size_t rtrs_srv_path_mem(const struct rtrs_srv_params *p, unsigned n_cons);
 
 /*
  * Takes a connection request over; checks 6 to 14 follow in progress (arm asks

@@ -321,9 +321,8 @@ struct rtrs_clt_path *clt_policy_next(struct rtrs_clt *clt,
 				      struct clt_tried *tried);
 
 /* words.c */
-#define CLT_ADDR_LEN 96
 const char *clt_addr_words(const struct rtrs_clt_path *path,
-			   char buf[CLT_ADDR_LEN]);
+			   char buf[RTRS_ADDR_TEXT_MAX]);
 /* err: negative errno. NULL where clt_errno_words() says enough. */
 const char *clt_reject_words(int err);
 const char *clt_errno_words(int err, char *buf, size_t len);

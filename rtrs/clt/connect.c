@@ -390,7 +390,7 @@ static void
 connected(struct rtrs_clt_path *path)
 {
 	struct rtrs_clt *clt = path->clt;
-	char addr[CLT_ADDR_LEN];
+	char addr[RTRS_ADDR_TEXT_MAX];
 
 	clt_path_set_state(path, RTRS_CLT_CONNECTED);
 	path->timer = TIME_NEVER;

@@ -64,7 +64,7 @@ clt_path_set_state(struct rtrs_clt_path *path, enum rtrs_clt_path_state state)
 {
 	struct rtrs_clt *clt = path->clt;
 	enum rtrs_clt_path_state old = path->state;
-	char addr[CLT_ADDR_LEN];
+	char addr[RTRS_ADDR_TEXT_MAX];
 
 	if (!clt_path_may(old, state)) {
 		log_err(clt->log,
@@ -113,7 +113,7 @@ static void
 set_why(struct rtrs_clt_path *path, int err, const char *fmt, va_list ap)
 {
 	struct rtrs_clt *clt = path->clt;
-	char addr[CLT_ADDR_LEN];
+	char addr[RTRS_ADDR_TEXT_MAX];
 	int n;
 
 	path->err = err;
@@ -206,7 +206,7 @@ schedule(struct rtrs_clt_path *path)
 
 	if (p->max_reconnect_attempts >= 0 &&
 	    path->attempts >= (unsigned)p->max_reconnect_attempts) {
-		char addr[CLT_ADDR_LEN];
+		char addr[RTRS_ADDR_TEXT_MAX];
 
 		log_err(path->clt->log,
 			"session %s: path %s: given up after %u attempts",

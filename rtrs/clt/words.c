@@ -2,39 +2,18 @@
 /* Addresses and errors in words, for people. */
 #include "rtrs/clt/clt.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 
-/* "tcp:127.0.0.1:1234"; what runs over RDMA is written as the kernel does. */
 const char *
-clt_addr_words(const struct rtrs_clt_path *path, char buf[CLT_ADDR_LEN])
+clt_addr_words(const struct rtrs_clt_path *path, char buf[RTRS_ADDR_TEXT_MAX])
 {
-	const struct sockaddr_storage *ss = &path->addr.dst;
-	const char *scheme = path->addr.fabric->name;
-	char host[INET6_ADDRSTRLEN];
+	const struct rtrs_path_addr *addr = &path->addr;
 
-	if (!strcmp(scheme, "verbs"))
-		scheme = "ip";
-	if (ss->ss_family == AF_INET) {
-		struct sockaddr_in in;
-
-		memcpy(&in, ss, sizeof(in));
-		inet_ntop(AF_INET, &in.sin_addr, host, sizeof(host));
-		snprintf(buf, CLT_ADDR_LEN, "%s:%s:%u", scheme, host,
-			 ntohs(in.sin_port));
-	} else if (ss->ss_family == AF_INET6) {
-		struct sockaddr_in6 in6;
-
-		memcpy(&in6, ss, sizeof(in6));
-		inet_ntop(AF_INET6, &in6.sin6_addr, host, sizeof(host));
-		snprintf(buf, CLT_ADDR_LEN, "%s:[%s]:%u", scheme, host,
-			 ntohs(in6.sin6_port));
-	} else {
-		snprintf(buf, CLT_ADDR_LEN, "%s:path %u", scheme, path->idx);
-	}
+	if (!rtrs_addr_text(addr->fabric, &addr->dst, buf))
+		snprintf(buf, RTRS_ADDR_TEXT_MAX, "%s:path %u",
+			 addr->fabric->name, path->idx);
 	return buf;
 }
 

@@ -8,6 +8,9 @@
 
 static const struct fabric_ops *const fabrics[] = {
 	&fabric_tcp,
+#ifdef RTRS_VERBS
+	&fabric_verbs,
+#endif
 };
 
 const struct fabric_ops *

@@ -415,9 +415,20 @@ struct fabric_ops {
 	 */
 	int (*post_send)(struct fabric_conn *conn,
 			 const struct fabric_send_wr *wr);
+
+	/*
+	 * Does a device of this fabric lead to dst (from src, if given)? 0, or
+	 * why not: -ENODEV, -EHOSTUNREACH, ... Of no context; may block for
+	 * timeout_ms. NULL: there is no telling.
+	 */
+	int (*probe)(const struct sockaddr *dst, const struct sockaddr *src,
+		     unsigned timeout_ms);
 };
 
 extern const struct fabric_ops fabric_tcp;
+#ifdef RTRS_VERBS
+extern const struct fabric_ops fabric_verbs;
+#endif
 
 /*
  * The fabric of a name, NULL if there is none (sim is not in the list). Name

@@ -10,7 +10,6 @@
 #include "rtrs/srv/srv-priv.h"
 
 #include <errno.h>
-#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -34,40 +33,6 @@ rtrs_srv_take(struct rtrs_srv *srv, struct rtrs_conn_request *req)
 	DL_APPEND(srv->incoming, req);
 	srv_work(srv, SRV_WORK_ADMIT);
 	return 0;
-}
-
-/* The address without its port; IPv4 in its mapped form. */
-static bool
-ip_of(const struct sockaddr_storage *ss, struct in6_addr *ret)
-{
-	struct sockaddr_in sin;
-	struct sockaddr_in6 sin6;
-
-	memset(ret, 0, sizeof(*ret));
-	switch (ss->ss_family) {
-	case AF_INET:
-		memcpy(&sin, ss, sizeof(sin));
-		ret->s6_addr[10] = 0xff;
-		ret->s6_addr[11] = 0xff;
-		memcpy(&ret->s6_addr[12], &sin.sin_addr, 4);
-		return true;
-	case AF_INET6:
-		memcpy(&sin6, ss, sizeof(sin6));
-		*ret = sin6.sin6_addr;
-		return true;
-	default:
-		return false;
-	}
-}
-
-static bool
-same_host(const struct sockaddr_storage *a, const struct sockaddr_storage *b)
-{
-	struct in6_addr ia, ib;
-
-	if (ip_of(a, &ia) && ip_of(b, &ib))
-		return !memcmp(&ia, &ib, sizeof(ia));
-	return a->ss_family == b->ss_family && !memcmp(a, b, sizeof(*a));
 }
 
 /*
@@ -111,8 +76,9 @@ check_new_path(struct rtrs_srv *srv, struct rtrs_srv_sess *sess,
 		return -ECONNRESET;
 	}
 	for (path = sess ? sess->paths : NULL; path; path = path->hh.next) {
-		if (!same_host(&path->addrs.local, &req->addrs.local) ||
-		    !same_host(&path->addrs.peer, &req->addrs.peer))
+		if (!rtrs_addr_same_host(&path->addrs.local,
+					 &req->addrs.local) ||
+		    !rtrs_addr_same_host(&path->addrs.peer, &req->addrs.peer))
 			continue;
 		return path->state == RTRS_SRV_CLOSING ? PARK : -EEXIST;
 	}
@@ -250,9 +216,9 @@ rtrs_srv_presence(const struct rtrs_srv *srv, const struct rtrs_uuid *sess_uuid)
 static void
 refuse(struct rtrs_srv *srv, struct rtrs_conn_request *req, int err)
 {
-	char peer[SRV_LABEL_MAX];
+	char peer[RTRS_ADDR_TEXT_MAX];
 
-	srv_addr_label(&req->addrs.peer, peer);
+	rtrs_addr_text(req->ops, &req->addrs.peer, peer);
 	log_info(srv->log, "%s: connection %u of %u rejected: %s", peer,
 		 req->msg.cid, req->msg.cid_num, strerror(-err));
 	rtrs_conn_request_reject(req, err);

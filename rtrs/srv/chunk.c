@@ -50,6 +50,38 @@ make_windows(struct srv_path *path)
 	return 0;
 }
 
+static size_t
+tx_rkey_off(unsigned queue_depth, bool new_rkey)
+{
+	return rtrs_msg_info_rsp_len(new_rkey ? queue_depth : 1);
+}
+
+static size_t
+tx_size(unsigned queue_depth, bool new_rkey)
+{
+	return tx_rkey_off(queue_depth, new_rkey) +
+	       (new_rkey ? (size_t)queue_depth * RTRS_RKEY_RSP_LEN : 0);
+}
+
+/* Of a work request with a little data in it, and of a completion. */
+#define WQE_SIZE 128
+#define CQE_SIZE 64
+
+size_t
+rtrs_srv_path_mem(const struct rtrs_srv_params *p, unsigned n_cons)
+{
+	size_t qd = p->queue_depth ? p->queue_depth : RTRS_SRV_QUEUE_DEPTH;
+	size_t chunk = p->chunk_size ? p->chunk_size : RTRS_SRV_CHUNK_SIZE;
+	size_t sends = (p->always_invalidate ? 5 : 3) * qd, recvs = qd;
+
+	return qd * chunk +
+	       verbs_memlock_span(
+		       NULL, tx_size((unsigned)qd, p->always_invalidate)) +
+	       verbs_memlock_span(NULL, RTRS_INFO_REQ_LEN) +
+	       n_cons * (sends * (WQE_SIZE + CQE_SIZE) +
+			 recvs * (WQE_SIZE + CQE_SIZE));
+}
+
 int
 srv_chunks_init(struct srv_path *path)
 {
@@ -69,9 +101,8 @@ srv_chunks_init(struct srv_path *path)
 	err = ops->mr_reg(path->pd, c->mem, c->len, access, &c->mr);
 	if (err)
 		return err;
-	c->tx_rkey = rtrs_msg_info_rsp_len(path->new_rkey ? qd : 1);
-	tx_len = c->tx_rkey +
-		 (path->new_rkey ? (size_t)qd * RTRS_RKEY_RSP_LEN : 0);
+	c->tx_rkey = tx_rkey_off(qd, path->new_rkey);
+	tx_len = tx_size(qd, path->new_rkey);
 	c->tx = calloc(1, tx_len);
 	if (!c->tx)
 		return -ENOMEM;

@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "rtrs/srv/srv-priv.h"
 
-#include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
-#include <netinet/in.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -50,32 +48,6 @@ set_state(struct srv_path *path, enum rtrs_srv_path_state to)
 	path->state = to;
 }
 
-void
-srv_addr_label(const struct sockaddr_storage *ss, char ret[SRV_LABEL_MAX])
-{
-	char ip[INET6_ADDRSTRLEN] = "?";
-	struct sockaddr_in sin;
-	struct sockaddr_in6 sin6;
-	unsigned port = 0;
-
-	switch (ss->ss_family) {
-	case AF_INET:
-		memcpy(&sin, ss, sizeof(sin));
-		inet_ntop(AF_INET, &sin.sin_addr, ip, sizeof(ip));
-		port = ntohs(sin.sin_port);
-		break;
-	case AF_INET6:
-		memcpy(&sin6, ss, sizeof(sin6));
-		inet_ntop(AF_INET6, &sin6.sin6_addr, ip, sizeof(ip));
-		port = ntohs(sin6.sin6_port);
-		break;
-	default:
-		break;
-	}
-	snprintf(ret, SRV_LABEL_MAX,
-		 ss->ss_family == AF_INET6 ? "[%s]:%u" : "%s:%u", ip, port);
-}
-
 struct srv_path *
 srv_path_find(struct rtrs_srv_sess *sess, const struct rtrs_uuid *uuid)
 {
@@ -109,7 +81,7 @@ srv_path_new(struct rtrs_srv_sess *sess, const struct rtrs_conn_request *req,
 	path->new_rkey = srv->p.always_invalidate &&
 			 (req->ops->conn_caps(req->conn) & FABRIC_CAP_MW_PD);
 	path->addrs = req->addrs;
-	srv_addr_label(&path->addrs.peer, path->label);
+	rtrs_addr_text(req->ops, &path->addrs.peer, path->label);
 	rtrs_hb_init(&path->hb, srv->p.hb_interval_ms, srv->p.hb_missed_max);
 	HASH_ADD(hh, sess->paths, uuid, sizeof(path->uuid), path);
 	if (!path->hh.tbl)

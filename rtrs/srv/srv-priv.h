@@ -51,7 +51,6 @@
 #define SRV_SERVICE_RECVS         512
 /* Send queue entries that replies leave to heartbeats and INFO_RSP. */
 #define SRV_SQ_RESERVE            8
-#define SRV_LABEL_MAX             64
 
 /* What progress has to look at besides completions. */
 enum srv_work {
@@ -185,7 +184,7 @@ struct srv_path {
 	unsigned n_open;       /* of these, not CLOSED yet */
 	struct srv_con **cons; /* cid_num */
 	struct fabric_addrs addrs;
-	char label[SRV_LABEL_MAX]; /* peer's address, for the log */
+	char label[RTRS_ADDR_TEXT_MAX]; /* peer's address, for the log */
 	struct fabric_pd *pd;
 	struct rtrs_hb hb;
 	/* A connection that was found dead. What says why is its event, which
@@ -270,7 +269,6 @@ void srv_path_advance(struct srv_path *path);
 uint64_t srv_path_timer(struct srv_path *path);
 
 /* "address:port", for the log. */
-void srv_addr_label(const struct sockaddr_storage *ss, char ret[SRV_LABEL_MAX]);
 
 /* --- con.c */
 

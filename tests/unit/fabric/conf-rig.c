@@ -11,6 +11,7 @@ new_ctx(int side)
 {
 	struct fabric_ctx_params p = {
 		.rng = rig.drv->rng(),
+		.log = rig.drv->log ? rig.drv->log(side) : NULL,
 		.now = rig.drv->now(),
 		.connect_timeout_ms = 2000,
 		.disconnect_timeout_ms = 1000,

@@ -17,11 +17,15 @@ struct conf_driver {
 	 * not that the peer has it, as on a queue pair.
 	 */
 	bool completes_when_sent;
+	/* Who ends a key that it may not end has a success all the same. */
+	bool inv_is_not_answered;
 	/* Called around each case; round varies what can vary (a seed). */
 	void (*setup)(int round);
 	void (*teardown)(void);
 	/* fabric_ctx_params.priv of the client's and the server's contexts */
 	void *(*priv)(int side);
+	/* fabric_ctx_params.log; may be NULL */
+	const struct log *(*log)(int side);
 	struct rng (*rng)(void);
 	uint64_t (*now)(void);
 	/* Address to listen on (port 0), and one where nobody listens. */

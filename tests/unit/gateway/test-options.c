@@ -43,8 +43,7 @@ START_TEST(defaults)
 	ck_assert_uint_ge(o.workers, 1);
 	ck_assert_uint_le(o.workers, 4);
 	ck_assert_uint_eq(o.busy_poll_us, 0);
-	ck_assert_uint_ge(o.max_memory,
-			  UINT64_C(512) * 131072 * o.workers);
+	ck_assert_uint_ge(o.max_memory, UINT64_C(512) * 131072 * o.workers);
 	ck_assert_uint_lt(o.max_memory, UINT64_MAX);
 	ck_assert_uint_eq(o.hb_interval_ms, 5000);
 	ck_assert_uint_eq(o.hb_missed_max, 5);
@@ -133,6 +132,96 @@ START_TEST(listen_addresses)
 }
 END_TEST
 
+static const struct {
+	const char *text, *shown;
+} rdma_addresses[] = {
+	{"ip:10.0.0.1", "ip:10.0.0.1:1234"},
+	{"ip:0.0.0.0:99", "ip:0.0.0.0:99"},
+	{"ip:::", "ip:[::]:1234"},
+	{"ip:[::]:7", "ip:[::]:7"},
+	{"ip:[::]", "ip:[::]:1234"},
+	{"ip:2001:db8::1:5", "ip:[2001:db8::1:5]:1234"},
+	{"ip:fe80::1%lo", "ip:[fe80::1%lo]:1234"},
+	{"ip:[fe80::1%lo]:0", "ip:[fe80::1%lo]:0"},
+	{"gid:fe80::1", "gid:[fe80::1]:1234"},
+	{"gid:[fe80::1]:65535", "gid:[fe80::1]:65535"},
+};
+
+#define NO_RDMA "this build has no RDMA fabric; use tcp:ADDR[:PORT]"
+
+START_TEST(rdma_listen_addresses)
+{
+	const struct fabric_ops *verbs = fabric_by_name("verbs");
+	char shown[RTRS_ADDR_TEXT_MAX];
+
+	if (!verbs) {
+		ck_assert_int_eq(
+			PARSE(EXPORT, "--listen", rdma_addresses[_i].text),
+			OPTIONS_USAGE);
+		ck_assert_ptr_nonnull(strstr(text, NO_RDMA));
+		return;
+	}
+	ck_assert_int_eq(PARSE(EXPORT, "--listen", rdma_addresses[_i].text),
+			 OPTIONS_RUN);
+	ck_assert_uint_eq(o.n_listen, 1);
+	ck_assert_ptr_eq(o.listen[0].fabric, verbs);
+	ck_assert(rtrs_addr_text(verbs, &o.listen[0].addr, shown));
+	ck_assert_str_eq(shown, rdma_addresses[_i].shown);
+	options_deinit(&o);
+}
+END_TEST
+
+#define MALFORMED_IP                                                           \
+	"malformed; use ip:ADDR or ip:ADDR:PORT, with brackets around IPv6 "   \
+	"before a port: ip:[::]:1234"
+
+static const struct {
+	const char *text, *says;
+} rdma_bad[] = {
+	{"ip:", MALFORMED_IP},
+	{"ip:10.0.0.1:", MALFORMED_IP},
+	{"ip:[::", MALFORMED_IP},
+	{"ip:[::]5", MALFORMED_IP},
+	{"ip:10.0.0.1:x", "the port must be from 0 to 65535"},
+	{"ip:10.0.0.1:65536", "the port must be from 0 to 65535"},
+	{"ip:localhost", "'localhost' is not a number of IPv4 or IPv6"},
+	{"ip:::%lo", "'::%lo': only a link-local address (fe80::) takes an "
+		     "interface"},
+	{"gid:10.0.0.1", "'10.0.0.1' is not a GID, which is written like an "
+			 "IPv6 address"},
+	{"gid:", "malformed; use gid:GID or gid:[GID]:PORT"},
+	{"dev:", "malformed; use dev:NAME or dev:NAME:PORT"},
+	{"dev:a:b:c", "malformed; use dev:NAME or dev:NAME:PORT"},
+};
+
+START_TEST(rdma_listen_errors)
+{
+	char says[OPT_TEXT_MAX];
+
+	ck_assert_int_eq(PARSE(EXPORT, "--listen", rdma_bad[_i].text),
+			 OPTIONS_USAGE);
+	snprintf(says, sizeof(says), "--listen %s: %s", rdma_bad[_i].text,
+		 fabric_by_name("verbs") ? rdma_bad[_i].says : NO_RDMA);
+	ck_assert_str_eq(text, says);
+}
+END_TEST
+
+/* Both fabrics at once. */
+START_TEST(listen_on_both)
+{
+	if (!fabric_by_name("verbs"))
+		return;
+	ck_assert_int_eq(PARSE(EXPORT, "--listen", "tcp:127.0.0.1", "--listen",
+			       "ip:0.0.0.0", "--listen", "gid:fe80::1"),
+			 OPTIONS_RUN);
+	ck_assert_uint_eq(o.n_listen, 3);
+	ck_assert_str_eq(o.listen[0].fabric->name, "tcp");
+	ck_assert_str_eq(o.listen[1].fabric->name, "verbs");
+	ck_assert_str_eq(o.listen[2].fabric->name, "verbs");
+	options_deinit(&o);
+}
+END_TEST
+
 START_TEST(help_and_version_end_it)
 {
 	ck_assert_int_eq(PARSE("--help"), OPTIONS_DONE);
@@ -141,8 +230,9 @@ START_TEST(help_and_version_end_it)
 }
 END_TEST
 
-#define SCHEME  "unknown kind of address; use tcp:ADDR[:PORT]"
-#define NO_RDMA "this build has no RDMA fabric yet; use tcp:ADDR[:PORT]"
+#define SCHEME                                                                 \
+	"unknown kind of address; use tcp:ADDR[:PORT], or ip:ADDR[:PORT] for " \
+	"RDMA"
 #define MALFORMED                                                              \
 	"malformed; use tcp:HOST:PORT, with IPv6 addresses in brackets: "      \
 	"tcp:[::1]:1234"
@@ -160,8 +250,6 @@ static const struct {
 	{{EXPORT, "stray"}, "stray: unexpected argument; see --help"},
 	{{EXPORT, "--workers"}, "--workers: a value is missing"},
 	{{EXPORT, "--listen", "127.0.0.1"}, "--listen 127.0.0.1: " SCHEME},
-	{{EXPORT, "--listen", "ip:10.0.0.1"}, "--listen ip:10.0.0.1: " NO_RDMA},
-	{{EXPORT, "--listen", "gid:fe80::1"}, "--listen gid:fe80::1: " NO_RDMA},
 	{{EXPORT, "--listen", "tcp:"}, "--listen tcp:: " MALFORMED},
 	{{EXPORT, "--listen", "tcp:::1"}, "--listen tcp:::1: " MALFORMED},
 	{{EXPORT, "--listen", "tcp:[::1"}, "--listen tcp:[::1: " MALFORMED},
@@ -272,6 +360,10 @@ main(void)
 	tcase_add_test(tc, defaults);
 	tcase_add_test(tc, values);
 	tcase_add_loop_test(tc, listen_addresses, 0, ARRAY_SIZE(addresses));
+	tcase_add_loop_test(tc, rdma_listen_addresses, 0,
+			    ARRAY_SIZE(rdma_addresses));
+	tcase_add_loop_test(tc, rdma_listen_errors, 0, ARRAY_SIZE(rdma_bad));
+	tcase_add_test(tc, listen_on_both);
 	tcase_add_test(tc, help_and_version_end_it);
 	tcase_add_loop_test(tc, mistakes_are_named, 0, ARRAY_SIZE(bad));
 	tcase_add_test(tc, long_control_path_is_refused);

@@ -98,11 +98,7 @@ static const struct {
 	{"preflight", "maybe", "preflight=: 'maybe' is neither yes nor no"},
 	{"need-inval", "", "need-inval=: '' is neither yes nor no"},
 	{"zero", "fast", "zero=: 'fast' is none of auto, trust, write"},
-	{"path", "ip:10.0.0.1",
-	 "path=: 'ip:10.0.0.1' is an RDMA address and this build has no RDMA "
-	 "fabric; write tcp:HOST[:PORT] for the TCP fabric"},
-	{"path", "10.0.0.1",
-	 "path=: '10.0.0.1' does not name its fabric; write tcp:10.0.0.1"},
+	{"path", "tcp:", "path=: 'tcp:' has no host"},
 	{"paths", "x", "unknown parameter 'paths'"},
 	{"", "x", "unknown parameter ''"},
 	{"io-time", "1", "unknown parameter 'io-time'"},
@@ -200,6 +196,39 @@ START_TEST(dest_port__holds_for_later_paths)
 }
 END_TEST
 
+/* A kernel server may be at the end of what is not tcp. */
+START_TEST(zero__trusted_over_tcp_only)
+{
+	struct rnbd_wait_params wp;
+
+	if (!fabric_by_name("verbs"))
+		return;
+	set("path", "tcp:a");
+	params_session(&p, &wp);
+	ck_assert(wp.clt.trust_write_zeroes);
+	set("path", "ip:10.0.0.1");
+	params_session(&p, &wp);
+	ck_assert(!wp.clt.trust_write_zeroes);
+	set("zero", "trust");
+	params_session(&p, &wp);
+	ck_assert(wp.clt.trust_write_zeroes);
+}
+END_TEST
+
+START_TEST(path__same_host_on_two_fabrics)
+{
+	if (!fabric_by_name("verbs"))
+		return;
+	set("path", "tcp:10.0.0.1");
+	set("path", "ip:10.0.0.1");
+	set("path", "10.0.0.1");
+	ck_assert_uint_eq(p.n_paths, 3);
+	ck_assert_int_eq(params_set(&p, "path", "ip:10.0.0.1:1234", err),
+			 -EINVAL);
+	ck_assert_str_eq(err, "path=: 'ip:10.0.0.1:1234' is given twice");
+}
+END_TEST
+
 START_TEST(path__twice)
 {
 	set("path", "tcp:a");
@@ -283,6 +312,8 @@ main(void)
 	tcase_add_test(tc, defaults);
 	tcase_add_test(tc, all__arrive);
 	tcase_add_test(tc, dest_port__holds_for_later_paths);
+	tcase_add_test(tc, zero__trusted_over_tcp_only);
+	tcase_add_test(tc, path__same_host_on_two_fabrics);
 	tcase_add_test(tc, path__twice);
 	tcase_add_test(tc, path__too_many);
 	tcase_add_test(tc, nr_poll_queues__up_to_the_cpus);

@@ -41,23 +41,11 @@ START_TEST(good__is_taken_apart)
 }
 END_TEST
 
-#define NO_RDMA                                                                \
-	" is an RDMA address and this build has no RDMA fabric; write "        \
-	"tcp:HOST[:PORT] for the TCP fabric"
 #define BAD_PORT ": the port must be a number from 1 to 65535"
 
 static const struct {
 	const char *text, *says;
 } bad[] = {
-	{"", "'' does not name its fabric; write tcp:HOST[:PORT]"},
-	{"host", "'host' does not name its fabric; write tcp:host"},
-	{"host:5", "'host:5' does not name its fabric; write tcp:host:5"},
-	{"ip:10.0.0.1", "'ip:10.0.0.1'" NO_RDMA},
-	{"gid:fe80::1", "'gid:fe80::1'" NO_RDMA},
-	{"ip:1.2.3.4@ip:1.2.3.5", "'ip:1.2.3.4'" NO_RDMA},
-	{"tcp:a,ip:1.2.3.5", "'ip:1.2.3.5'" NO_RDMA},
-	{"tcp:a,b", "'b' does not name its fabric; write tcp:b"},
-	{"TCP:a", "'TCP:a' does not name its fabric; write tcp:TCP:a"},
 	{"tcp:", "'tcp:' has no host"},
 	{"tcp::5", "'tcp::5' has no host"},
 	{"tcp:[]:5", "'tcp:[]:5' has no host"},
@@ -73,8 +61,6 @@ static const struct {
 	{"tcp:[::1]:", "'tcp:[::1]:'" BAD_PORT},
 	{"tcp:a:5,tcp:b", "'tcp:a:5': a source address takes no port"},
 	{"tcp:[::1]:5@tcp:b", "'tcp:[::1]:5': a source address takes no port"},
-	{",tcp:b", "'' does not name its fabric; write tcp:HOST[:PORT]"},
-	{"tcp:a,", "'' does not name its fabric; write tcp:HOST[:PORT]"},
 };
 
 START_TEST(bad__has_words)
@@ -85,6 +71,116 @@ START_TEST(bad__has_words)
 		-EINVAL);
 	ck_assert_str_eq(err, bad[_i].says);
 	ck_assert_int_eq(spec.dst[0], 0x5a);
+}
+END_TEST
+
+#define NO_RDMA                                                                \
+	" is an RDMA address and this build has no RDMA fabric; write "        \
+	"tcp:HOST[:PORT] for the TCP fabric"
+
+/* Of a build without RDMA. */
+static const struct {
+	const char *text, *says;
+} bad_tcp_only[] = {
+	{"", "'' does not name its fabric; write tcp:HOST[:PORT]"},
+	{"host", "'host' does not name its fabric; write tcp:host"},
+	{"host:5", "'host:5' does not name its fabric; write tcp:host:5"},
+	{"ip:10.0.0.1", "'ip:10.0.0.1'" NO_RDMA},
+	{"gid:fe80::1", "'gid:fe80::1'" NO_RDMA},
+	{"ip:1.2.3.4@ip:1.2.3.5", "'ip:1.2.3.4'" NO_RDMA},
+	{"tcp:a,ip:1.2.3.5", "'ip:1.2.3.5'" NO_RDMA},
+	{"tcp:a,b", "'b' does not name its fabric; write tcp:b"},
+	{"TCP:a", "'TCP:a' does not name its fabric; write tcp:TCP:a"},
+	{",tcp:b", "'' does not name its fabric; write tcp:HOST[:PORT]"},
+	{"tcp:a,", "'' does not name its fabric; write tcp:HOST[:PORT]"},
+};
+
+START_TEST(bad__without_rdma)
+{
+	if (fabric_by_name("verbs"))
+		return;
+	ck_assert_int_eq(path_parse(bad_tcp_only[_i].text, 1234, &spec, err,
+				    sizeof(err)),
+			 -EINVAL);
+	ck_assert_str_eq(err, bad_tcp_only[_i].says);
+}
+END_TEST
+
+static const struct {
+	const char *text;
+	enum path_scheme scheme;
+	const char *src, *dst;
+	unsigned port;
+} good_rdma[] = {
+	/* As in the kernel. */
+	{"ip:10.50.100.66", PATH_IP, "", "10.50.100.66", 1234},
+	{"ip:10.0.0.1@ip:10.0.0.2", PATH_IP, "10.0.0.1", "10.0.0.2", 1234},
+	{"ip:10.0.0.1,ip:10.0.0.2", PATH_IP, "10.0.0.1", "10.0.0.2", 1234},
+	{"ip:2001:db8::1", PATH_IP, "", "2001:db8::1", 1234},
+	{"ip:2001:db8::1:5,ip:2001:db8::2", PATH_IP, "2001:db8::1:5",
+	 "2001:db8::2", 1234},
+	{"ip:fe80::1%lo", PATH_IP, "", "fe80::1%lo", 1234},
+	{"gid:fe80::1", PATH_GID, "", "fe80::1", 1234},
+	{"gid:fe80::1@gid:fe80::2", PATH_GID, "fe80::1", "fe80::2", 1234},
+	/* Ports. */
+	{"ip:10.0.0.1:5", PATH_IP, "", "10.0.0.1", 5},
+	{"ip:[2001:db8::1]:6", PATH_IP, "", "2001:db8::1", 6},
+	{"ip:[fe80::1%lo]:6", PATH_IP, "", "fe80::1%lo", 6},
+	{"ip:10.0.0.1@ip:10.0.0.2:7", PATH_IP, "10.0.0.1", "10.0.0.2", 7},
+	{"gid:[fe80::1]:8", PATH_GID, "", "fe80::1", 8},
+	/* No scheme. */
+	{"10.0.0.1", PATH_ANY, "", "10.0.0.1", 1234},
+	{"host:9", PATH_ANY, "", "host", 9},
+	{"10.0.0.1,10.0.0.2", PATH_ANY, "10.0.0.1", "10.0.0.2", 1234},
+};
+
+START_TEST(good__rdma)
+{
+	if (!fabric_by_name("verbs"))
+		return;
+	ck_assert_int_eq(
+		path_parse(good_rdma[_i].text, 1234, &spec, err, sizeof(err)),
+		0);
+	ck_assert_int_eq(spec.scheme, good_rdma[_i].scheme);
+	ck_assert_str_eq(spec.src, good_rdma[_i].src);
+	ck_assert_str_eq(spec.dst, good_rdma[_i].dst);
+	ck_assert_uint_eq(spec.port, good_rdma[_i].port);
+}
+END_TEST
+
+#define NOT_ALIKE                                                              \
+	": source and destination must be of the same kind, both tcp:, both "  \
+	"ip: or both gid:"
+
+static const struct {
+	const char *text, *says;
+} bad_rdma[] = {
+	{"ip:", "'ip:' has no host"},
+	{"", "'' has no host"},
+	{"ip:host", "'host' is not a number of IPv4 or IPv6"},
+	{"ip:10.0.0.1:0", "'ip:10.0.0.1:0'" BAD_PORT},
+	{"ip:10.0.0.1:5@ip:10.0.0.2",
+	 "'ip:10.0.0.1:5': a source address takes no port"},
+	{"ip:fe80::1",
+	 "link-local 'fe80::1' needs its interface, such as fe80::1%eth0"},
+	{"ip:fe80::1%nope0",
+	 "'fe80::1%nope0': this machine has no interface 'nope0'"},
+	{"gid:10.0.0.1",
+	 "'10.0.0.1' is not a GID, which is written like an IPv6 address"},
+	{"ip:10.0.0.1@tcp:10.0.0.2", "'ip:10.0.0.1@tcp:10.0.0.2'" NOT_ALIKE},
+	{"ip:10.0.0.1@gid:fe80::1", "'ip:10.0.0.1@gid:fe80::1'" NOT_ALIKE},
+	{"tcp:a,b", "'tcp:a,b'" NOT_ALIKE},
+	{"10.0.0.1,ip:10.0.0.2", "'10.0.0.1,ip:10.0.0.2'" NOT_ALIKE},
+};
+
+START_TEST(bad__rdma)
+{
+	if (!fabric_by_name("verbs"))
+		return;
+	ck_assert_int_eq(
+		path_parse(bad_rdma[_i].text, 1234, &spec, err, sizeof(err)),
+		-EINVAL);
+	ck_assert_str_eq(err, bad_rdma[_i].says);
 }
 END_TEST
 
@@ -160,6 +256,45 @@ START_TEST(resolve__unknown_name)
 }
 END_TEST
 
+START_TEST(resolve__rdma)
+{
+	const struct fabric_ops *verbs = fabric_by_name("verbs");
+	char text[RTRS_ADDR_TEXT_MAX];
+	struct rtrs_path_addr a;
+
+	if (!verbs)
+		return;
+	ck_assert_int_eq(resolve("ip:10.0.0.1@ip:10.0.0.2:5", 0, &a), 0);
+	ck_assert_ptr_eq(a.fabric, verbs);
+	ck_assert(rtrs_addr_text(verbs, &a.dst, text));
+	ck_assert_str_eq(text, "ip:10.0.0.2:5");
+	ck_assert(rtrs_addr_text(verbs, &a.src, text));
+	ck_assert_str_eq(text, "ip:10.0.0.1:0");
+	ck_assert_int_eq(resolve("gid:fe80::1", 0, &a), 0);
+	ck_assert_ptr_eq(a.fabric, verbs);
+	ck_assert_uint_eq(a.src_len, 0);
+	ck_assert(rtrs_addr_text(verbs, &a.dst, text));
+	ck_assert_str_eq(text, "gid:[fe80::1]:1234");
+	ck_assert_int_eq(resolve("ip:10.0.0.1,ip:::1", 0, &a), -EINVAL);
+	ck_assert_str_eq(err, "'10.0.0.1' and '::1' are of different address "
+			      "families");
+}
+END_TEST
+
+/* 192.0.2.1 is nobody's, so no device leads there. */
+START_TEST(resolve__without_scheme)
+{
+	struct rtrs_path_addr a;
+
+	if (!fabric_by_name("verbs"))
+		return;
+	ck_assert_int_eq(resolve("192.0.2.1:77", 0, &a), -EINVAL);
+	ck_assert_str_eq(err, "no RDMA device of this machine leads to "
+			      "'192.0.2.1'; write tcp:192.0.2.1:77 for the TCP "
+			      "fabric");
+}
+END_TEST
+
 /* A name of several addresses: the one that answers is found. */
 START_TEST(resolve__takes_the_one_that_answers)
 {
@@ -193,11 +328,16 @@ main(void)
 
 	tcase_add_loop_test(tc, good__is_taken_apart, 0, ARRAY_SIZE(good));
 	tcase_add_loop_test(tc, bad__has_words, 0, ARRAY_SIZE(bad));
+	tcase_add_loop_test(tc, bad__without_rdma, 0, ARRAY_SIZE(bad_tcp_only));
+	tcase_add_loop_test(tc, good__rdma, 0, ARRAY_SIZE(good_rdma));
+	tcase_add_loop_test(tc, bad__rdma, 0, ARRAY_SIZE(bad_rdma));
 	tcase_add_test(tc, host__too_long);
 	tcase_add_test(tc, resolve__ipv4_with_source);
 	tcase_add_test(tc, resolve__ipv6);
 	tcase_add_test(tc, resolve__families_differ);
 	tcase_add_test(tc, resolve__unknown_name);
+	tcase_add_test(tc, resolve__rdma);
+	tcase_add_test(tc, resolve__without_scheme);
 	tcase_add_test(tc, resolve__takes_the_one_that_answers);
 	suite_add_tcase(suite, tc);
 	srunner_run_all(sr, CK_ENV);
