@@ -226,7 +226,7 @@ nbd_fs() {
 	sfdisk -q -d /dev/nbd0 | grep -q "^$part.*size=" || fail "no $part"
 	check "mkfs.ext4" timeout 120 mkfs.ext4 -q -F $part
 	mkdir -p "$tmp/mnt"
-	check "mount" timeout 60 mount -t ext4 $part "$tmp/mnt"
+	check "mount" timeout 60 mount -t ext4 "$part" "$tmp/mnt"
 }
 
 # nbd_fs_end DIRECTORY...: unmounted, checked, and mounted again from cold
@@ -234,9 +234,9 @@ nbd_fs() {
 nbd_fs_end() {
 	local d
 	check "umount" timeout 120 umount "$tmp/mnt"
-	timeout 120 e2fsck -fn $part >"$tmp/e2fsck.log" 2>&1 || fail "e2fsck"
-	check "caches" blockdev --flushbufs $part
-	check "second mount" timeout 60 mount -t ext4 -o ro $part "$tmp/mnt"
+	timeout 120 e2fsck -fn "$part" >"$tmp/e2fsck.log" 2>&1 || fail "e2fsck"
+	check "caches" blockdev --flushbufs "$part"
+	check "second mount" timeout 60 mount -t ext4 -o ro "$part" "$tmp/mnt"
 	for d in "$@"; do
 		(cd "$tmp/mnt/$d" && md5sum --quiet -c "$tmp/tree.md5") ||
 			fail "$d is not what was written"
