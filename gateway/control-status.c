@@ -55,11 +55,15 @@ add_path(void *user, const struct rtrs_srv_path_info *info)
 	(void)rtrs_addr_text(info->fabric, &info->addrs.peer, peer);
 	json_array_append_new(
 		user,
-		json_pack("{s:s, s:s, s:s, s:s, s:i, s:I, s:I, s:I, s:I, s:I}",
+		json_pack("{s:s, s:s, s:s, s:s, s:i, s:I, s:s, s:I, s:I, s:I, "
+			  "s:I, "
+			  "s:I}",
 			  "session", info->sess_name, "state",
 			  rtrs_srv_path_state_name(info->state), "local", local,
 			  "peer", peer, "connections", (int)info->n_cons,
-			  "reads", (json_int_t)st->rd_cnt, "read_bytes",
+			  "chunk_bytes", (json_int_t)info->chunk_mem,
+			  "chunk_pages", info->chunk_pages, "reads",
+			  (json_int_t)st->rd_cnt, "read_bytes",
 			  (json_int_t)st->rd_bytes, "writes",
 			  (json_int_t)st->wr_cnt, "write_bytes",
 			  (json_int_t)st->wr_bytes, "inflight",

@@ -497,6 +497,11 @@ struct rtrs_srv_path_info {
 	const struct fabric_ops *fabric;
 	struct fabric_addrs addrs;
 	unsigned n_cons;
+	/* Memory that the peer may write to, or will; and on what pages it is:
+	 * "lazy" (as they are used), "plain", "transparent", "hugetlb"; "" not
+	 * mapped yet. */
+	size_t chunk_mem;
+	const char *chunk_pages;
 	struct rtrs_srv_stats stats;
 };
 /* Calls fn for every path of every session. fn must not change anything. */

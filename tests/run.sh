@@ -21,6 +21,7 @@ sim          client, server and gateway in the simulator, faults at every step
 integration  the two programs with stock NBD clients
 asan         unit, fuzz, sim and integration under ASan and UBSan
 tsan         the threaded parts under TSan
+vm           RDMA and the kernel's own RNBD as the peer, in guests, on two kernels
 bench        the benches run and report (no figure is judged)
 EOF
 }
@@ -55,10 +56,21 @@ if [ ${#suites[@]} -eq 0 ]; then
 	mapfile -t suites < <(list | cut -d' ' -f1)
 fi
 
-config/install-deps.sh run test
+sets=(run test)
+if [[ " ${suites[*]} " == *" vm "* ]]; then
+	sets+=(vm)
+fi
+config/install-deps.sh "${sets[@]}"
 
 base=${RNBD_TEST_BUILDDIR:-$top/build-test}
 mkdir -p "$base"
+# The guests' kernels come over the network: meanwhile the first suites run.
+if [ ${#sets[@]} = 3 ]; then
+	mkdir -p "$base/vm"
+	for k in 6.1 6.12; do
+		nice tests/vm/kernel.sh $k >"$base/vm/kernel-$k.log" 2>&1 &
+	done
+fi
 passed=0 failed=0 skipped=0
 results=$base/results
 : >"$results"
@@ -90,6 +102,17 @@ run() {
 	echo "$counts" >>"$results"
 }
 
+# The guests' scenarios: their own runner counts them.
+run_vm() {
+	RNBD_BUILD=$base/gcc tests/vm/suite.sh "$base/vm" |
+		tee "$base/vm/suite.log" || :
+	grep -E '^[0-9]+ passed, [0-9]+ failed, [0-9]+ skipped$' \
+		"$base/vm/suite.log" >"$base/vm/counts" ||
+		echo "0 passed, 1 failed, 0 skipped" >"$base/vm/counts"
+	echo "vm: $(cat "$base/vm/counts")"
+	cat "$base/vm/counts" >>"$results"
+}
+
 broken() {
 	echo "$1: cannot build"
 	echo "0 passed, 1 failed, 0 skipped" >>"$results"
@@ -108,6 +131,13 @@ for suite in "${suites[@]}"; do
 			run gcc "$suite" "$suite"
 		else
 			broken "$suite"
+		fi
+		;;
+	vm)
+		if build_plain; then
+			run_vm
+		else
+			broken vm
 		fi
 		;;
 	clang)

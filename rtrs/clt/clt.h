@@ -32,6 +32,7 @@
 #include "rtrs/rtrs.h"
 
 #include "proto/rtrs-imm.h"
+#include "rtrs/base/bigmem.h"
 #include "rtrs/hb.h"
 
 /* Sizes of the queues of connection 0, which must be known before the depth. */
@@ -148,7 +149,7 @@ struct clt_mem {
 	uint8_t *info_rsp;
 	uint32_t info_rsp_len;
 	/* Without CHEAP_MR: max_io_size per permit, and windows on it. */
-	uint8_t *bounce;
+	struct bigmem bounce;
 	struct fabric_mr *bounce_mr;
 	struct fabric_mw **mw; /* NULL: no windows */
 	unsigned n_mw;
@@ -274,7 +275,8 @@ void clt_connect_disconnected(struct clt_con *con, int err);
 void clt_connect_info_rsp(struct rtrs_clt_path *path, uint32_t len);
 
 /* mem.c */
-int clt_mem_new(struct rtrs_clt_path *path);
+/* On errors with words in why, or "" if the errno says it. */
+int clt_mem_new(struct rtrs_clt_path *path, char *why, size_t why_len);
 /* Windows come after their connections and go before them. */
 int clt_mem_new_windows(struct rtrs_clt_path *path);
 void clt_mem_free_windows(struct rtrs_clt_path *path);

@@ -267,6 +267,7 @@ take_params(struct clt_con *con, const struct rtrs_msg_conn_rsp *rsp)
 	struct rtrs_clt_path *path = con->path;
 	const struct fabric_ops *ops = path->fab->ops;
 	unsigned caps = ops->conn_caps(con->conn);
+	char why[CLT_WHY_LEN] = "";
 	int r;
 
 	if (!sizes_ok(rsp)) {
@@ -297,10 +298,10 @@ take_params(struct clt_con *con, const struct rtrs_msg_conn_rsp *rsp)
 	ops->pd_ref(path->pd);
 	r = ops->conn_addrs(con->conn, &path->actual);
 	if (!r)
-		r = clt_mem_new(path);
+		r = clt_mem_new(path, why, sizeof(why));
 	if (r) {
-		clt_path_fail(path, r, "no memory for %u requests",
-			      path->n_slots);
+		clt_path_fail(path, r, "no memory for %u requests%s%s",
+			      path->n_slots, *why ? ": " : "", why);
 		return false;
 	}
 	return true;
@@ -344,6 +345,7 @@ clt_connect_established(struct clt_con *con, const void *priv, size_t len)
 	struct rtrs_clt_path *path = con->path;
 	struct rtrs_clt *clt = path->clt;
 	struct rtrs_msg_conn_rsp rsp;
+	const char *why;
 	int r;
 
 	if (!conn_rsp_ok(path, priv, len, &rsp))
@@ -356,8 +358,9 @@ clt_connect_established(struct clt_con *con, const void *priv, size_t len)
 	}
 	r = clt_mem_new_windows(path);
 	if (r) {
-		clt_path_fail(path, r, "no windows for %u requests",
-			      path->n_slots);
+		why = path->fab->ops->pd_why(path->pd);
+		clt_path_fail(path, r, "no windows for %u requests%s%s",
+			      path->n_slots, why ? ": " : "", why ? why : "");
 		return;
 	}
 	r = post_info(path);

@@ -12,8 +12,7 @@
 #include "rtrs/clt/clt.h"
 
 #include <errno.h>
-
-#define PAGE 4096
+#include <stdio.h>
 
 static size_t
 n_rkey_bufs(const struct rtrs_clt_path *path)
@@ -57,12 +56,16 @@ new_bounce(struct rtrs_clt_path *path)
 	size_t len = (size_t)path->n_slots * path->max_io_size;
 	unsigned access = path->inval ? FABRIC_ACCESS_MW_BIND
 				      : FABRIC_ACCESS_REMOTE_WRITE;
-	void *p;
+	int r = bigmem_new(len, ops->pd_numa_node(path->pd), &m->bounce);
 
-	if (posix_memalign(&p, PAGE, len))
-		return -ENOMEM;
-	m->bounce = p;
-	return ops->mr_reg(path->pd, m->bounce, len, access, &m->bounce_mr);
+	if (r)
+		return r;
+	log_dbg(path->clt->log,
+		"%zu KiB of buffers for path %u, %s pages, NUMA node %d",
+		len / 1024, path->idx, bigmem_kind_name(m->bounce.kind),
+		m->bounce.node);
+	return ops->mr_reg(path->pd, m->bounce.addr, len, access,
+			   &m->bounce_mr);
 }
 
 int
@@ -86,9 +89,10 @@ clt_mem_new_windows(struct rtrs_clt_path *path)
 }
 
 int
-clt_mem_new(struct rtrs_clt_path *path)
+clt_mem_new(struct rtrs_clt_path *path, char *why, size_t why_len)
 {
 	struct clt_mem *m = &path->mem;
+	const char *words;
 	int r = new_ctl(path);
 
 	if (r)
@@ -102,6 +106,8 @@ clt_mem_new(struct rtrs_clt_path *path)
 		goto err;
 	return 0;
 err:
+	words = path->fab->ops->pd_why(path->pd);
+	snprintf(why, why_len, "%s", words ? words : "");
 	clt_mem_free(path);
 	return r;
 }
@@ -128,7 +134,7 @@ clt_mem_free(struct rtrs_clt_path *path)
 		ops->mr_dereg(m->bounce_mr);
 	if (m->ctl_mr)
 		ops->mr_dereg(m->ctl_mr);
-	free(m->bounce);
+	bigmem_free(&m->bounce);
 	free(m->ctl);
 	free(m->chunks);
 	*m = (struct clt_mem){0};

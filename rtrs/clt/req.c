@@ -27,7 +27,8 @@ slot_msg(const struct rtrs_clt_path *path, unsigned id)
 static uint8_t *
 bounce_buf(const struct rtrs_clt_path *path, unsigned id)
 {
-	return path->mem.bounce + (size_t)id * path->max_io_size;
+	return (uint8_t *)path->mem.bounce.addr +
+	       (size_t)id * path->max_io_size;
 }
 
 /* Admin requests go on connection 0, the others where their permit says;

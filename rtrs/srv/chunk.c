@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A path has its own chunks, so that nothing that an old path still executes
- * can touch what a new one receives. Pages cost nothing until they are used
- * (where the fabric does not pin them).
+ * can touch what a new one receives. Where the fabric does not pin them, pages
+ * cost nothing until they are used; where it does, they are large and near the
+ * device.
  */
 #include "rtrs/srv/srv-priv.h"
 
@@ -15,7 +16,7 @@
 #define BIND_BATCH 16
 
 static int
-map(struct srv_path *path)
+map_lazy(struct srv_path *path)
 {
 	struct srv_chunks *c = &path->chunks;
 	void *mem;
@@ -28,6 +29,28 @@ map(struct srv_path *path)
 	(void)madvise(mem, path->chunk_mem, MADV_DONTDUMP);
 	c->mem = mem;
 	c->len = path->chunk_mem;
+	c->kind = "lazy";
+	return 0;
+}
+
+static int
+map(struct srv_path *path)
+{
+	const struct fabric_ops *ops = path->ctx->ops;
+	struct srv_chunks *c = &path->chunks;
+	int err;
+
+	if (ops->caps & FABRIC_CAP_LAZY_MEM)
+		return map_lazy(path);
+	err = bigmem_new(path->chunk_mem, ops->pd_numa_node(path->pd), &c->big);
+	if (err)
+		return err;
+	c->mem = c->big.addr;
+	c->len = path->chunk_mem;
+	c->kind = bigmem_kind_name(c->big.kind);
+	log_dbg(path->srv->log,
+		"path %s: %zu KiB of chunks, %s pages, NUMA node %d",
+		path->label, c->len / 1024, c->kind, c->big.node);
 	return 0;
 }
 
@@ -75,8 +98,8 @@ rtrs_srv_path_mem(const struct rtrs_srv_params *p, unsigned n_cons)
 	size_t sends = (p->always_invalidate ? 5 : 3) * qd, recvs = qd;
 
 	return qd * chunk +
-	       verbs_memlock_span(
-		       NULL, tx_size((unsigned)qd, p->always_invalidate)) +
+	       verbs_memlock_span(NULL,
+				  tx_size((unsigned)qd, p->always_invalidate)) +
 	       verbs_memlock_span(NULL, RTRS_INFO_REQ_LEN) +
 	       n_cons * (sends * (WQE_SIZE + CQE_SIZE) +
 			 recvs * (WQE_SIZE + CQE_SIZE));
@@ -227,7 +250,10 @@ srv_chunks_free(struct srv_path *path)
 {
 	struct srv_chunks *c = &path->chunks;
 
-	if (c->mem)
+	if (c->mem && c->big.addr)
+		bigmem_free(&c->big);
+	else if (c->mem)
 		munmap(c->mem, c->len);
 	c->mem = NULL;
+	c->kind = "";
 }

@@ -156,6 +156,15 @@ all_connected(const struct srv_path *path)
 	return path->n_cons == path->cid_num;
 }
 
+static void
+no_chunks(struct srv_path *path, int err)
+{
+	const char *why = path->ctx->ops->pd_why(path->pd);
+
+	srv_path_close(path, LOG_LVL_ERROR, "no chunks: %s",
+		       why ? why : strerror(-err));
+}
+
 /* The session is not going down: the path can come up. */
 static void
 bring_up(struct srv_path *path)
@@ -185,8 +194,7 @@ bring_up(struct srv_path *path)
 	if (err == -ENOTCONN)
 		srv_con_post_failed(path->cons[0], "INFO_RSP", err);
 	else if (err)
-		srv_path_close(path, LOG_LVL_ERROR, "no chunks: %s",
-			       strerror(-err));
+		no_chunks(path, err);
 }
 
 void

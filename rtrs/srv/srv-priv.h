@@ -29,6 +29,7 @@
 #include <utlist.h>
 
 #include "proto/rtrs-imm.h"
+#include "rtrs/base/bigmem.h"
 #include "rtrs/hb.h"
 
 #define SRV_INFO_TIMEOUT_MS       30000
@@ -120,8 +121,10 @@ struct rtrs_srv_sess {
 
 /* The memory that the peer of a path writes to. */
 struct srv_chunks {
-	uint8_t *mem; /* queue_depth * chunk_size, mapped, untouched */
+	uint8_t *mem; /* queue_depth * chunk_size, mapped */
 	size_t len;
+	const char *kind;  /* of pages, in a word; "" or NULL: none yet */
+	struct bigmem big; /* where mem comes from, if the fabric pins it */
 	struct fabric_mr *mr;
 	struct fabric_mw **mw; /* NEW_RKEY: one per chunk */
 	unsigned n_mw;

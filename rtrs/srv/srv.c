@@ -339,6 +339,9 @@ rtrs_srv_for_each_path(struct rtrs_srv *srv,
 			.fabric = path->ctx->ops,
 			.addrs = path->addrs,
 			.n_cons = path->n_cons,
+			.chunk_mem = path->chunk_mem,
+			.chunk_pages = path->chunks.mem ? path->chunks.kind
+							: "",
 			.stats = path->stats,
 		};
 

@@ -18,11 +18,11 @@ check() {
 	"$@" || fail "$what: '$*' ended with $?"
 }
 
-# refused WHAT COMMAND...: the command must fail.
+# refused WHAT COMMAND...: the command must fail; what it says is refused.log.
 refused() {
 	local what=$1
 	shift
-	! "$@" || fail "$what: '$*' succeeded"
+	! "$@" 2>"$tmp/refused.log" || fail "$what: '$*' succeeded"
 }
 
 # say WORDS...: where the scenario is, with the seconds since boot.
@@ -45,6 +45,49 @@ in_dmesg() {
 # expect_dmesg PATTERN: until the kernel has said so.
 expect_dmesg() {
 	until_true in_dmesg "$1"
+}
+
+if [ "$VM_ROLE" = a ]; then peer=b; else peer=a; fi
+
+# Waits for a file that the other guest or the host makes. The scenario's time
+# limit ends it at the latest, the end of the other guest at once.
+await() {
+	until [ -e "/run/vm/$1" ]; do
+		if [ -e "/run/vm/ended.$peer" ] && [ ! -e "/run/vm/$1" ]; then
+			fail "guest $peer has ended, and left no $1"
+		fi
+		sleep 0.05
+	done
+}
+
+# barrier NAME: both guests pass it together.
+barrier() {
+	: >"/run/vm/barrier.$1.$VM_ROLE"
+	await "barrier.$1.$peer"
+}
+
+# tell NAME VALUE: to the other guest, which gets it by "hear NAME".
+tell() {
+	echo "$2" >"/run/vm/new.$VM_ROLE"
+	mv "/run/vm/new.$VM_ROLE" "/run/vm/told.$1"
+}
+
+hear() {
+	await "told.$1"
+	cat "/run/vm/told.$1"
+}
+
+# ask_host REQUEST...: see monitor.sh for the requests.
+asked=0
+ask_host() {
+	local id answer
+	asked=$((asked + 1))
+	id=$VM_ROLE.$BASHPID.$asked
+	echo "$*" >"/run/vm/new.$id"
+	mv "/run/vm/new.$id" "/run/vm/ask.$id"
+	until_true test -e "/run/vm/answer.$id"
+	answer=$(cat "/run/vm/answer.$id")
+	[ "$answer" = ok ] || fail "ask_host $*: $answer"
 }
 
 # load_server [PARAMETER=VALUE]...: of rtrs-server and rnbd-server.

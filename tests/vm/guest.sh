@@ -11,6 +11,7 @@ stty -F /dev/ttyS1 raw -echo
 # Ends the guest at once. stty returns when everything is transmitted.
 end() {
 	stty -F /dev/ttyS1 raw
+	: >"/run/vm/ended.$VM_ROLE"
 	echo "rnbd-vm: exit=$1" >/dev/kmsg
 	echo b >/proc/sysrq-trigger
 	sleep 60
@@ -31,6 +32,10 @@ mkdir -p /dev/pts /dev/shm /run/lock /run/tmp
 chmod 1777 /dev/shm /run/lock /run/tmp
 mount -t devpts devpts /dev/pts
 mount -t tmpfs shm /dev/shm
+ln -s /proc/self/fd /dev/fd
+ln -s fd/0 /dev/stdin
+ln -s fd/1 /dev/stdout
+ln -s fd/2 /dev/stderr
 export TMPDIR=/run/tmp HOME=/run/tmp LC_ALL=C.UTF-8 TERM=${TERM:-dumb}
 ulimit -l unlimited
 ulimit -n 65536
@@ -61,7 +66,11 @@ for ((i = 0; i < VM_NICS; i++)); do
 done
 
 echo "rnbd-vm: ready" >/dev/kmsg
-if [ -n "$VM_SHELL" ]; then
+if [ -n "$VM_SHELL" ] && [ "$VM_ROLE" = b ]; then
+	# At hand for the shell in guest a.
+	until [ -e /run/vm/ended.a ]; do sleep 1; done
+	end 0
+elif [ -n "$VM_SHELL" ]; then
 	echo "guest $VM_ROLE, Linux $release; the scenario: bash -e $VM_SCENARIO"
 	stty -F /dev/ttyS1 sane
 	cd "$RNBD_SRCDIR" || :

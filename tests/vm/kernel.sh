@@ -33,7 +33,7 @@ series=$1
 entry=$cache/$series.$layout
 
 mkdir -p "$cache" 2>/dev/null && [ -w "$cache" ] ||
-	die "cannot write to $cache: set RNBD_VM_CACHE to a directory with 2 GB to spare"
+	die "cannot write to $cache: set RNBD_VM_CACHE to a directory with 2 GB for two kernels"
 
 # The packages are several releases apart in a pool that drops the superseded
 # ones: only the meta package knows the names of today.
@@ -162,7 +162,12 @@ if [ ! -d "$entry" ]; then
 	echo "kernel.sh: fetching and building Linux $series, once (a minute)" >&2
 	# Debris of an interrupted build; the lock says that nobody works on it.
 	rm -rf "$entry.new"
+	free=$(df --output=avail -k "$cache" | tail -n 1)
+	[ "$free" -gt 1000000 ] ||
+		die "$cache has $((free / 1024)) MB free, a build takes 1000:" \
+			"make room, or set RNBD_VM_CACHE to another place"
 	mkdir "$entry.new"
+	trap 'rm -rf "$entry.new"' EXIT
 	cd "$entry.new"
 	fetch
 	unpack
@@ -170,6 +175,7 @@ if [ ! -d "$entry" ]; then
 	assemble
 	cd /
 	mv "$entry.new" "$entry"
+	trap - EXIT
 fi
 cd "$entry"
 if [ ! -e initrd ] || [ "$here/init" -nt initrd ]; then

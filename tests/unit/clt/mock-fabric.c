@@ -260,8 +260,7 @@ mock_pd_numa_node(struct fabric_pd *pd)
 static const char *
 mock_pd_why(struct fabric_pd *pd)
 {
-	(void)pd;
-	return NULL;
+	return pd->m->pd_why;
 }
 
 static struct fabric_pd *

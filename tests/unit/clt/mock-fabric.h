@@ -77,6 +77,7 @@ struct mock {
 	unsigned limit_wr;     /* of each queue; 0: none */
 	/* What the next calls return. */
 	int connect_err, post_send_err, post_recv_err, mr_reg_err;
+	const char *pd_why;
 	/* Completions of signalled sends come by themselves. */
 	bool auto_complete;
 	/* disconnect() is followed by CLOSED, confirmed as told. */

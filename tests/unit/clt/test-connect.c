@@ -647,6 +647,21 @@ START_TEST(no_memory_for_a_path)
 }
 END_TEST
 
+START_TEST(no_memory_for_a_path_in_the_words_of_the_fabric)
+{
+	struct fx f;
+
+	fx_init(&f, 0, 1);
+	f.m.mr_reg_err = -ENOMEM;
+	f.m.pd_why = "the limit is 64 KiB";
+	fx_open(&f);
+	fx_accept(&f);
+	assert_failed(&f, -ENOMEM,
+		      "no memory for 8 requests: the limit is 64 KiB");
+	fx_deinit(&f);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -679,6 +694,7 @@ main(void)
 	tcase_add_test(tc, close_waits_for_closed);
 	tcase_add_test(tc, wrong_parameters);
 	tcase_add_test(tc, no_memory_for_a_path);
+	tcase_add_test(tc, no_memory_for_a_path_in_the_words_of_the_fabric);
 	suite_add_tcase(s, tc);
 	return fx_main(s);
 }

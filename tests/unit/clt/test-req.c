@@ -149,7 +149,7 @@ START_TEST(window_is_bound_ahead_and_ended_by_the_peer)
 		ck_assert_mem_eq(r.data, "answer", 6);
 	}
 	/* The bounce buffer as a whole was never open. */
-	ck_assert(!mock_is_exposed(&f.m, f.clt->paths[0].mem.bounce));
+	ck_assert(!mock_is_exposed(&f.m, f.clt->paths[0].mem.bounce.addr));
 	fx_deinit(&f);
 }
 END_TEST

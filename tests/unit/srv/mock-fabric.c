@@ -287,8 +287,7 @@ m_pd_numa_node(struct fabric_pd *pd)
 static const char *
 m_pd_why(struct fabric_pd *pd)
 {
-	(void)pd;
-	return NULL;
+	return PD(pd)->m->pd_why;
 }
 
 static struct fabric_pd *

@@ -48,6 +48,7 @@ struct mock {
 	/* Errors to return, once each, when not 0. */
 	int err_ctx_new, err_accept, err_migrate, err_post_send, err_post_recv;
 	int err_mr_reg, err_mw_new, err_mr_dereg;
+	const char *pd_why;
 	unsigned mr_reg_skip; /* this many work before err_mr_reg */
 
 	struct mock_conn *conns[MOCK_MAX_CON];

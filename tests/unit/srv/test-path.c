@@ -83,6 +83,9 @@ START_TEST(info_req_brings_path_and_session_up)
 	ck_assert_uint_eq(info.n_cons, 2);
 	ck_assert_str_eq(info.sess_name, "clt1-srv1");
 	ck_assert_ptr_eq(info.fabric, &f.m.ops);
+	ck_assert_uint_eq(info.chunk_mem, 2 * CHUNK);
+	/* This fabric pins; and so little does not take huge pages. */
+	ck_assert_str_eq(info.chunk_pages, "plain");
 	/* One region, one descriptor. */
 	ck_assert_uint_eq(a.sg_cnt, 1);
 	ck_assert_uint_eq(a.desc[0].addr, MOCK_RADDR);
@@ -232,6 +235,20 @@ START_TEST(no_region_takes_the_session_down_again)
 	ck_assert_uint_eq(f.ups, 1);
 	ck_assert_uint_eq(f.downs, 1);
 	ck_assert_uint_eq(fx_n_paths(&f), 0);
+	ck_assert_ptr_nonnull(
+		strstr(f.last_close, "no chunks: Cannot allocate memory"));
+}
+END_TEST
+
+START_TEST(no_region_in_the_words_of_the_fabric)
+{
+	fx_connect_all(&a);
+	f.m.err_mr_reg = -ENOMEM;
+	f.m.pd_why = "the limit is 64 KiB";
+	fx_info_req(&a, "x");
+	ck_assert(a.con[0]->disconnected);
+	ck_assert_ptr_nonnull(
+		strstr(f.last_close, "no chunks: the limit is 64 KiB"));
 }
 END_TEST
 
@@ -712,6 +729,7 @@ main(void)
 	tcase_add_test(tc, name_of_a_second_path_refused);
 	tcase_add_test(tc, closed_from_within_sess_up);
 	tcase_add_test(tc, no_region_takes_the_session_down_again);
+	tcase_add_test(tc, no_region_in_the_words_of_the_fabric);
 	tcase_add_test(tc, no_send_of_info_rsp);
 	tcase_add_test(tc, no_info_req_in_time);
 	tcase_add_test(tc, take_after_a_long_sleep_starts_its_time_now);

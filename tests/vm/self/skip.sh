@@ -1,0 +1,4 @@
+#!/usr/bin/env bash
+# vm: build=no time=20
+. "$RNBD_SRCDIR/tests/vm/functions.sh"
+skip "it says so"
