@@ -284,6 +284,10 @@ void clt_mem_free(struct rtrs_clt_path *path);
 
 /* con.c */
 void clt_con_sizes(struct clt_con *con);
+/* Of a connection that was established: what it was given. */
+void clt_con_take_limits(struct clt_con *con);
+/* WRs of a send queue that carries everything alone. */
+unsigned clt_con_need_sends(const struct rtrs_clt_path *path);
 /* Receives that a connection needs beside that of INFO_RSP. */
 unsigned clt_con_n_recvs(const struct clt_con *con);
 int clt_con_post_recvs(struct clt_con *con);

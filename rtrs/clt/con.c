@@ -35,13 +35,31 @@ clt_con_sizes(struct clt_con *con)
 		con->rq_max = CLT_SERVICE_WR;
 		return;
 	}
+	con->sq_max = clt_con_need_sends(path);
+	con->rq_max = clt_con_n_recvs(con);
+}
+
+void
+clt_con_take_limits(struct clt_con *con)
+{
+	struct fabric_limits lim;
+
+	con->path->fab->ops->conn_limits(con->conn, &lim);
+	if (lim.send_wr < con->sq_max)
+		con->sq_max = lim.send_wr;
+	if (lim.recv_wr < con->rq_max)
+		con->rq_max = lim.recv_wr;
+}
+
+unsigned
+clt_con_need_sends(const struct rtrs_clt_path *path)
+{
 	/*
 	 * Every permit may be out on this connection (n * wrs); as many were
 	 * answered and are not retired yet, because no later WR is signalled
 	 * or its completion was not seen (n * wrs again); and the spare.
 	 */
-	con->sq_max = 2 * path->n_slots * wrs_per_req(path) + CLT_SPARE_SENDS;
-	con->rq_max = clt_con_n_recvs(con);
+	return 2 * path->n_slots * wrs_per_req(path) + CLT_SPARE_SENDS;
 }
 
 unsigned
@@ -86,9 +104,13 @@ clt_con_post_recvs(struct clt_con *con)
 {
 	struct rtrs_clt_path *path = con->path;
 	unsigned n = clt_con_n_recvs(con);
+	unsigned room = con->rq_max - !con->cid; /* INFO_RSP has its own */
 	uint32_t first = 0;
 	int r = 0;
 
+	/* With fewer than that the server waits now and then. */
+	if (n > room)
+		n = room;
 	if (!path->new_rkey)
 		return post_empty_recvs(con, n);
 	for (unsigned i = 0; i < con->cid; i++)

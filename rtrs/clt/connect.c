@@ -7,6 +7,7 @@
 #include "rtrs/clt/clt.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
 
 #include "proto/wire-errno.h"
@@ -307,6 +308,34 @@ take_params(struct clt_con *con, const struct rtrs_msg_conn_rsp *rsp)
 	return true;
 }
 
+/*
+ * A full send queue sends a request elsewhere, so all of them together must
+ * hold what is out at once. The device tells what it has.
+ */
+static bool
+queues_ok(struct rtrs_clt_path *path)
+{
+	unsigned need = clt_con_need_sends(path), least = UINT_MAX;
+	struct fabric_limits lim;
+	uint64_t sends = 0;
+
+	path->fab->ops->conn_limits(path->cons[path->n_cons - 1].conn, &lim);
+	for (unsigned i = 1; i < path->n_cons; i++)
+		sends += path->cons[i].sq_max;
+	for (unsigned i = 0; i < path->n_cons; i++)
+		if (path->cons[i].rq_max < least)
+			least = path->cons[i].rq_max;
+	if (sends >= need && least >= 2)
+		return true;
+	clt_path_fail(path, -ENOBUFS,
+		      "%s grants queues of %u and %u work requests; %u "
+		      "requests need %u on %u connections: use a smaller queue "
+		      "depth",
+		      lim.device, lim.send_wr, lim.recv_wr, path->n_slots, need,
+		      path->n_cons - 1);
+	return false;
+}
+
 /* INFO_RSP needs the first receive of connection 0. */
 static int
 post_info(struct rtrs_clt_path *path)
@@ -350,12 +379,15 @@ clt_connect_established(struct clt_con *con, const void *priv, size_t len)
 
 	if (!conn_rsp_ok(path, priv, len, &rsp))
 		return;
+	clt_con_take_limits(con);
 	if (!con->cid && !take_params(con, &rsp))
 		return;
 	if (con->cid + 1 < path->n_cons) {
 		connect_next(path, con->cid + 1);
 		return;
 	}
+	if (!queues_ok(path))
+		return;
 	r = clt_mem_new_windows(path);
 	if (r) {
 		why = path->fab->ops->pd_why(path->pd);

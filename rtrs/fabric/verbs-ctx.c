@@ -372,4 +372,5 @@ const struct fabric_ops fabric_verbs = {
 	.mw_free = vb_mw_free,
 	.post_recv = vb_post_recv,
 	.post_send = vb_post_send,
+	.probe = vb_probe,
 };

@@ -281,6 +281,8 @@ unsigned vb_dev_caps(struct ibv_context *verbs);
 void vb_cm_ready(struct vb_ctx *ctx);
 int vb_connect(struct fabric_ctx *ctx, const struct fabric_conn_params *p,
 	       struct fabric_conn **ret);
+int vb_probe(const struct sockaddr *dst, const struct sockaddr *src,
+	     unsigned timeout_ms);
 void vb_connect_failed(struct vb_conn *c, enum fabric_ev_type type, int err,
 		       const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));

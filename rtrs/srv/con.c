@@ -28,7 +28,8 @@ post_empty_recvs(struct srv_con *con, unsigned n)
 	return con->path->ctx->ops->post_recv(con->conn, &wr);
 }
 
-/* The buffer of INFO_REQ must be the first receive of connection 0. */
+/* The buffer of INFO_REQ must be the first receive of connection 0, and of a
+ * path that shares its receives. */
 static int
 post_info_recv(struct srv_con *con)
 {
@@ -47,6 +48,47 @@ post_info_recv(struct srv_con *con)
 		return err;
 	wr.mr = path->info_mr;
 	return ops->post_recv(con->conn, &wr);
+}
+
+/*
+ * What a device has may be less than what was asked for. Fewer receives only
+ * let the peer wait now and then; a send queue has a least size.
+ */
+static int
+take_limits(struct srv_con *con, unsigned *recvs)
+{
+	struct srv_path *path = con->path;
+	unsigned qd = path->srv->p.queue_depth, least = SRV_SQ_MIN;
+	struct fabric_limits lim;
+
+	path->ctx->ops->conn_limits(con->conn, &lim);
+	if (lim.send_wr < con->sq_size)
+		con->sq_size = lim.send_wr;
+	if (*recvs > lim.recv_wr - 1)
+		*recvs = lim.recv_wr - 1;
+	/* All windows are opened in one go. */
+	if (path->new_rkey && !con->cid)
+		least = qd + SRV_SQ_MIN;
+	if (con->sq_size >= least && *recvs)
+		return 0;
+	srv_path_close(path, LOG_LVL_WARNING,
+		       "%s grants queues of %u and %u work requests, queue "
+		       "depth %u needs %u and 2: use a smaller queue depth",
+		       lim.device, lim.send_wr, lim.recv_wr, qd, least);
+	return -ENOBUFS;
+}
+
+static int
+post_first_recvs(struct srv_con *con, unsigned recvs)
+{
+	const struct srv_path *path = con->path;
+	int err = 0;
+
+	if (path->shared_recv ? path->n_cons == 1 : !con->cid)
+		err = post_info_recv(con);
+	else if (path->shared_recv)
+		return 0;
+	return err ? err : post_empty_recvs(con, recvs);
 }
 
 int
@@ -68,7 +110,7 @@ srv_con_accept(struct srv_path *path, uint16_t cid, struct fabric_conn *conn)
 		.priv = priv,
 		.priv_len = sizeof(priv),
 		.pd = path->pd,
-		.max_recv_wr = recvs + 1,
+		.shared_recv = path->shared_recv,
 	};
 	struct srv_con *con;
 	int err;
@@ -82,9 +124,12 @@ srv_con_accept(struct srv_path *path, uint16_t cid, struct fabric_conn *conn)
 	/* Per request: data, invalidation and reply; with windows also the
 	 * end of the window and its renewal. */
 	con->sq_size = (path->new_rkey ? 5 : 3) * qd + 4 * SRV_SQ_RESERVE;
+	if (path->shared_recv)
+		recvs = qd + SRV_SHARED_SPARE;
 	rtrs_msg_conn_rsp_encode(&rsp, priv);
 	cp.user = con;
 	cp.max_send_wr = con->sq_size;
+	cp.max_recv_wr = recvs + 1;
 	err = ops->accept(conn, &cp);
 	if (err) {
 		free(con);
@@ -100,9 +145,9 @@ srv_con_accept(struct srv_path *path, uint16_t cid, struct fabric_conn *conn)
 	}
 	path->info_deadline = time_after_ms(srv->now, srv->p.info_timeout_ms);
 	srv_deadline(srv, path->info_deadline);
-	err = cid ? 0 : post_info_recv(con);
-	if (!err)
-		err = post_empty_recvs(con, recvs);
+	if (take_limits(con, &recvs))
+		return 0;
+	err = post_first_recvs(con, recvs);
 	if (err)
 		srv_path_close(path, LOG_LVL_WARNING,
 			       "connection %u: no receives: %s", cid,
@@ -224,7 +269,8 @@ received_info(struct srv_con *con, const struct fabric_wc *wc)
 	struct srv_path *path = con->path;
 	int err = -EPROTO;
 
-	if (wc->op == FABRIC_WC_OP_RECV)
+	/* Shared, it may have served another connection. */
+	if (wc->op == FABRIC_WC_OP_RECV && !con->cid)
 		err = rtrs_msg_info_req_decode(path->info_buf, wc->byte_len,
 					       &path->info);
 	if (err)

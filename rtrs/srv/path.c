@@ -61,6 +61,7 @@ int
 srv_path_new(struct rtrs_srv_sess *sess, const struct rtrs_conn_request *req,
 	     struct srv_path **ret)
 {
+	unsigned caps = req->ops->conn_caps(req->conn);
 	struct rtrs_srv *srv = sess->srv;
 	struct srv_path *path;
 
@@ -78,8 +79,8 @@ srv_path_new(struct rtrs_srv_sess *sess, const struct rtrs_conn_request *req,
 	path->drain_deadline = TIME_NEVER;
 	path->cid_num = req->msg.cid_num;
 	path->recon_cnt = req->msg.recon_cnt;
-	path->new_rkey = srv->p.always_invalidate &&
-			 (req->ops->conn_caps(req->conn) & FABRIC_CAP_MW_PD);
+	path->new_rkey = srv->p.always_invalidate && caps & FABRIC_CAP_MW_PD;
+	path->shared_recv = caps & FABRIC_CAP_SHARED_RECV;
 	path->addrs = req->addrs;
 	rtrs_addr_text(req->ops, &path->addrs.peer, path->label);
 	rtrs_hb_init(&path->hb, srv->p.hb_interval_ms, srv->p.hb_missed_max);

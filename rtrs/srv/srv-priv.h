@@ -50,8 +50,13 @@
 #define SRV_MAX_CTXS              4
 /* Receives of connection 0, as the kernel has it; more if queue_depth is. */
 #define SRV_SERVICE_RECVS         512
+/* Receives of a path whose connections share them, beyond one per request that
+ * its client may have out: heartbeats. */
+#define SRV_SHARED_SPARE          64
 /* Send queue entries that replies leave to heartbeats and INFO_RSP. */
 #define SRV_SQ_RESERVE            8
+/* A send queue smaller than this serves nobody. */
+#define SRV_SQ_MIN                (4 * SRV_SQ_RESERVE)
 
 /* What progress has to look at besides completions. */
 enum srv_work {
@@ -183,6 +188,7 @@ struct srv_path {
 	enum rtrs_srv_path_state state; /* changed by set_state() only */
 	uint16_t cid_num, recon_cnt;
 	bool new_rkey;
+	bool shared_recv;      /* one queue of receives for all of cons */
 	unsigned n_cons;       /* accepted */
 	unsigned n_open;       /* of these, not CLOSED yet */
 	struct srv_con **cons; /* cid_num */

@@ -152,7 +152,12 @@ sim_accept(struct fabric_conn *conn, const struct fabric_conn_params *p)
 	/* The client may have left; it is open when that is noticed. */
 	if (conn->peer_left && sim_net_below(net, 2))
 		return -ECONNRESET;
+	sim_require(!p->shared_recv || conn->ctx->caps & FABRIC_CAP_SHARED_RECV,
+		    "shared receives are not offered");
 	set_params(conn, p);
+	conn->shared = p->shared_recv;
+	if (conn->shared && !conn->pd->rq_max)
+		conn->pd->rq_max = p->max_recv_wr;
 	conn->state = SIM_ACCEPTED;
 	conn->listener = NULL;
 	if (conn->peer_left) {
@@ -324,9 +329,10 @@ sim_conn_caps(struct fabric_conn *conn)
 void
 sim_conn_limits(struct fabric_conn *conn, struct fabric_limits *ret)
 {
-	*ret = (struct fabric_limits){.send_wr = conn->max_send_wr,
-				      .recv_wr = conn->max_recv_wr,
-				      .device = ""};
+	*ret = (struct fabric_limits){
+		.send_wr = conn->max_send_wr,
+		.recv_wr = conn->shared ? conn->pd->rq_max : conn->max_recv_wr,
+		.device = ""};
 }
 
 struct fabric_pd *

@@ -161,7 +161,7 @@ poll_cq(struct fabric_ctx *ctx, struct fabric_wc *wc, int n)
 		wc[i] = w->wc;
 		wc[i].user = conn->user;
 		if (w->recv)
-			conn->rq_used -= w->slots;
+			sim_qp_recv_polled(conn, w->slots);
 		else
 			conn->sq_used -= w->slots;
 		free(w);
@@ -364,14 +364,15 @@ listener_free(struct fabric_listener *l)
 const struct fabric_ops fabric_sim = {
 	.name = "sim",
 	.caps = FABRIC_CAP_CHEAP_MR | FABRIC_CAP_MW | FABRIC_CAP_MW_PD |
-		FABRIC_CAP_LAZY_MEM | FABRIC_CAP_MR_REMOTE_INV,
+		FABRIC_CAP_LAZY_MEM | FABRIC_CAP_MR_REMOTE_INV |
+		FABRIC_CAP_SHARED_RECV,
 	.ctx_new = ctx_new_full,
 	SIM_OPS,
 };
 
 const struct fabric_ops fabric_sim_rdma = {
 	.name = "sim-rdma",
-	.caps = FABRIC_CAP_MW | FABRIC_CAP_MW_PD,
+	.caps = FABRIC_CAP_MW | FABRIC_CAP_MW_PD | FABRIC_CAP_SHARED_RECV,
 	.ctx_new = ctx_new_rdma,
 	SIM_OPS,
 };

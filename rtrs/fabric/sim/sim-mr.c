@@ -30,6 +30,7 @@ sim_pd_unref(struct fabric_pd *pd)
 	if (--pd->refs)
 		return;
 	pd->net->counts.pds--;
+	sim_qp_drop_shared(pd);
 	free(pd);
 }
 

@@ -246,6 +246,7 @@ struct fabric_conn {
 	enum sim_conn_state state;
 	struct fabric_listener *listener; /* REQUESTED; for the report */
 	struct fabric_pd *pd;
+	bool shared;     /* receives are those of pd */
 	bool peer_left;  /* its DREQ or GONE came */
 	bool death_told; /* DISCONNECTED was handed out */
 	bool owes_drep;
@@ -299,6 +300,10 @@ void sim_qp_flush(struct fabric_conn *conn);
 void sim_qp_drop(struct fabric_conn *conn);
 void sim_qp_data(struct sim_event *ev);
 void sim_qp_ack(struct fabric_conn *conn, const struct sim_event *ev);
+/* Drops the shared receives of a PD. */
+void sim_qp_drop_shared(struct fabric_pd *pd);
+/* Gives back places in the receive queue of conn. */
+void sim_qp_recv_polled(struct fabric_conn *conn, unsigned slots);
 /* Uses receives for what waits for them. */
 void sim_qp_receive(struct fabric_conn *conn);
 /* The work of this end got no answer: it will notice, if that lasts. */
@@ -313,6 +318,9 @@ struct fabric_pd {
 	unsigned caps;
 	unsigned refs; /* references, connections, MRs, MWs */
 	struct rng rng;
+	/* Shared receives; max 0: not made yet. */
+	struct sim_rqe *rq;
+	unsigned rq_max, rq_used;
 };
 
 struct sim_mr {

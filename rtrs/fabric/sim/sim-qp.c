@@ -98,17 +98,42 @@ sq_advance(struct fabric_conn *conn)
 	}
 }
 
+static struct sim_rqe **
+rq_of(struct fabric_conn *conn)
+{
+	return conn->shared ? &conn->pd->rq : &conn->rq;
+}
+
+void
+sim_qp_recv_polled(struct fabric_conn *conn, unsigned slots)
+{
+	if (conn->shared)
+		conn->pd->rq_used -= slots;
+	else
+		conn->rq_used -= slots;
+}
+
 static void
 rq_take(struct fabric_conn *conn, struct fabric_wc *wc)
 {
-	struct sim_rqe *rqe = conn->rq;
+	struct sim_rqe **rq = rq_of(conn), *rqe = *rq;
 
 	wc->wr_id = rqe->wr.wr_id;
 	wc_push(conn, true, 1, wc);
 	if (--rqe->wr.count)
 		return;
-	DL_DELETE(conn->rq, rqe);
+	DL_DELETE(*rq, rqe);
 	free(rqe);
+}
+
+void
+sim_qp_drop_shared(struct fabric_pd *pd)
+{
+	struct sim_rqe *rqe, *tmp;
+
+	DL_FOREACH_SAFE(pd->rq, rqe, tmp)
+		free(rqe);
+	pd->rq = NULL;
 }
 
 static void
@@ -198,6 +223,35 @@ mr_id_of(struct fabric_conn *conn, const void *addr, uint32_t len,
 	return mr->id;
 }
 
+/* What waits at a connection for a receive may go on. */
+static void
+resume(struct fabric_conn *conn)
+{
+	if (!conn->inq || conn->resume_timer)
+		return;
+	conn->resume_timer = true;
+	sim_at(conn->link, conn->end, SIM_EV_RESUME,
+	       conn->link->net->now + sim_delay(conn->link->net));
+}
+
+static int
+post_shared_recv(struct fabric_conn *conn, struct sim_rqe *rqe)
+{
+	struct fabric_pd *pd = conn->pd;
+	struct fabric_conn *other;
+
+	if (pd->rq_used + rqe->wr.count > pd->rq_max) {
+		free(rqe);
+		return -ENOMEM;
+	}
+	pd->rq_used += rqe->wr.count;
+	DL_APPEND(pd->rq, rqe);
+	DL_FOREACH(conn->ctx->conns, other)
+		if (other->shared && other->pd == pd)
+			resume(other);
+	return 0;
+}
+
 int
 sim_post_recv(struct fabric_conn *conn, const struct fabric_recv_wr *wr)
 {
@@ -207,7 +261,7 @@ sim_post_recv(struct fabric_conn *conn, const struct fabric_recv_wr *wr)
 
 	if (flushed < 0)
 		return flushed;
-	if (conn->rq_used + count > conn->max_recv_wr ||
+	if ((!conn->shared && conn->rq_used + count > conn->max_recv_wr) ||
 	    sim_call_fails(conn->link->net, "post_recv"))
 		return -ENOMEM;
 	rqe = sim_alloc(sizeof(*rqe));
@@ -216,15 +270,14 @@ sim_post_recv(struct fabric_conn *conn, const struct fabric_recv_wr *wr)
 	rqe->by_count = count > 1;
 	if (wr->addr)
 		rqe->mr_id = mr_id_of(conn, wr->addr, wr->len, wr->mr);
+	if (conn->shared)
+		return post_shared_recv(conn, rqe);
 	conn->rq_used += count;
 	DL_APPEND(conn->rq, rqe);
 	if (flushed)
 		sim_qp_flush(conn);
-	else if (conn->inq && !conn->resume_timer) {
-		conn->resume_timer = true;
-		sim_at(conn->link, conn->end, SIM_EV_RESUME,
-		       conn->link->net->now + sim_delay(conn->link->net));
-	}
+	else
+		resume(conn);
 	return 0;
 }
 
@@ -458,7 +511,7 @@ static int
 deliver_send(struct fabric_conn *conn, const struct sim_pkt *pkt,
 	     struct fabric_wc *wc)
 {
-	const struct sim_rqe *rqe = conn->rq;
+	const struct sim_rqe *rqe = *rq_of(conn);
 	struct sim_key *key;
 
 	if (pkt->len > (rqe->wr.addr ? rqe->wr.len : 0))
@@ -536,7 +589,7 @@ sim_qp_receive(struct fabric_conn *conn)
 	int err;
 
 	while (sim_conn_alive(conn) && (pkt = conn->inq)) {
-		if (needs_receive(pkt->op) && !conn->rq) {
+		if (needs_receive(pkt->op) && !*rq_of(conn)) {
 			/* "Not ready" has to get through, too. */
 			peer = conn->link->end[!conn->end];
 			if (peer && conn->link->silent[!conn->end])

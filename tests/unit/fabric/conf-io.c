@@ -538,15 +538,38 @@ bind_window(struct fabric_conn *conn, struct fabric_mw *mw,
 		.bind_mr = mr,
 		.bind_off = off,
 		.bind_len = len,
-		.bind_access =
-			FABRIC_ACCESS_REMOTE_WRITE | FABRIC_ACCESS_REMOTE_INV,
+		.bind_access = FABRIC_ACCESS_REMOTE_WRITE,
 	};
+
+	if (mw->kind == FABRIC_MW_CONN)
+		wr.bind_access |= FABRIC_ACCESS_REMOTE_INV;
 
 	ck_assert_int_eq(rig_post(conn, &wr), 0);
 	ck_assert_int_eq(rig_wc_ok(SRV, 500).op, FABRIC_WC_OP_MW_BIND);
 	ck_assert(mw->bound);
 	ck_assert_uint_eq(mw->raddr, mr->raddr + off);
 }
+
+static void
+end_window(struct fabric_conn *conn, struct fabric_mw *mw)
+{
+	struct fabric_send_wr wr = {.op = FABRIC_WR_MW_INV,
+				    .wr_id = 501,
+				    .signaled = true,
+				    .mw = mw};
+
+	ck_assert_int_eq(rig_post(conn, &wr), 0);
+	ck_assert_int_eq(rig_wc_ok(SRV, 501).op, FABRIC_WC_OP_MW_INV);
+	ck_assert(!mw->bound);
+}
+
+static const struct {
+	enum fabric_mw_kind kind;
+	unsigned cap;
+} mw_kinds[] = {
+	{FABRIC_MW_CONN, FABRIC_CAP_MW},
+	{FABRIC_MW_PD, FABRIC_CAP_MW_PD},
+};
 
 START_TEST(window_opens_a_part)
 {
@@ -562,15 +585,17 @@ START_TEST(window_opens_a_part)
 	rig_setup(_i);
 	p = rig_pair(NULL, NULL);
 	q = rig_pair(NULL, NULL);
-	if (!rig_has(FABRIC_CAP_MW))
+	if (!rig_has(mw_kinds[_i].cap))
 		return;
 	memset(region, 0xaa, sizeof(region));
 	memset(source, 0x55, sizeof(source));
 	mr = rig_mr(p.s, region, sizeof(region), FABRIC_ACCESS_MW_BIND);
-	mw = rig_mw(p.s);
+	mw = rig_mw(p.s, mw_kinds[_i].kind);
 	bind_window(p.s, mw, mr, 100, 50);
 	ck_assert_int_eq(rig.ops->mr_dereg(mr), -EBUSY);
 	old = mw->rkey;
+	if (mw->kind == FABRIC_MW_CONN)
+		end_window(p.s, mw);
 	bind_window(p.s, mw, mr, 200, 50);
 	ck_assert_uint_ne(mw->rkey, old);
 	wr.sge[0] = rig_sge(p.c, source, 50);
@@ -591,6 +616,78 @@ START_TEST(window_opens_a_part)
 }
 END_TEST
 
+/* One queue of receives for two connections of a domain. */
+START_TEST(receives_are_shared)
+{
+	struct fabric_conn_params ap = {
+		.user = &rig.ctx[SRV],
+		.max_send_wr = RIG_WR,
+		.max_recv_wr = 4,
+		.shared_recv = true,
+	};
+	struct fabric_send_wr wr = {
+		.op = FABRIC_WR_SEND_WITH_IMM, .wr_id = 1, .signaled = true};
+	struct fabric_recv_wr rq = {.wr_id = 7, .count = 4};
+	struct fabric_conn *c[2], *s[2];
+	struct fabric_limits lim;
+	struct fabric_wc wc;
+	int i;
+
+	rig_setup(_i);
+	if (!rig_has(FABRIC_CAP_SHARED_RECV))
+		return;
+	for (i = 0; i < 2; i++) {
+		c[i] = rig_connect("x", 1, NULL);
+		s[i] = rig_event(SRV, FABRIC_EV_CONNECT_REQUEST).conn;
+		ck_assert(rig.ops->conn_caps(s[i]) & FABRIC_CAP_SHARED_RECV);
+		ck_assert_int_eq(rig.ops->accept(s[i], &ap), 0);
+		ap.pd = rig.ops->conn_pd(s[i]);
+		ap.max_recv_wr = 0;
+		rig_keep(s[i]);
+		rig_event(CLT, FABRIC_EV_ESTABLISHED);
+		rig_event(SRV, FABRIC_EV_ESTABLISHED);
+	}
+	rig.ops->conn_limits(s[1], &lim);
+	ck_assert_uint_eq(lim.recv_wr, 4);
+	/* What the second connection waits for may be posted on the first. */
+	wr.imm = 11;
+	ck_assert_int_eq(rig_post(c[1], &wr), 0);
+	rig_settle();
+	ck_assert_int_eq(rig.n_wc[SRV], 0);
+	ck_assert_int_eq(rig.ops->post_recv(s[0], &rq), 0);
+	wc = rig_wc_ok(SRV, 7);
+	ck_assert_ptr_eq(wc.conn, s[1]);
+	ck_assert_uint_eq(wc.imm, 11);
+	rig_wc_ok(CLT, 1);
+	wr.imm = 12;
+	ck_assert_int_eq(rig_post(c[0], &wr), 0);
+	wc = rig_wc_ok(SRV, 7);
+	ck_assert_ptr_eq(wc.conn, s[0]);
+	ck_assert_uint_eq(wc.imm, 12);
+	rig_wc_ok(CLT, 1);
+	rq.count = 3;
+	ck_assert_int_eq(rig.ops->post_recv(s[1], &rq), -ENOMEM);
+	rq.count = 2;
+	ck_assert_int_eq(rig.ops->post_recv(s[1], &rq), 0);
+	/* The end of one flushes nothing that the other may use. */
+	rig.ops->disconnect(s[0]);
+	rig_event(CLT, FABRIC_EV_DISCONNECTED);
+	rig.ops->disconnect(c[0]);
+	rig_event(CLT, FABRIC_EV_CLOSED);
+	rig_event(SRV, FABRIC_EV_CLOSED);
+	ck_assert_int_eq(rig.n_wc[SRV], 0);
+	rig_free(s[0]);
+	for (i = 0; i < 4; i++) {
+		wr.imm = 13 + (uint32_t)i;
+		ck_assert_int_eq(rig_post(c[1], &wr), 0);
+		wc = rig_wc_ok(SRV, 7);
+		ck_assert_ptr_eq(wc.conn, s[1]);
+		ck_assert_uint_eq(wc.imm, wr.imm);
+		rig_wc_ok(CLT, 1);
+	}
+}
+END_TEST
+
 START_TEST(window_is_invalidated_by_the_peer)
 {
 	struct fabric_send_wr wr = {
@@ -605,7 +702,7 @@ START_TEST(window_is_invalidated_by_the_peer)
 	if (!rig_has(FABRIC_CAP_MW))
 		return;
 	mr = rig_mr(p.s, region, sizeof(region), FABRIC_ACCESS_MW_BIND);
-	mw = rig_mw(p.s);
+	mw = rig_mw(p.s, FABRIC_MW_CONN);
 	bind_window(p.s, mw, mr, 0, 64);
 	rig_recv(p.s, 4, source, 64);
 	wr.inv_rkey = mw->rkey;
@@ -635,7 +732,7 @@ START_TEST(window_is_invalidated_locally)
 	if (!rig_has(FABRIC_CAP_MW))
 		return;
 	mr = rig_mr(p.s, region, sizeof(region), FABRIC_ACCESS_MW_BIND);
-	mw = rig_mw(p.s);
+	mw = rig_mw(p.s, FABRIC_MW_CONN);
 	bind_window(p.s, mw, mr, 0, 64);
 	wr.raddr = mw->raddr;
 	wr.rkey = mw->rkey;
@@ -692,7 +789,9 @@ conf_io_cases(Suite *s, int n, SFun setup, SFun teardown)
 	tcase_add_loop_test(tc, domain_outlives_its_connection, 0, n);
 	tcase_add_loop_test(tc, send_with_inv_ends_a_region_key, 0, n);
 	tcase_add_loop_test(tc, send_with_inv_needs_permission, 0, n);
-	tcase_add_loop_test(tc, window_opens_a_part, 0, n);
+	tcase_add_loop_test(tc, window_opens_a_part, 0,
+			    (int)ARRAY_SIZE(mw_kinds));
+	tcase_add_loop_test(tc, receives_are_shared, 0, n);
 	tcase_add_loop_test(tc, window_is_invalidated_by_the_peer, 0, n);
 	tcase_add_loop_test(tc, window_is_invalidated_locally, 0, n);
 	tcase_add_loop_test(tc, late_data_touches_no_memory, 0, n);

@@ -157,8 +157,8 @@ rig_has(unsigned cap)
 
 /* --- connections */
 
-static void
-remember(struct fabric_conn *conn)
+void
+rig_keep(struct fabric_conn *conn)
 {
 	ck_assert_int_lt(rig.n_conns, 16);
 	rig.conns[rig.n_conns++] = conn;
@@ -198,7 +198,7 @@ rig_connect(const void *priv, size_t len, struct fabric_pd *pd)
 	struct fabric_conn *conn;
 
 	ck_assert_int_eq(rig.ops->connect(rig.ctx[CLT], &p, &conn), 0);
-	remember(conn);
+	rig_keep(conn);
 	return conn;
 }
 
@@ -216,7 +216,7 @@ rig_accept(struct fabric_conn *conn, const void *priv, size_t len,
 	};
 
 	ck_assert_int_eq(rig.ops->accept(conn, &p), 0);
-	remember(conn);
+	rig_keep(conn);
 }
 
 struct pair
@@ -261,13 +261,11 @@ rig_dereg(struct fabric_mr *mr)
 }
 
 struct fabric_mw *
-rig_mw(struct fabric_conn *conn)
+rig_mw(struct fabric_conn *conn, enum fabric_mw_kind kind)
 {
 	struct fabric_mw *mw;
 
-	ck_assert_int_eq(
-		rig.ops->mw_new(rig.ops->conn_pd(conn), FABRIC_MW_CONN, &mw),
-		0);
+	ck_assert_int_eq(rig.ops->mw_new(rig.ops->conn_pd(conn), kind, &mw), 0);
 	rig.mws[rig.n_mws++] = mw;
 	return mw;
 }

@@ -61,6 +61,8 @@ void rig_accept(struct fabric_conn *conn, const void *priv, size_t len,
 		struct fabric_pd *pd);
 /* Its events were seen, it is freed here and not by teardown. */
 void rig_free(struct fabric_conn *conn);
+/* Freed by teardown. */
+void rig_keep(struct fabric_conn *conn);
 /* Not the rig's any more: rejected, or freed by the case. */
 void rig_forget(struct fabric_conn *conn);
 
@@ -68,7 +70,7 @@ void rig_forget(struct fabric_conn *conn);
 struct fabric_mr *rig_mr(struct fabric_conn *conn, void *buf, size_t len,
 			 unsigned access);
 void rig_dereg(struct fabric_mr *mr);
-struct fabric_mw *rig_mw(struct fabric_conn *conn);
+struct fabric_mw *rig_mw(struct fabric_conn *conn, enum fabric_mw_kind kind);
 
 /* One buffer, registered where that is needed. */
 struct fabric_sge rig_sge(struct fabric_conn *conn, void *buf, uint32_t len);
