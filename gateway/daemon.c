@@ -107,7 +107,10 @@ log_listen_error(const struct daemon *d, const struct listen_addr *la, int err)
 	char addr[RTRS_ADDR_TEXT_MAX];
 	const char *remedy = "";
 
-	if (err == -ENODEV)
+	if (err == -ENODEV && la->addr.ss_family == AF_IB)
+		remedy = "; no InfiniBand port has that GID, and those of RoCE "
+			 "are not listened on: use ip:ADDR";
+	else if (err == -ENODEV)
 		remedy = "; no RDMA device has that address. A driver may be "
 			 "missing (soft-RoCE: rdma link add rxe0 type rxe "
 			 "netdev eth0); tcp: needs none";

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "nbdkit-plugin/blocks.h"
+#include "nbdkit-plugin/in-child.h"
 #include "nbdkit-plugin/params.h"
 #include "nbdkit-plugin/progress.h"
 #include "nbdkit-plugin/wait.h"
@@ -186,24 +187,35 @@ device_open(struct rnbd_wait *s, enum rnbd_access_mode mode,
 	return -1;
 }
 
-/*
- * While the user still looks: can the server be reached, and has it got the
- * device? With a session of its own, which ends before nbdkit forks.
- */
 static int
-preflight(void)
+try_device(void *arg)
 {
 	struct rnbd_wait *s;
 	struct rnbd_clt_dev *dev;
 	int rc;
 
 	if (session_new(&s))
-		return -1;
+		return 1;
 	rc = device_open(s, params.access_mode, &dev);
 	if (!rc)
 		rnbd_wait_close(s, dev);
 	rnbd_wait_free(s, CLOSE_TIMEOUT_MS);
-	return rc;
+	return !!rc;
+}
+
+/*
+ * While the user still looks: can the server be reached, and has it got the
+ * device? With a session and a process of its own, both of which end before
+ * nbdkit forks.
+ */
+static int
+preflight(void)
+{
+	int rc = in_child(try_device, NULL);
+
+	if (rc < 0)
+		nbdkit_error("cannot try the device: %s", strerror(-rc));
+	return rc ? -1 : 0;
 }
 
 /* Is there what the paths need? */

@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "nbdkit-plugin/in-child.h"
+
 /* Time for a device to find the way to an address that has no scheme. */
 #define RDMA_PROBE_MS 3000
 
@@ -269,6 +271,19 @@ choose(const struct addrinfo *dst, const struct addrinfo *src,
 	return first;
 }
 
+struct probe {
+	const struct fabric_ops *fabric;
+	const struct sockaddr *dst, *src;
+};
+
+static int
+run_probe(void *arg)
+{
+	const struct probe *p = arg;
+
+	return !!p->fabric->probe(p->dst, p->src, RDMA_PROBE_MS);
+}
+
 /* The first pair that an RDMA device can connect. */
 static bool
 choose_rdma(const struct fabric_ops *verbs, const struct addrinfo *dst,
@@ -277,11 +292,13 @@ choose_rdma(const struct fabric_ops *verbs, const struct addrinfo *dst,
 {
 	for (; dst; dst = dst->ai_next) {
 		const struct addrinfo *s = of_family(src, dst->ai_family);
+		struct probe p = {
+			.fabric = verbs,
+			.dst = dst->ai_addr,
+			.src = s ? s->ai_addr : NULL,
+		};
 
-		if (src && !s)
-			continue;
-		if (verbs->probe(dst->ai_addr, s ? s->ai_addr : NULL,
-				 RDMA_PROBE_MS))
+		if ((src && !s) || in_child(run_probe, &p))
 			continue;
 		*ret_dst = dst;
 		*ret_src = s;
