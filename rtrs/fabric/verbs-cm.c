@@ -10,7 +10,6 @@
  */
 #include "rtrs/fabric/verbs.h"
 
-#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -110,36 +109,13 @@ vb_connect(struct fabric_ctx *fctx, const struct fabric_conn_params *p,
 	return 0;
 }
 
-/* What became of resolving: waits for the one event. */
-static int
-probe_result(struct rdma_event_channel *channel, unsigned timeout_ms)
-{
-	struct pollfd pfd = {.fd = channel->fd, .events = POLLIN};
-	struct rdma_cm_event *e;
-	int r;
-
-	/* It resolves in this time, or says that it does not; a little more
-	 * for that to arrive. */
-	if (poll(&pfd, 1, (int)timeout_ms + 100) != 1)
-		return -ETIMEDOUT;
-	errno = 0;
-	if (rdma_get_cm_event(channel, &e) < 0)
-		return vb_errno();
-	r = 0;
-	if (e->event != RDMA_CM_EVENT_ADDR_RESOLVED)
-		r = e->status < 0 ? e->status : -EHOSTUNREACH;
-	rdma_ack_cm_event(e);
-	return r;
-}
-
 int
 vb_probe(const struct sockaddr *dst, const struct sockaddr *src,
 	 unsigned timeout_ms)
 {
 	struct sockaddr_storage s, d;
-	struct rdma_event_channel *channel;
 	struct rdma_cm_id *id;
-	int r;
+	int r = 0;
 
 	if (!vb_addr_len(dst) || (src && !vb_addr_len(src)))
 		return -EAFNOSUPPORT;
@@ -147,22 +123,14 @@ vb_probe(const struct sockaddr *dst, const struct sockaddr *src,
 	memcpy(&d, dst, vb_addr_len(dst));
 	if (src)
 		memcpy(&s, src, vb_addr_len(src));
-	channel = rdma_create_event_channel();
-	if (!channel)
-		return -ENODEV;
+	/* Without an event channel its calls wait for their outcome. */
 	errno = 0;
-	if (rdma_create_id(channel, &id, NULL, vb_port_space(dst)) < 0) {
-		r = vb_errno();
-		goto out;
-	}
+	if (rdma_create_id(NULL, &id, NULL, vb_port_space(dst)) < 0)
+		return vb_errno();
 	if (rdma_resolve_addr(id, src ? (void *)&s : NULL, (void *)&d,
 			      (int)timeout_ms) < 0)
 		r = vb_errno();
-	else
-		r = probe_result(channel, timeout_ms);
 	rdma_destroy_id(id);
-out:
-	rdma_destroy_event_channel(channel);
 	return r;
 }
 

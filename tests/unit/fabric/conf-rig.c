@@ -13,7 +13,9 @@ new_ctx(int side)
 		.rng = rig.drv->rng(),
 		.log = rig.drv->log ? rig.drv->log(side) : NULL,
 		.now = rig.drv->now(),
-		.connect_timeout_ms = 2000,
+		.connect_timeout_ms = rig.drv->connect_timeout_ms
+					      ? rig.drv->connect_timeout_ms
+					      : 2000,
 		.disconnect_timeout_ms = 1000,
 		.priv = rig.drv->priv(side == CLT ? 0 : 1),
 	};

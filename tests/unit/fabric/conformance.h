@@ -19,6 +19,7 @@ struct conf_driver {
 	bool completes_when_sent;
 	/* Who ends a key that it may not end has a success all the same. */
 	bool inv_is_not_answered;
+	unsigned connect_timeout_ms; /* longer than any connect; 0: 2000 */
 	/* Called around each case; round varies what can vary (a seed). */
 	void (*setup)(int round);
 	void (*teardown)(void);

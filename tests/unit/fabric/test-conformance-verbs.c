@@ -132,7 +132,7 @@ wait_ms(struct fabric_ctx *const *ctx, int n, int timeout_ms)
 static bool
 wait_(struct fabric_ctx *const *ctx, int n)
 {
-	return wait_ms(ctx, n, 10000);
+	return wait_ms(ctx, n, 20000);
 }
 
 static void
@@ -152,6 +152,8 @@ settle(struct fabric_ctx *const *ctx, int n)
 static struct conf_driver drv = {
 	.ops = &fabric_verbs,
 	.inv_is_not_answered = true,
+	/* Guests are slow, and wait for each other. */
+	.connect_timeout_ms = 15000,
 	.setup = setup,
 	.teardown = teardown,
 	.priv = priv,

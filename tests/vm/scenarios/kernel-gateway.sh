@@ -8,7 +8,7 @@ need fio mkfs.ext4 e2fsck
 for inval in no yes; do
 	say "always-invalidate=$inval"
 	truncate -s 64M "$tmp/disk"
-	gateway_listen=ip:[::]:1234
+	gateway_listen="ip:[::]:1234"
 	start_gateway gw --export "disk=file:$tmp/disk" \
 		--always-invalidate "$inval"
 	map_device sessname=s device_path=disk
