@@ -286,8 +286,13 @@ piece_send(struct rnbd_clt *c, struct piece *p, struct rtrs_permit *permit)
 		p->req.data_len = p->len;
 		break;
 	case RNBD_CLT_FLUSH:
+		/*
+		 * As the kernel's client, but for the sector: its all ones are
+		 * unaligned for a server with blocks of more than 512 bytes,
+		 * and a 6.12 server answers EIO.
+		 */
 		m.rw = RNBD_OP_FLUSH | RNBD_F_SYNC | RNBD_F_FUA;
-		m.sector = UINT64_MAX;
+		m.sector = 0;
 		m.bi_size = 0;
 		p->req.dir = RTRS_READ;
 		break;

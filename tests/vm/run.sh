@@ -352,6 +352,10 @@ if [ $rc != 0 ] && [ -z "${RNBD_VM_AGAIN:-}" ] &&
 	rm -rf "$tmp"
 	RNBD_VM_AGAIN=1 RNBD_VM_QUEUED=1 exec "$0" "$scenario" --kernel "$kernel"
 fi
+if [ -n "${RNBD_VM_PCAPS:-}" ]; then
+	mkdir -p "$RNBD_VM_PCAPS"
+	find "$share" -maxdepth 1 -name '*.pcap' -exec cp -t "$RNBD_VM_PCAPS" {} +
+fi
 if [ $rc != 0 ] && [ $rc != 77 ]; then
 	logs=${RNBD_VM_LOGS:-$(dirname "$VM_KERNEL")/failed}/$name-$kernel
 	mkdir -p "$logs"

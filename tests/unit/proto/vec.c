@@ -16,8 +16,13 @@ vec_doc_load(const char *path)
 
 	vec_doc.root = json_load_file(path, JSON_REJECT_DUPLICATES, &e);
 	ck_assert_msg(vec_doc.root != NULL, "%s:%d: %s", path, e.line, e.text);
-	vec_doc.params = json_object_get(vec_doc.root, "parameters");
-	vec_doc.vectors = json_object_get(vec_doc.root, "vectors");
+}
+
+void
+vec_doc_use(json_t *part)
+{
+	vec_doc.params = json_object_get(part, "parameters");
+	vec_doc.vectors = json_object_get(part, "vectors");
 	ck_assert(json_is_object(vec_doc.params) &&
 		  json_is_object(vec_doc.vectors));
 }

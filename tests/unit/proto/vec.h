@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Access to vectors.json: whatever is missing there fails the running case. */
+/* Access to a file of vectors: whatever is missing there fails the running
+ * case. */
 #ifndef TESTS_UNIT_PROTO_VEC_H
 #define TESTS_UNIT_PROTO_VEC_H
 
@@ -16,6 +17,8 @@ struct vec_doc {
 extern struct vec_doc vec_doc;
 
 void vec_doc_load(const char *path);
+/* The part that has "parameters" and "vectors"; may be all of it. */
+void vec_doc_use(json_t *part);
 void vec_doc_free(void);
 
 /* One vector. Everything but bytes is owned by vec_doc. */

@@ -135,7 +135,7 @@ START_TEST(more_io_than_permits_waits_its_turn)
 }
 END_TEST
 
-START_TEST(flush_is_spelled_as_the_kernel_does)
+START_TEST(flush_is_spelled_as_the_kernel_reads_it)
 {
 	struct rnbd_msg_io m;
 	struct test_io t;
@@ -144,7 +144,7 @@ START_TEST(flush_is_spelled_as_the_kernel_does)
 	submit(&t, RNBD_CLT_FLUSH, 0, 0, 0);
 	m = sent_io(0);
 	ck_assert_uint_eq(m.rw, 0x302);
-	ck_assert_uint_eq(m.sector, UINT64_MAX);
+	ck_assert_uint_eq(m.sector, 0);
 	ck_assert_uint_eq(m.bi_size, 0);
 	ck_assert_int_eq(fake->sent[0].dir, RTRS_READ);
 	ck_assert_uint_eq(fake->sent[0].data_len, 0);
@@ -474,7 +474,7 @@ main(void)
 	tcase_add_test(t, large_io_is_split_and_sent_at_once);
 	tcase_add_test(t, first_error_wins_and_comes_once);
 	tcase_add_test(t, more_io_than_permits_waits_its_turn);
-	tcase_add_test(t, flush_is_spelled_as_the_kernel_does);
+	tcase_add_test(t, flush_is_spelled_as_the_kernel_reads_it);
 	tcase_add_test(t, fua_is_native_on_writes_and_a_flush_after_others);
 	tcase_add_loop_test(t, errors_of_open_are_words, 0, 6);
 	tcase_add_test(t, the_servers_explanation_is_passed_on);
