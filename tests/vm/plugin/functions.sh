@@ -4,6 +4,21 @@
 . "$RNBD_SRCDIR/tests/vm/functions.sh"
 need nbdkit nbdsh nbdinfo nbdcopy fio rdma
 
+# What a daemon says is shown when a scenario fails.
+python3 - "$tmp/syslog.log" <<-'EOF' &
+	import os, socket, sys
+	s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+	s.bind("/run/dev-log.%d" % os.getpid())
+	if os.path.lexists("/dev/log"):
+	    os.unlink("/dev/log")
+	os.symlink(s.getsockname(), "/dev/log")
+	with open(sys.argv[1], "w", buffering=1) as log:
+	    while True:
+	        print(s.recv(8192).decode(errors="replace"), file=log)
+EOF
+pids+=($!)
+until_true test -S /dev/log
+
 # attach NAME PARAMETER...: by an nbdkit in the background; sets uri_NAME, ...
 attach() {
 	local name=$1
@@ -74,7 +89,7 @@ image() {
 
 # same FILE DEVICE: what is on the device, not in the page cache.
 same() {
-	check "caches of $2" blockdev --flushbufs "$2"
+	[ ! -b "$2" ] || check "caches of $2" blockdev --flushbufs "$2"
 	cmp "$1" "$2" || fail "$2 differs from ${1##*/}"
 }
 
@@ -109,8 +124,8 @@ qemu_round() {
 	rm "$tmp/part" "$tmp/back" "$tmp/qcow2"
 }
 
-# loop_disk NAME MIB [OPTION]...: on a file in memory, which counts its I/O and
-# can be discarded. Sets disk_NAME and file_NAME.
+# loop_disk NAME MIB [OPTION]...: on a file in memory. Sets disk_NAME and
+# file_NAME.
 loop_disk() {
 	local name=$1 mib=$2 dev
 	shift 2
@@ -120,23 +135,27 @@ loop_disk() {
 	declare -g "disk_$name=$dev" "file_$name=$tmp/$name.img"
 }
 
-# written DISK: bytes, by its own count.
-written() {
-	local stat
-	read -ra stat <"/sys/block/${1##*/}/stat"
-	echo $((stat[6] * 512))
+# traffic: about so many KiB went through soft-RoCE or out of the guest.
+traffic() {
+	local f n sum=0
+	for f in /sys/class/infiniband/*/ports/1/hw_counters/rcvd_pkts; do
+		read -r n <"$f"
+		sum=$((sum + n))
+	done
+	for f in /sys/class/net/eth*/statistics/tx_bytes; do
+		read -r n <"$f"
+		sum=$((sum + n / 1024))
+	done
+	echo $sum
 }
 
-# written_since DISK BYTES MORE
-written_since() {
-	[ "$(written "$1")" -ge $(($2 + $3)) ]
+traffic_is() {
+	[ "$(traffic)" -ge "$1" ] || ! kill -0 "$load" 2>/dev/null
 }
 
-# wait_written DISK MIB: until the load has written so much more.
-wait_written() {
-	local start
-	start=$(written "$1")
-	until_true written_since "$1" "$start" $(($2 << 20))
+# wait_load MIB: until about so much more went to and from the load.
+wait_load() {
+	until_true traffic_is $(($(traffic) + $1 * 1024))
 	kill -0 "$load" 2>/dev/null || fail "the load has ended before"
 }
 

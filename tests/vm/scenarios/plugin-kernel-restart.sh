@@ -13,12 +13,12 @@ again() {
 		io-timeout=60 reconnect-delay=0.2
 	load "$uri_n" 60
 	for round in 1 2; do
-		wait_written "$disk_d" 2
+		wait_load 3
 		unload
 		say "unloaded, $round"
 		load_server "always_invalidate=$1"
 	done
-	wait_written "$disk_d" 2
+	wait_load 3
 	end_load
 	nbdcopy "$uri_n" "$tmp/back" || fail "nbdcopy after the restarts"
 	same "$tmp/back" "$disk_d"
@@ -58,7 +58,7 @@ say "io-timeout"
 before=$(resources)
 attach n sessname=end "path=ip:$VM_PEER0" "device_path=$disk_d"
 load "$uri_n" 60
-wait_written "$disk_d" 2
+wait_load 3
 detach n
 ! wait "$load" || fail "fio ended well, without its disk"
 wait_resources "$before"
