@@ -240,6 +240,10 @@ static void
 established(struct vb_conn *c, const struct cm_event *ev)
 {
 	if (c->is_server) {
+		/* Left before this came: the connection manager has kept that
+		 * to itself, for it disconnects only what is established. */
+		if (c->state == VB_DEAD || c->state == VB_CLOSING)
+			rdma_disconnect(c->id);
 		if (c->state != VB_LIVE || c->established)
 			return;
 		c->established = true;

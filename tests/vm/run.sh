@@ -29,7 +29,8 @@ list() {
 	done
 }
 
-# Lines "SCENARIO KERNEL", the longest first, of the scenarios named or of all.
+# Lines "SCENARIO KERNEL" of the scenarios named or of all: the longest first,
+# but pairs of guests last, for the run before one leaves half the machine idle.
 cases() {
 	local f k
 	[ $# -gt 0 ] || set -- "$here"/scenarios/*.sh
@@ -38,9 +39,9 @@ cases() {
 		[ -f "$f" ] || die "no scenario $f"
 		header "$f"
 		for k in ${kernels/,/ }; do
-			echo "$time $(basename "$f" .sh) $k"
+			echo "$guests $time $(basename "$f" .sh) $k"
 		done
-	done | sort -k1,1nr -k2 | cut -d' ' -f2-
+	done | sort -k1,1n -k2,2nr -k3 | cut -d' ' -f3-
 }
 
 # Reads a scenario's "# vm:" lines; see README.md for their words.
@@ -166,7 +167,10 @@ take_slots() {
 		done) || die "cannot make the locks in $locks"
 	[ "$wanted" -le "$slots" ] || wanted=$slots
 	exec 9<"$locks/0"
-	flock 9
+	flock -n 9 || {
+		echo "run.sh: other guests are running, waiting for a turn" >&2
+		flock 9
+	}
 	while :; do
 		for ((i = 1; i <= slots; i++)); do
 			exec {fd}<"$locks/$i"

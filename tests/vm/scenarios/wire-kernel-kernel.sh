@@ -4,7 +4,7 @@
 # protocol, field by field: new keys and static ones, IPv4 and IPv6, errors.
 . "$RNBD_SRCDIR/tests/vm/functions.sh"
 . "$RNBD_SRCDIR/tests/vm/wire/functions.sh"
-need blkdiscard losetup cmp
+need blkdiscard losetup cmp fio
 
 # What the server is loaded with in each session.
 servers=(always_invalidate=1 always_invalidate=0
@@ -107,5 +107,20 @@ unmap_device
 session_gone few
 expecting "CONN_RSP, reject=2" "IO READ" "IO WRITE" RKEY_RSP
 judge rejected "${sides[@]}" "${expected[@]}"
+
+# A connection for polled I/O behind those with interrupts: it is connected, and
+# no request takes it.
+record polled
+map_device sessname=polled device_path=/dev/loop0 nr_poll_queues=1
+block_load "$device"
+check "polled I/O" timeout 60 fio --name=polled "--filename=$device" \
+	--ioengine=io_uring --hipri=1 --direct=1 --rw=randrw --bs=4k \
+	--size=256k --minimal >"$tmp/fio.log"
+unmap_device
+session_gone polled
+expecting "CM REQ=3" "IO READ=40" "IO WRITE=20"
+judge polled "${sides[@]}" "${expected[@]}"
+cids=$(sed -nE '/^IO READ/,/^[^ ]/s/^ +cid +[0-9]+ right +//p' "$tmp/polled.report")
+[[ $cids == "1 x"* && $cids != *,* ]] || fail "polled I/O is on cids $cids"
 barrier finished.2
 unload

@@ -1,0 +1,138 @@
+#!/usr/bin/env bash
+# vm: time=600
+# A server that is wrong in one thing at a time meets the plugin: it says so, and goes on if it can.
+. "$RNBD_SRCDIR/tests/vm/functions.sh"
+need nbdsh
+mock=$RNBD_BUILD/tests/vm/mock-server
+
+cat >"$tmp/client.py" <<'EOP'
+import os, sys, time
+outcome = os.environ["OUTCOME"]  # what is to be seen
+data = bytes(i * 7 % 251 for i in range(300 * 512))
+def rounds():
+    h.pwrite(data, 512 * 3)
+    h.flush()
+    assert outcome == "lives" or h.pread(len(data), 512 * 3) == data
+    h.pread(512, 0)
+def fails():
+    start = time.monotonic()
+    try:
+        rounds()
+    except nbd.Error as e:
+        assert e.errno == "EIO", e
+        return time.monotonic() - start
+    sys.exit("a request succeeded that cannot")
+if outcome == "error":
+    fails()
+    rounds()
+elif outcome == "fails":
+    took = fails()
+    assert took < 30, took
+elif outcome == "waits":
+    # Twice the time after which it would fail if it did.
+    done = []
+    h.aio_pread(nbd.Buffer(512), 0, lambda err: done.append(1) or 1)
+    end = time.monotonic() + 6
+    while time.monotonic() < end and not done:
+        h.poll(200)
+    assert not done
+    os._exit(0)
+else:
+    rounds()
+    rounds()
+EOP
+
+# What follows runs in subshells, each in a directory of its own.
+start_mock() { # CASE PORT
+	mkfifo fifo
+	"$mock" "$VM_ADDR0" "$2" "$1" >fifo 2>mock.log &
+	server=$!
+	read -r -t 60 _ <fifo || fail "the mock server does not listen"
+}
+
+# It has to refuse to start.
+run_refused() {
+	local rc=0
+	timeout 60 "${san_env[@]}" nbdkit -U - "$@" --run true >n.log 2>&1 ||
+		rc=$?
+	[ $rc != 0 ] || echo "it started"
+	[ $rc -lt 124 ] || echo "nbdkit ended with $rc"
+}
+
+run_client() { # OUTCOME ARGS...
+	local outcome=$1 nbdkit
+	shift
+	"${san_env[@]}" nbdkit -f -U "$PWD/sock" "$@" preflight=no >n.log 2>&1 &
+	nbdkit=$!
+	until_true test -S sock
+	OUTCOME=$outcome timeout 60 nbdsh -u "nbd+unix:///?socket=$PWD/sock" \
+		-c "exec(open('$tmp/client.py').read())" >client.log 2>&1 || {
+		echo "the NBD client ended with $?"
+		tail -n 3 client.log
+	}
+	kill $nbdkit 2>/dev/null || echo "nbdkit was gone"
+	timeout 40 tail --pid=$nbdkit -f /dev/null || {
+		echo "nbdkit does not end"
+		kill -KILL $nbdkit
+	}
+	wait $nbdkit || echo "nbdkit ended with $?"
+}
+
+# Prints what is wrong with the case, and nothing else.
+run_case() { # NAME OUTCOME ARGS COMPLAINT PORT
+	local args=()
+	[ "$3" = - ] || read -r -a args <<<"$3"
+	args=("$RNBD_PLUGIN" sessname=h "path=ip:$VM_ADDR0:$5"
+		device_path=disk connections=3 reconnect-delay=0.05
+		io-timeout=3 connect-timeout=2 open-timeout=4 "${args[@]}")
+	start_mock "$1" "$5"
+	if [ "$2" = refused ]; then
+		run_refused "${args[@]}"
+	else
+		run_client "$2" "${args[@]}"
+	fi
+	[ "$4" = - ] || grep -qE "$4" n.log || echo "no line '$4' in the log"
+	# What the client said had rules to keep, too.
+	! grep malformed mock.log || :
+	stop $server || echo "the mock server ended with $?"
+}
+
+report() { # N NAME
+	local n=$1 took
+	wait "${jobs[n]}" || echo "the case ended with $?" >>"$tmp/$n/verdict"
+	took=$(cat "$tmp/$n/took" || :)
+	if [ ! -s "$tmp/$n/verdict" ]; then
+		echo "ok $n - $2 # $took ms"
+		return
+	fi
+	bad=$((bad + 1))
+	echo "not ok $n - $2 # $took ms"
+	sed 's/^/#   /' "$tmp/$n/verdict"
+	tail -n 8 "$tmp/$n/n.log" | sed 's/^/# log: /'
+}
+
+# Most of a case is waiting: some run at a time.
+at_once=3 n=0 bad=0 jobs=() names=()
+while IFS=$'\t' read -r name outcome _ args complaint; do
+	case " ${VM_ARG_CASES:-$name} " in
+	*" $name "*) ;;
+	*) continue ;;
+	esac
+	n=$((n + 1))
+	names[n]=$name
+	mkdir "$tmp/$n"
+	(
+		cd "$tmp/$n"
+		start=${EPOCHREALTIME/./}
+		run_case "$name" "$outcome" "$args" "$complaint" \
+			$((5000 + n)) </dev/null >verdict 2>&1
+		echo $(((${EPOCHREALTIME/./} - start) / 1000)) >took
+	) &
+	jobs[n]=$!
+	[ $n -le $at_once ] || report $((n - at_once)) "${names[n - at_once]}"
+done < <("$mock" --list)
+for ((i = n > at_once ? n - at_once + 1 : 1; i <= n; i++)); do
+	report $i "${names[i]}"
+done
+echo "1..$n"
+[ $bad = 0 ] && [ $n != 0 ] || fail "$bad of $n cases"
