@@ -14,6 +14,7 @@ before=$(resources)
 # ------------------------------------------------- refusals
 attach alice sessname=alice "${at[@]}" device_path=/dev/ram0
 hold "$uri_alice"
+held=("${pids[-1]}")
 told "busy: '/dev/ram0' at ip:$VM_PEER0:1234 is already open for writing by another session (access_mode=ro is still possible)" \
 	sessname=bob "${at[@]}" device_path=/dev/ram0
 told "session name 'alice' already in use?" \
@@ -38,6 +39,7 @@ attach reader sessname=reader "${at[@]}" device_path=/dev/ram0 access_mode=ro
 attach mover sessname=mover "${at[@]}" device_path=/dev/ram0 \
 	access_mode=migration
 hold "$uri_mover"
+held+=("${pids[-1]}")
 nbdsh -u "$uri_mover" -c 'h.pwrite(b"moved" * 1024, 0, nbd.CMD_FLAG_FUA)' ||
 	fail "write by migration"
 nbdsh -u "$uri_reader" -c 'assert h.is_read_only()' \
@@ -45,6 +47,8 @@ nbdsh -u "$uri_reader" -c 'assert h.is_read_only()' \
 	fail "read beside writers"
 told "busy: '/dev/ram0'" sessname=carol "${at[@]}" device_path=/dev/ram0 \
 	access_mode=migration
+# nbdkit waits for clients that are connected.
+kill "${held[@]}"
 detach mover
 detach reader
 detach alice
