@@ -35,16 +35,16 @@
 #include "rtrs/fabric/verbs-memlock.h"
 
 /* Heartbeat and reconnect defaults are the kernel's. */
-#define RTRS_HB_INTERVAL_MS         5000
-#define RTRS_HB_MISSED_MAX          5
-#define RTRS_CONNECT_TIMEOUT_MS     30000
-#define RTRS_RECONNECT_DELAY_MS     30000
-#define RTRS_RECONNECT_BACKOFF_MS   1000
-#define RTRS_RECONNECT_JITTER_MS    8 /* random 0..7 */
-#define RTRS_SRV_QUEUE_DEPTH        512
-#define RTRS_SRV_CHUNK_SIZE         131072
-#define RTRS_SRV_HDR_SIZE           4096
-#define RTRS_USR_LEN_MAX            320 /* user message that we send or take */
+#define RTRS_HB_INTERVAL_MS       5000
+#define RTRS_HB_MISSED_MAX        5
+#define RTRS_CONNECT_TIMEOUT_MS   30000
+#define RTRS_RECONNECT_DELAY_MS   30000
+#define RTRS_RECONNECT_BACKOFF_MS 1000
+#define RTRS_RECONNECT_JITTER_MS  8 /* random 0..7 */
+#define RTRS_SRV_QUEUE_DEPTH      512
+#define RTRS_SRV_CHUNK_SIZE       131072
+#define RTRS_SRV_HDR_SIZE         4096
+#define RTRS_USR_LEN_MAX          320 /* user message that we send or take */
 
 /* ---------------------------------------------------------------- client */
 
@@ -63,9 +63,9 @@ enum rtrs_clt_path_state {
 	RTRS_CLT_CONNECTING_ERR, /* it failed; being torn down */
 	RTRS_CLT_RECONNECTING,   /* down; the next attempt is scheduled */
 	RTRS_CLT_CONNECTED,
-	RTRS_CLT_CLOSING,        /* being torn down for good */
+	RTRS_CLT_CLOSING, /* being torn down for good */
 	RTRS_CLT_CLOSED,
-	RTRS_CLT_DEAD,           /* removed from its session */
+	RTRS_CLT_DEAD, /* removed from its session */
 };
 const char *rtrs_clt_path_state_name(unsigned state);
 
@@ -101,10 +101,10 @@ struct rtrs_clt_params {
 	/* Cap on permits, so that a server cannot size us; 0: none. */
 	unsigned max_queue_depth;
 
-	unsigned hb_interval_ms; /* 0: default */
-	unsigned hb_missed_max;  /* 0: default */
-	unsigned connect_timeout_ms;   /* each of connect and info; 0: default */
-	unsigned reconnect_delay_ms;   /* as given, 0 is 0 */
+	unsigned hb_interval_ms;     /* 0: default */
+	unsigned hb_missed_max;      /* 0: default */
+	unsigned connect_timeout_ms; /* each of connect and info; 0: default */
+	unsigned reconnect_delay_ms; /* as given, 0 is 0 */
 	unsigned reconnect_backoff_ms; /* as given */
 	unsigned reconnect_jitter_ms;  /* random 0..n-1 is added */
 	int max_reconnect_attempts;    /* -1: unlimited */
@@ -112,7 +112,11 @@ struct rtrs_clt_params {
 	/*
 	 * When a path was lost and nothing confirms that the server lost it
 	 * too, its requests are sent again or reported lost not before this
-	 * long after the loss; 0: as soon as the fabric calls it closed.
+	 * long after the loss; 0: as soon as the fabric calls it closed, that
+	 * is after its disconnect_timeout_ms. The kernel's client waits for
+	 * nothing, and 0 is right for both fabrics: by then a server has long
+	 * begun to execute what it had received, and answers a request that is
+	 * sent again on another path only after the older one has ended.
 	 */
 	unsigned quiesce_ms;
 
@@ -230,7 +234,7 @@ struct rtrs_clt_req {
 	/* Filled by the caller: */
 	enum rtrs_dir dir;
 	struct rtrs_permit *permit;
-	const void *usr; /* copied by submit */
+	const void *usr;  /* copied by submit */
 	uint16_t usr_len; /* <= RTRS_USR_LEN_MAX */
 	void *data;       /* lent until done() */
 	uint32_t data_len;
@@ -306,7 +310,7 @@ struct rtrs_listener_params {
 	void *fabric_priv;
 	unsigned handshake_timeout_ms; /* 0: default of the fabric */
 	unsigned max_half_open;        /* 0: default of the fabric */
-	unsigned max_cons;  /* connections per path; 0: RTRS_MAX_CONS */
+	unsigned max_cons; /* connections per path; 0: RTRS_MAX_CONS */
 	/*
 	 * A well-formed request. The callee owns it from here and ends it with
 	 * rtrs_srv_take() on the thread of the chosen rtrs_srv, or with
@@ -352,7 +356,7 @@ enum rtrs_srv_path_state {
 };
 const char *rtrs_srv_path_state_name(unsigned state);
 
-struct rtrs_srv_stats { /* of a path */
+struct rtrs_srv_stats {            /* of a path */
 	uint64_t rd_cnt, rd_bytes; /* bytes: data and user message */
 	uint64_t wr_cnt, wr_bytes;
 	uint64_t inflight;
@@ -387,7 +391,8 @@ struct rtrs_srv_params {
 
 	unsigned queue_depth;    /* 0: default. rtrs_imm_sizes_ok() must hold */
 	uint32_t chunk_size;     /* bytes, power of two; 0: default */
-	bool always_invalidate;  /* NEW_RKEY mode, where the fabric has windows */
+	bool always_invalidate;  /* NEW_RKEY mode, where the fabric has windows
+				  */
 	unsigned hb_interval_ms; /* 0: default */
 	unsigned hb_missed_max;  /* 0: default */
 	/* A path must send INFO_REQ this long after its last connection. */
@@ -400,7 +405,7 @@ struct rtrs_srv_params {
 	 * Beyond that the path that waits longest makes room.
 	 */
 	unsigned max_unidentified;
-	size_t max_chunk_mem;     /* of all sessions, bytes; 0: no limit */
+	size_t max_chunk_mem; /* of all sessions, bytes; 0: no limit */
 
 	void *user;
 	/*
@@ -457,8 +462,9 @@ size_t rtrs_srv_path_mem(const struct rtrs_srv_params *p, unsigned n_cons);
 int rtrs_srv_take(struct rtrs_srv *srv, struct rtrs_conn_request *req);
 
 /*
- * What there is of a session, for routing tables: bits of rtrs_srv_presence_bit.
- * PENDING: connection requests that are not answered yet.
+ * What there is of a session, for routing tables: bits of
+ * rtrs_srv_presence_bit. PENDING: connection requests that are not answered
+ * yet.
  */
 enum rtrs_srv_presence_bit {
 	RTRS_SRV_PRESENT = BIT(0),

@@ -93,16 +93,16 @@ clt_mem_new(struct rtrs_clt_path *path, char *why, size_t why_len)
 {
 	struct clt_mem *m = &path->mem;
 	const char *words;
-	int r = new_ctl(path);
+	/* The largest first: if it does not fit, its size is what to tell. */
+	int r = path->cheap_mr ? 0 : new_bounce(path);
 
+	if (!r)
+		r = new_ctl(path);
 	if (r)
 		goto err;
 	r = -ENOMEM;
 	m->chunks = calloc(path->n_slots, sizeof(*m->chunks));
 	if (!m->chunks)
-		goto err;
-	r = path->cheap_mr ? 0 : new_bounce(path);
-	if (r)
 		goto err;
 	return 0;
 err:

@@ -248,7 +248,8 @@ struct fabric_ctx_params {
 	uint64_t now;
 	/* Time-outs in ms; 0 takes the default of the fabric. */
 	unsigned connect_timeout_ms;    /* connect() until ESTABLISHED: 30000 */
-	unsigned disconnect_timeout_ms; /* disconnect() until CLOSED: 30000 */
+	unsigned disconnect_timeout_ms; /* disconnect() until CLOSED: 30000,
+					 * verbs 3000 */
 	unsigned handshake_timeout_ms;  /* server: request complete by: 10000 */
 	/* A silent peer is noticed after about this long with data under way
 	 * (keepalive and user time-out of tcp); 0: default 30000. */

@@ -128,7 +128,9 @@ vb_probe(const struct sockaddr *dst, const struct sockaddr *src,
 	if (rdma_create_id(NULL, &id, NULL, vb_port_space(dst)) < 0)
 		return vb_errno();
 	if (rdma_resolve_addr(id, src ? (void *)&s : NULL, (void *)&d,
-			      (int)timeout_ms) < 0)
+			      (int)timeout_ms) < 0 ||
+	    /* The loopback interface fails only here. */
+	    rdma_resolve_route(id, (int)timeout_ms) < 0)
 		r = vb_errno();
 	rdma_destroy_id(id);
 	return r;

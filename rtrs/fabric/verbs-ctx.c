@@ -91,7 +91,7 @@ ctx_new(const struct fabric_ctx_params *p, struct fabric_ctx **ret)
 	if (!ctx->p.connect_timeout_ms)
 		ctx->p.connect_timeout_ms = 30000;
 	if (!ctx->p.disconnect_timeout_ms)
-		ctx->p.disconnect_timeout_ms = 30000;
+		ctx->p.disconnect_timeout_ms = VB_DISCONNECT_MS;
 	if (!ctx->p.handshake_timeout_ms)
 		ctx->p.handshake_timeout_ms = 10000;
 	ctx->wake_fd = -1;

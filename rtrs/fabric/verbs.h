@@ -44,20 +44,27 @@
 #include "rtrs/fabric/fabric.h"
 #include "rtrs/fabric/verbs-memlock.h"
 
-#define VB_PRIV_MAX    56 /* that we may send, in the smallest message */
-#define VB_WHY_LEN     192
-#define VB_PEND        16 /* work requests that one doorbell is rung for */
-#define VB_RECV_BATCH  32
-#define VB_BACKLOG     64
+#define VB_PRIV_MAX      56 /* that we may send, in the smallest message */
+#define VB_WHY_LEN       192
+#define VB_PEND          16 /* work requests that one doorbell is rung for */
+#define VB_RECV_BATCH    32
+#define VB_BACKLOG       64
 /* Small messages travel in the work request: a read's request is 56 bytes, a
  * new key 8. */
-#define VB_INLINE      64
-#define VB_MIN_WR      16
+#define VB_INLINE        64
+#define VB_MIN_WR        16
 /* 0.64 ms; the connection manager's default is 655 ms. */
-#define VB_RNR_TIMER   12
-#define VB_RELISTEN_MS 1000
+#define VB_RNR_TIMER     12
+#define VB_RELISTEN_MS   1000
+/*
+ * How long the peer's word that it is gone, too, is waited for. It comes in
+ * milliseconds if at all; nothing of ours can be executed later than that,
+ * for the queue pair is in its error state meanwhile, and requests of a lost
+ * path fail over the sooner.
+ */
+#define VB_DISCONNECT_MS 3000
 /* In a work request's id: it is a receive. */
-#define VB_ID_RECV     (UINT64_C(1) << 63)
+#define VB_ID_RECV       (UINT64_C(1) << 63)
 
 /* What an rdma_cm_id's context, or an event of the epoll set, points to. */
 enum vb_tag {

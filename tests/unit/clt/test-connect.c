@@ -323,6 +323,42 @@ START_TEST(connect_that_fails_at_once)
 }
 END_TEST
 
+/* 8 requests, two queue entries each, and 64: 80 on the I/O connections. */
+START_TEST(small_queues_are_worked_with)
+{
+	struct fx f;
+
+	fx_init(&f, CHEAP, 1);
+	f.p.n_cons = 3;
+	f.m.limit_wr = 40;
+	fx_open(&f);
+	fx_path_up(&f, 0);
+	ck_assert_uint_eq(f.n_up, 1);
+	for (unsigned i = 0; i < 3; i++) {
+		ck_assert_uint_eq(f.clt->paths[0].cons[i].sq_max, 40);
+		ck_assert_uint_le(fx_conn(&f, 0, i)->n_recvs, 40);
+	}
+	fx_deinit(&f);
+}
+END_TEST
+
+START_TEST(tiny_queues_are_refused_in_words)
+{
+	struct fx f;
+
+	fx_init(&f, CHEAP, 1);
+	f.p.n_cons = 3;
+	f.m.limit_wr = 39;
+	fx_open(&f);
+	fx_accept_all(&f);
+	assert_failed(&f, -ENOBUFS,
+		      "mock0 grants queues of 39 and 24 work requests; 8 "
+		      "requests need 80 on 2 connections: use a smaller queue "
+		      "depth");
+	fx_deinit(&f);
+}
+END_TEST
+
 START_TEST(silence_at_each_step_times_out)
 {
 	struct fx f;
@@ -679,6 +715,8 @@ main(void)
 	tcase_add_loop_test(tc, connect_error_tells_why, 0,
 			    2 * (int)ARRAY_SIZE(connect_errs));
 	tcase_add_test(tc, connect_that_fails_at_once);
+	tcase_add_test(tc, small_queues_are_worked_with);
+	tcase_add_test(tc, tiny_queues_are_refused_in_words);
 	tcase_add_loop_test(tc, silence_at_each_step_times_out, 0, 3);
 	tcase_add_loop_test(
 		tc, disconnect_after_the_name_suggests_a_name_in_use, 0, 2);

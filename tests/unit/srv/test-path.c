@@ -32,6 +32,12 @@ setup_mw(void)
 }
 
 static void
+setup_shared(void)
+{
+	start(FABRIC_CAP_SHARED_RECV, NULL);
+}
+
+static void
 setup_mw_without(void)
 {
 	const struct rtrs_srv_params sp = {.always_invalidate = true};
@@ -325,6 +331,67 @@ START_TEST(windows_one_descriptor_per_chunk)
 	}
 	/* The key over all of it is not for the peer. */
 	ck_assert(!mock_key_valid(&f.m, MOCK_KEY(0), MOCK_RADDR, CHUNK + 1));
+}
+END_TEST
+
+/* The first connection brings the receives of all, that of INFO_REQ first. */
+START_TEST(shared_receives_are_posted_once)
+{
+	struct mock_conn *c = fx_connect(&a, 1);
+
+	ck_assert_uint_eq(c->n_recvs, 2);
+	ck_assert_uint_eq(c->recvs[0].len, RTRS_INFO_REQ_LEN);
+	ck_assert_ptr_null(c->recvs[1].addr);
+	ck_assert_uint_eq(c->recvs[1].count, 2 + SRV_SHARED_SPARE);
+	ck_assert_uint_eq(c->max_recv_wr, 3 + SRV_SHARED_SPARE);
+	c = fx_connect(&a, 0);
+	ck_assert_uint_eq(c->n_recvs, 0);
+}
+END_TEST
+
+/* Somebody else's message lies where INFO_REQ belongs. */
+START_TEST(shared_info_req_is_connection_0s)
+{
+	struct mock_conn *c = fx_connect(&a, 1);
+
+	fx_connect(&a, 0);
+	mock_send(c, (uint8_t[RTRS_INFO_REQ_LEN]){0}, RTRS_INFO_REQ_LEN);
+	fx_run(&f);
+	ck_assert(c->disconnected);
+	ck_assert_uint_eq(f.ups, 0);
+}
+END_TEST
+
+START_TEST(small_queues_are_worked_with)
+{
+	f.m.limit_wr = SRV_SQ_MIN;
+	fx_path_up(&a);
+	/* Two and the spare would be more, but for the limit. */
+	ck_assert_uint_eq(a.con[1]->recvs[0].count, 2);
+	ck_assert_uint_le(a.con[0]->recvs[0].count, SRV_SQ_MIN - 1);
+}
+END_TEST
+
+START_TEST(tiny_queues_are_refused_in_words)
+{
+	f.m.limit_wr = SRV_SQ_MIN - 1;
+	fx_connect(&a, 0);
+	fx_run(&f);
+	ck_assert(a.con[0]->disconnected);
+	ck_assert_ptr_nonnull(strstr(f.last_close,
+				     "mock0 grants queues of 31 and 31 work "
+				     "requests, queue depth 2 needs 32 and 2: "
+				     "use a smaller queue depth"));
+}
+END_TEST
+
+START_TEST(windows_need_room_to_be_opened)
+{
+	f.m.limit_wr = SRV_SQ_MIN + 1;
+	fx_connect(&a, 0);
+	fx_run(&f);
+	ck_assert(a.con[0]->disconnected);
+	ck_assert_ptr_nonnull(strstr(f.last_close, "needs 34 and 2"));
 }
 END_TEST
 
@@ -744,6 +811,8 @@ main(void)
 	tcase_add_test(tc, close_does_not_wait_for_ever);
 	tcase_add_test(tc, close_does_not_wait_for_an_idle_path);
 	tcase_add_test(tc, flushed_completion_closes);
+	tcase_add_test(tc, small_queues_are_worked_with);
+	tcase_add_test(tc, tiny_queues_are_refused_in_words);
 	tcase_add_test(tc, a_peer_that_leaves_in_order_is_no_warning);
 	tcase_add_test(tc,
 		       a_request_right_before_the_peer_leaves_is_no_warning);
@@ -764,7 +833,13 @@ main(void)
 	tcase_add_checked_fixture(tc, setup_mw, teardown);
 	tcase_add_test(tc, windows_one_descriptor_per_chunk);
 	tcase_add_test(tc, no_window_no_path);
+	tcase_add_test(tc, windows_need_room_to_be_opened);
 	tcase_add_test(tc, late_answer_is_dropped_and_memory_stays);
+	suite_add_tcase(s, tc);
+	tc = tcase_create("shared receives");
+	tcase_add_checked_fixture(tc, setup_shared, teardown);
+	tcase_add_test(tc, shared_receives_are_posted_once);
+	tcase_add_test(tc, shared_info_req_is_connection_0s);
 	suite_add_tcase(s, tc);
 	tc = tcase_create("without windows");
 	tcase_add_checked_fixture(tc, setup_mw_without, teardown);
