@@ -65,6 +65,7 @@ on_io_ready(void *user)
 
 	w->woken = true;
 	w->io_ready = true;
+	gw_io_engine_woken(w->io);
 }
 
 static void
@@ -125,11 +126,18 @@ ops_under_way(const struct worker *w)
 	return st.inflight;
 }
 
+/* Before waiting. Costs a system call for each queue that was busy. */
+static bool
+arm(struct worker *w)
+{
+	return rtrs_srv_arm(w->rtrs) || gw_io_engine_arm(w->io);
+}
+
 /*
- * Everything that is ready, then one doorbell each way. A reap costs a system
- * call: not without a reason to believe that there is something. What the
- * kernel completed within the submission is such a reason; the pool's threads
- * are slower than that, and only looked at while spinning.
+ * Everything that is ready, then one doorbell each way. What the kernel
+ * completed within the submission is reaped at once; the pool's threads are
+ * slower than that, and to look at them costs a system call: without their word
+ * only while spinning.
  */
 static bool
 round_of_work(struct worker *w, uint64_t now, bool spinning)
@@ -148,7 +156,10 @@ round_of_work(struct worker *w, uint64_t now, bool spinning)
 	w->exec_ready = false;
 	if (n)
 		gw_server_kick(w->server);
-	return rtrs_srv_arm(w->rtrs);
+	if (!spinning)
+		return arm(w);
+	rtrs_srv_flush(w->rtrs);
+	return true;
 }
 
 static uint64_t
@@ -174,12 +185,11 @@ spin(struct worker *w, uint64_t now, bool *ret_more)
 	uint64_t span = w->p.opt->busy_poll_us * NSEC_PER_USEC;
 	uint64_t until = now + span, end = until + SPIN_MAX_NS;
 	uint64_t seen = ops_so_far(w);
-	bool busy = false;
 
 	for (; now < until && now < end; now = os_now()) {
 		uint64_t ops;
 
-		busy = round_of_work(w, now, true);
+		round_of_work(w, now, true);
 		ops = ops_so_far(w);
 		if (ops != seen) {
 			seen = ops;
@@ -187,7 +197,7 @@ spin(struct worker *w, uint64_t now, bool *ret_more)
 		}
 	}
 	*ret_more = now < until;
-	return busy || *ret_more;
+	return *ret_more || arm(w);
 }
 
 static bool
@@ -197,12 +207,13 @@ prepare(void *user)
 	uint64_t now = os_now();
 	bool busy = true;
 
-	for (int i = 0; busy && i < MAX_ROUNDS; i++)
-		busy = round_of_work(w, now, false);
-	if (!busy && w->woken && w->p.opt->busy_poll_us)
+	if (w->woken && w->p.opt->busy_poll_us) {
 		busy = spin(w, now, &w->woken);
-	else
+	} else {
+		for (int i = 0; busy && i < MAX_ROUNDS; i++)
+			busy = round_of_work(w, now, false);
 		w->woken = busy;
+	}
 	if (w->unsettled)
 		settle_arrivals(w);
 	if (w->stopping && rtrs_srv_closed(w->rtrs))

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <liburing.h>
 #include <sched.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
@@ -28,9 +29,12 @@ struct gw_io_engine {
 	bool enabled;
 	/*
 	 * What the worker's loop watches. The ring's own descriptor will not
-	 * do: with deferred work it is not woken by a completion.
+	 * do: with deferred work it is not woken by a completion. The kernel
+	 * writes to it only while it is armed: of what completes while the
+	 * worker is awake, nobody need be told.
 	 */
 	int efd;
+	bool armed;
 	bool has_ring;        /* to be torn down, used or not */
 	struct gw_exec *exec; /* where there is no ring */
 	const struct log *log;
@@ -166,6 +170,7 @@ ring_enable(struct gw_io_engine *e)
 		return;
 	}
 	e->enabled = true;
+	(void)io_uring_cq_eventfd_toggle(&e->ring, false);
 	/* Saves a look-up of the descriptor per call; optional. */
 	io_uring_register_ring_fd(&e->ring);
 }
@@ -213,7 +218,7 @@ gw_io_engine_submit(struct gw_io_engine *e)
 		return;
 	refill(e);
 	while (io_uring_sq_ready(&e->ring)) {
-		int n = io_uring_submit(&e->ring);
+		int n = io_uring_submit_and_get_events(&e->ring);
 
 		if (n > 0) {
 			e->inflight += (unsigned)n;
@@ -235,19 +240,45 @@ gw_io_engine_submit(struct gw_io_engine *e)
 	}
 }
 
+bool
+gw_io_engine_arm(struct gw_io_engine *e)
+{
+	if (!e->is_uring || !e->inflight)
+		return false;
+	if (!e->armed) {
+		e->armed = true;
+		/* Kernels before 5.8 cannot: there it is always armed. */
+		(void)io_uring_cq_eventfd_toggle(&e->ring, true);
+		/* The kernel looks the other way round: first it says that
+		 * there is something, then it looks at this flag. */
+		atomic_thread_fence(memory_order_seq_cst);
+	}
+	return io_uring_cq_ready(&e->ring) ||
+	       (__atomic_load_n(e->ring.sq.kflags, __ATOMIC_RELAXED) &
+		(IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW));
+}
+
+void
+gw_io_engine_woken(struct gw_io_engine *e)
+{
+	uint64_t count;
+	ssize_t r = read(e->efd, &count, sizeof(count));
+
+	(void)r; /* it was read before the queue is: none is missed */
+}
+
 int
 gw_io_engine_reap(struct gw_io_engine *e)
 {
 	struct io_uring_cqe *cqe;
-	uint64_t count;
-	ssize_t r;
 	int n = 0;
 
 	if (!e->is_uring || !e->enabled)
 		return 0;
-	/* First the event, then the queue, so that none is missed. */
-	r = read(e->efd, &count, sizeof(count));
-	(void)r;
+	if (e->armed) {
+		e->armed = false;
+		(void)io_uring_cq_eventfd_toggle(&e->ring, false);
+	}
 	/* The peek enters the kernel when the flags say that completions are
 	 * pending there: deferred work, or an overflown queue. */
 	while (!io_uring_peek_cqe(&e->ring, &cqe)) {

@@ -41,14 +41,22 @@ struct gw_uring_req {
 int gw_io_engine_new(struct gw_exec *exec, const struct log *log,
 		     bool force_pool, struct gw_io_engine **ret);
 void gw_io_engine_free(struct gw_io_engine *e); /* nothing in flight */
-/* Readable when completions wait; -1 when running on the pool. */
+/*
+ * To be watched after gw_io_engine_arm(), which says true if there is something
+ * to reap at once; -1 when running on the pool. Readable: woken(), then reap().
+ */
 int gw_io_engine_fd(const struct gw_io_engine *e);
+bool gw_io_engine_arm(struct gw_io_engine *e);
+void gw_io_engine_woken(struct gw_io_engine *e);
 /*
  * Reaps completions (done() runs from here); their number. Submits what the
  * callbacks queued.
  */
 int gw_io_engine_reap(struct gw_io_engine *e);
-/* One io_uring_enter for all that was queued. */
+/*
+ * One io_uring_enter for all that was queued. What completes within it, as a
+ * device in memory does, is there for reap() without another.
+ */
 void gw_io_engine_submit(struct gw_io_engine *e);
 bool gw_io_engine_is_uring(const struct gw_io_engine *e);
 

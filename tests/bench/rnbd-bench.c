@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * rnbd-bench: the client library against the daemon, without the NBD hop.
+ * rnbd-bench: the client library against a server, without the NBD hop.
  *
- * Starts a daemon on loopback (or uses one that runs, --path), drives it from
- * one thread at a constant depth and prints a row for each combination of
- * backend, direction, block size and depth: IOPS, MB/s, latency percentiles,
- * and CPU time per I/O of client and daemon.
+ * Starts a daemon on loopback, or uses a server that runs (--path: ours or the
+ * kernel's, over tcp or RDMA), drives it from one thread at a constant depth
+ * and prints a row for each combination of device, direction, block size and
+ * depth: IOPS, MB/s, latency percentiles, and CPU time per I/O of the client,
+ * of the daemon if its process is known, and of the whole machine.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -24,9 +25,18 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 
+#include "nbdkit-plugin/resolve.h"
 #include "nbdkit-plugin/rnbd-clt.h"
 
 #define MAX_DEPTH 256
+#define MAX_BLOCK (1024 * 1024)
+#define MAX_LOADS 32
+
+struct load {
+	enum rnbd_clt_op op;
+	uint32_t block;
+	unsigned depth;
+};
 
 /*
  * Latencies in buckets of at most 1/32 relative width: 32 linear steps within
@@ -94,6 +104,10 @@ struct bench {
 	uint32_t block;
 	enum rnbd_clt_op op;
 	struct hist hist;
+	double seconds; /* of a load */
+	pid_t server;   /* 0: not known */
+	struct load loads[MAX_LOADS];
+	unsigned n_loads;
 };
 
 static uint64_t
@@ -209,20 +223,41 @@ cpu_of(pid_t pid)
 	return (double)t.tv_sec * 1e6 + (double)t.tv_nsec / 1e3;
 }
 
-static void
-run_cell(struct bench *b, const char *what, unsigned depth, double seconds,
-	 pid_t daemon)
+/*
+ * Time that the CPUs of this machine idled so far, in us: with what the kernel
+ * does in threads and interrupts of its own, the rest is the whole cost.
+ */
+static double
+idle_of_all(void)
 {
-	double client, server, elapsed;
+	unsigned long long idle = 0, iowait = 0;
+	FILE *f = fopen("/proc/stat", "re");
+
+	if (!f || fscanf(f, "cpu %*u %*u %*u %llu %llu", &idle, &iowait) != 2) {
+		fprintf(stderr, "rnbd-bench: cannot read /proc/stat\n");
+		exit(1);
+	}
+	fclose(f);
+	return (double)(idle + iowait) * 1e6 / (double)sysconf(_SC_CLK_TCK);
+}
+
+static void
+run_load(struct bench *b, const char *what, const struct load *l)
+{
+	double client, server, all, elapsed;
+	unsigned depth = l->depth;
 	uint64_t start, end;
 
+	b->op = l->op;
+	b->block = l->block;
 	memset(&b->hist, 0, sizeof(b->hist));
 	b->done = b->errors = 0;
 	b->stop = false;
 	client = cpu_of_self();
-	server = cpu_of(daemon);
+	server = cpu_of(b->server);
+	all = idle_of_all();
 	start = now_ns();
-	end = start + (uint64_t)(seconds * 1e9);
+	end = start + (uint64_t)(b->seconds * 1e9);
 	for (unsigned i = 0; i < depth; i++) {
 		b->slots[i].b = b;
 		b->slots[i].io.buf = b->bufs + (size_t)i * b->block;
@@ -236,14 +271,16 @@ run_cell(struct bench *b, const char *what, unsigned depth, double seconds,
 		turn(b);
 	elapsed = (double)(now_ns() - start) / 1e9;
 	client = cpu_of_self() - client;
-	server = cpu_of(daemon) - server;
-	printf("%-7s %-5s %6u %5u %9.0f %8.1f %9.1f %9.1f %8.2f %8.2f\n", what,
-	       b->op == RNBD_CLT_READ ? "read" : "write", b->block, depth,
+	server = cpu_of(b->server) - server;
+	all = elapsed * 1e6 * (double)sysconf(_SC_NPROCESSORS_ONLN) -
+	      (idle_of_all() - all);
+	printf("%-7s %-5s %6u %5u %9.0f %8.1f %9.1f %9.1f %8.2f %8.2f %8.2f\n",
+	       what, b->op == RNBD_CLT_READ ? "read" : "write", b->block, depth,
 	       (double)b->done / elapsed,
 	       (double)b->done * b->block / elapsed / 1e6,
 	       hist_percentile_us(&b->hist, .5),
 	       hist_percentile_us(&b->hist, .99), client / (double)b->done,
-	       server / (double)b->done);
+	       server / (double)b->done, all / (double)b->done);
 	fflush(stdout);
 	if (b->errors) {
 		fprintf(stderr, "rnbd-bench: %" PRIu64 " I/Os failed\n",
@@ -271,10 +308,8 @@ set_closed(void *user)
 }
 
 static void
-run_device(struct bench *b, const char *name, double seconds, pid_t daemon)
+run_device(struct bench *b, const char *name)
 {
-	static const uint32_t blocks[] = {4096, 124 * 1024};
-	static const unsigned depths[] = {1, 16, 64};
 	struct rnbd_clt_geometry g;
 	int r;
 
@@ -290,13 +325,16 @@ run_device(struct bench *b, const char *name, double seconds, pid_t daemon)
 		exit(1);
 	rnbd_clt_dev_geometry(b->dev, &g);
 	b->size = g.size_bytes;
-	for (unsigned op = 0; op < 2; op++)
-		for (unsigned i = 0; i < ARRAY_SIZE(blocks); i++)
-			for (unsigned j = 0; j < ARRAY_SIZE(depths); j++) {
-				b->op = op ? RNBD_CLT_WRITE : RNBD_CLT_READ;
-				b->block = blocks[i];
-				run_cell(b, name, depths[j], seconds, daemon);
-			}
+	for (unsigned i = 0; i < b->n_loads; i++) {
+		if (b->loads[i].block > b->size) {
+			fprintf(stderr,
+				"rnbd-bench: '%s' has %" PRIu64
+				" bytes, no room for a block of %u\n",
+				name, b->size, b->loads[i].block);
+			exit(1);
+		}
+		run_load(b, name, &b->loads[i]);
+	}
 	rnbd_clt_dev_close(b->dev, set_closed, &b->closed);
 	while (!b->closed)
 		turn(b);
@@ -338,94 +376,209 @@ start_daemon(const char *gatewayd, unsigned *ret_port)
 	return pid;
 }
 
+/* OP:BYTES:DEPTH */
+static void
+add_load(struct bench *b, const char *text)
+{
+	struct load l;
+	char op[8];
+	int end = 0;
+
+	if (sscanf(text, "%7[a-z]:%u:%u%n", op, &l.block, &l.depth, &end) !=
+		    3 ||
+	    text[end] || (strcmp(op, "read") && strcmp(op, "write")) ||
+	    !l.block || l.block % 4096 || l.block > MAX_BLOCK || !l.depth ||
+	    l.depth > MAX_DEPTH || b->n_loads == MAX_LOADS) {
+		fprintf(stderr,
+			"rnbd-bench: --load %s: needs read or write, bytes (a "
+			"multiple of 4096, at most %u) and a depth (at most "
+			"%u), as in read:4096:16; at most %u times\n",
+			text, MAX_BLOCK, MAX_DEPTH, MAX_LOADS);
+		exit(2);
+	}
+	l.op = op[0] == 'w' ? RNBD_CLT_WRITE : RNBD_CLT_READ;
+	b->loads[b->n_loads++] = l;
+}
+
+static void
+default_loads(struct bench *b)
+{
+	static const char *const loads[] = {
+		"read:4096:1",    "read:4096:16",    "read:4096:64",
+		"read:126976:1",  "read:126976:16",  "read:126976:64",
+		"write:4096:1",   "write:4096:16",   "write:4096:64",
+		"write:126976:1", "write:126976:16", "write:126976:64",
+	};
+
+	if (b->n_loads)
+		return;
+	for (unsigned i = 0; i < ARRAY_SIZE(loads); i++)
+		add_load(b, loads[i]);
+}
+
+/* For the largest load, touched. */
+static char *
+buffers(const struct bench *b)
+{
+	size_t size = 0;
+	void *p;
+
+	for (unsigned i = 0; i < b->n_loads; i++) {
+		size_t n = (size_t)b->loads[i].block * b->loads[i].depth;
+
+		size = n > size ? n : size;
+	}
+	if (posix_memalign(&p, 4096, size)) {
+		fprintf(stderr, "rnbd-bench: no memory for %zu bytes\n", size);
+		exit(1);
+	}
+	memset(p, 0x5a, size);
+	return p;
+}
+
+static void
+resolve(const char *text, struct rtrs_path_addr *ret)
+{
+	struct path_spec spec;
+	char why[256] = "";
+
+	if (path_parse(text, RTRS_DEFAULT_PORT, &spec, why, sizeof(why)) < 0 ||
+	    path_resolve(&spec, 0, ret, why, sizeof(why)) < 0) {
+		fprintf(stderr, "rnbd-bench: --path %s: %s\n", text, why);
+		exit(1);
+	}
+}
+
 static const char help[] =
 	"usage: rnbd-bench [OPTIONS]\n"
 	"  --gatewayd PROGRAM  the daemon to start (default: beside this "
 	"tree)\n"
+	"  --path PATH         no daemon: the server that runs there (as the "
+	"plugin's path=)\n"
+	"  --server-pid PID    the process of that server, for its CPU time\n"
+	"  --session NAME      session name (bench)\n"
 	"  --seconds S         for each row (default 1)\n"
 	"  --connections N     per path, the service connection included (2)\n"
-	"  --device NAME       only this export: null or memory\n";
+	"  --device NAME       only this export (null and memory)\n"
+	"  --load OP:BYTES:DEPTH  only this load, as in read:4096:16; may be "
+	"repeated\n";
 
-int
-main(int argc, char **argv)
+struct args {
+	const char *gatewayd, *device, *path, *session;
+	unsigned cons;
+};
+
+static void
+parse_args(int argc, char **argv, struct bench *b, struct args *a)
 {
 	static const struct option options[] = {
 		{"gatewayd", required_argument, NULL, 'g'},
+		{"path", required_argument, NULL, 'p'},
+		{"server-pid", required_argument, NULL, 'P'},
+		{"session", required_argument, NULL, 'n'},
 		{"seconds", required_argument, NULL, 's'},
 		{"connections", required_argument, NULL, 'c'},
 		{"device", required_argument, NULL, 'd'},
+		{"load", required_argument, NULL, 'l'},
 		{"help", no_argument, NULL, 'h'},
 		{NULL, 0, NULL, 0},
 	};
-	static struct bench b = {.random = 88172645463325252ull};
-	struct rtrs_path_addr addr = {.fabric = &fabric_tcp,
-				      .dst_len = sizeof(struct sockaddr_in)};
-	struct sockaddr_in *sin = (void *)&addr.dst;
-	struct rnbd_clt_params p = {.trust_write_zeroes = true,
-				    .open_timeout_ms = 10000};
-	const char *gatewayd = RNBD_GATEWAYD, *device = NULL;
-	unsigned port, cons = 2;
-	double seconds = 1;
-	pid_t pid;
-	int c, r;
+	int c;
 
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1)
 		switch (c) {
 		case 'g':
-			gatewayd = optarg;
+			a->gatewayd = optarg;
+			break;
+		case 'p':
+			a->path = optarg;
+			break;
+		case 'P':
+			b->server = (pid_t)strtol(optarg, NULL, 10);
+			break;
+		case 'n':
+			a->session = optarg;
 			break;
 		case 's':
-			seconds = strtod(optarg, NULL);
+			b->seconds = strtod(optarg, NULL);
 			break;
 		case 'c':
-			cons = (unsigned)strtoul(optarg, NULL, 10);
+			a->cons = (unsigned)strtoul(optarg, NULL, 10);
 			break;
 		case 'd':
-			device = optarg;
+			a->device = optarg;
+			break;
+		case 'l':
+			add_load(b, optarg);
 			break;
 		case 'h':
 			fputs(help, stdout);
-			return 0;
+			exit(0);
 		default:
 			fputs(help, stderr);
-			return 2;
+			exit(2);
 		}
+	if (a->path && !a->device) {
+		fprintf(stderr, "rnbd-bench: --path needs --device\n");
+		exit(2);
+	}
+	default_loads(b);
+}
+
+int
+main(int argc, char **argv)
+{
+	static struct bench b = {.random = 88172645463325252ull, .seconds = 1};
+	struct args a = {
+		.gatewayd = RNBD_GATEWAYD, .session = "bench", .cons = 2};
+	struct rtrs_path_addr addr;
+	struct rnbd_clt_params p = {.trust_write_zeroes = true,
+				    .open_timeout_ms = 10000};
+	unsigned port;
+	char own[64];
+	pid_t pid = 0;
+	int r;
+
+	parse_args(argc, argv, &b, &a);
 	signal(SIGPIPE, SIG_IGN);
-	pid = start_daemon(gatewayd, &port);
-	sin->sin_family = AF_INET;
-	sin->sin_port = htons((uint16_t)port);
-	sin->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	if (!a.path) {
+		b.server = pid = start_daemon(a.gatewayd, &port);
+		snprintf(own, sizeof(own), "tcp:127.0.0.1:%u", port);
+		a.path = own;
+	}
+	resolve(a.path, &addr);
 	p.rtrs = (struct rtrs_clt_params){
-		.name = "bench",
+		.name = a.session,
 		.paths = &addr,
 		.n_paths = 1,
-		.n_cons = cons,
+		.n_cons = a.cons,
 		.rng = {.fill = fill_random},
 		.log = &bench_log,
 		.now = now_ns(),
 		.max_reconnect_attempts = 0,
 	};
-	if (posix_memalign((void **)&b.bufs, 4096,
-			   (size_t)MAX_DEPTH * 124 * 1024))
-		return 1;
-	memset(b.bufs, 0x5a, (size_t)MAX_DEPTH * 124 * 1024);
+	b.bufs = buffers(&b);
 	r = rnbd_clt_new(&p, &b.clt);
 	if (r < 0) {
 		fprintf(stderr, "rnbd-bench: %s\n", strerror(-r));
 		return 1;
 	}
-	printf("%-7s %-5s %6s %5s %9s %8s %9s %9s %8s %8s\n", "backend", "op",
-	       "bytes", "depth", "IOPS", "MB/s", "p50 us", "p99 us", "clt us",
-	       "srv us");
-	if (!device || !strcmp(device, "null"))
-		run_device(&b, "null", seconds, pid);
-	if (!device || !strcmp(device, "memory"))
-		run_device(&b, "memory", seconds, pid);
+	printf("%-7s %-5s %6s %5s %9s %8s %9s %9s %8s %8s %8s\n", "backend",
+	       "op", "bytes", "depth", "IOPS", "MB/s", "p50 us", "p99 us",
+	       "clt us", "srv us", "all us");
+	if (a.device) {
+		run_device(&b, a.device);
+	} else {
+		run_device(&b, "null");
+		run_device(&b, "memory");
+	}
 	rnbd_clt_close(b.clt);
 	while (!rnbd_clt_closed(b.clt))
 		turn(&b);
 	rnbd_clt_free(b.clt);
 	free(b.bufs);
+	if (!pid)
+		return 0;
 	kill(pid, SIGTERM);
 	if (waitpid(pid, &r, 0) != pid || !WIFEXITED(r) || WEXITSTATUS(r)) {
 		fprintf(stderr, "rnbd-bench: the daemon did not end well\n");

@@ -2,11 +2,12 @@
 # Runs a scenario in QEMU guests (no KVM, no root) that see this machine's
 # files, have soft-RoCE, and the kernel's rtrs and rnbd modules at hand.
 #
-#   tests/vm/run.sh SCENARIO [--kernel 6.1|6.12|all] [--shell]
+#   tests/vm/run.sh SCENARIO [--kernel 6.1|6.12|all] [--shell] [--alone]
 #   tests/vm/run.sh --list
 #
 # --kernel  which of the kernels that the scenario names (default: all of them)
 # --shell   a shell in guest a instead of the scenario
+# --alone   when no other guest runs, for measurements
 # SCENARIO is the name of tests/vm/scenarios/NAME.sh, or a path. The programs
 # come from $RNBD_BUILD (default: build-test/gcc, else build). See README.md.
 set -euo pipefail
@@ -60,7 +61,7 @@ header() {
 	[ "$guests" = 1 ] || [ "$guests" = 2 ] || die "$1: guests=1 or 2"
 }
 
-scenario='' kernel=all shell=''
+scenario='' kernel=all shell='' alone=''
 while [ $# -gt 0 ]; do
 	case $1 in
 	--list)
@@ -78,8 +79,9 @@ while [ $# -gt 0 ]; do
 		shift
 		;;
 	--shell) shell=yes ;;
+	--alone) alone=yes ;;
 	-h | --help)
-		sed -n '2,12s/^# \{0,1\}//p' "$0"
+		sed -n '2,13s/^# \{0,1\}//p' "$0"
 		exit 0
 		;;
 	-*) die "unknown argument '$1' (see --help)" ;;
@@ -113,7 +115,8 @@ fi
 if [ "$kernel" = all ]; then
 	rc=0
 	for k in ${kernels//,/ }; do
-		"$0" "$scenario" --kernel "$k" ${shell:+--shell} || rc=$?
+		"$0" "$scenario" --kernel "$k" ${shell:+--shell} ${alone:+--alone} ||
+			rc=$?
 	done
 	exit "$rc"
 fi
@@ -321,7 +324,11 @@ guest_result() {
 limit=$((time + ${RNBD_VM_BOOT_TIME:-90}))
 [ -z "$shell" ] || limit=36000
 exec 3<&0
-take_slots "$guests"
+if [ -z "$alone" ]; then
+	take_slots "$guests"
+else
+	take_slots "${RNBD_VM_SLOTS:-2}"
+fi
 started=$EPOCHREALTIME
 start_guest a
 if [ "$guests" = 2 ]; then

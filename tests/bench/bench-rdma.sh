@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Our server against the kernel's, over RDMA, by turns in one guest:
+#
+#   kernel client -> the kernel's rnbd_server  or  -> rnbd-gatewayd
+#   our library   -> the kernel's rnbd_server  or  -> rnbd-gatewayd
+#
+#   tests/bench/bench-rdma.sh [--kernel 6.1|6.12|all] [--rounds N]
+#       [--seconds S] [--disk null|ram] [--only PATTERN] [--parts LIST]
+#
+# Prints tables of the medians. It runs when no other guest does. --only takes
+# the loads whose name matches, as 'd16'; --parts is some of "kernel library
+# invalidate"; $GATEWAY_ARGS are more arguments for the daemon. A guest's
+# figures say nothing by themselves: soft-RoCE without KVM. Their ratios do.
+set -euo pipefail
+top=$(dirname "$(dirname "$(dirname "$(realpath "$0")")")")
+kernel=all
+export VM_ARG_ROUNDS=5 VM_ARG_SECONDS=1.5 VM_ARG_DISK=null VM_ARG_ONLY=.
+export VM_ARG_GATEWAY=${GATEWAY_ARGS:-}
+while [ $# -gt 0 ]; do
+	case $1 in
+	--kernel) kernel=${2:-} ;;
+	--rounds) VM_ARG_ROUNDS=${2:-} ;;
+	--seconds) VM_ARG_SECONDS=${2:-} ;;
+	--disk) VM_ARG_DISK=${2:-} ;;
+	--only) VM_ARG_ONLY=${2:-} ;;
+	--parts) export VM_ARG_PARTS=${2:-} ;;
+	*)
+		sed -n '2,15s/^# \{0,1\}//p' "$0"
+		exit 2
+		;;
+	esac
+	shift 2
+done
+exec "$top/tests/vm/run.sh" bench-rdma --kernel "$kernel" --alone
