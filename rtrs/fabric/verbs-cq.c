@@ -24,9 +24,12 @@ send_op(enum fabric_wr_op op)
 
 /* What the death of a connection by this is called. */
 static int
-death(enum ibv_wc_status status)
+death(enum ibv_wc_status status, bool recv)
 {
 	switch (status) {
+	/* A message that does not fit, as some say it. */
+	case IBV_WC_LOC_QP_OP_ERR:
+		return recv ? -EPROTO : -EIO;
 	/* The peer says that we broke its rules, or it broke ours. */
 	case IBV_WC_REM_ACCESS_ERR:
 	case IBV_WC_REM_INV_REQ_ERR:
@@ -55,7 +58,7 @@ failed(struct vb_conn *c, const struct ibv_wc *wc, struct fabric_wc *ret)
 	log_dbg(c->ctx->log, "verbs: connection %p: %s: %s (vendor %#x)",
 		(void *)c, wc->wr_id & VB_ID_RECV ? "receive" : "send",
 		ibv_wc_status_str(wc->status), wc->vendor_err);
-	vb_conn_die(c, death(wc->status));
+	vb_conn_die(c, death(wc->status, wc->wr_id & VB_ID_RECV));
 }
 
 static void
@@ -170,6 +173,9 @@ poll_conn(struct vb_conn *c, struct fabric_wc *wc, int n)
 		for (int i = 0; i < k; i++)
 			translate(c, &hw[i], &wc[got++]);
 	}
+	/* No completion told why: the device refused what the peer sent. */
+	if (c->drained && got < n && c->state == VB_LIVE)
+		vb_conn_die(c, -EPROTO);
 	if (c->state != VB_CLOSED)
 		return got;
 	while (got < n && flush_one(c, &wc[got]))

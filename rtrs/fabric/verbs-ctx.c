@@ -207,8 +207,15 @@ woken(struct vb_ctx *ctx)
 		int err =
 			__atomic_exchange_n(&c->async_err, 0, __ATOMIC_ACQUIRE);
 
-		if (err && vb_conn_alive(c))
+		if (!err || !vb_conn_alive(c))
+			continue;
+		if (err != VB_ASYNC_DRAINED) {
 			vb_conn_die(c, err);
+			continue;
+		}
+		/* A completion that tells why may be there, too. */
+		c->drained = true;
+		vb_conn_hot(c);
 	}
 }
 

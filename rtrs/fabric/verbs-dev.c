@@ -304,6 +304,14 @@ vb_dev_async(struct vb_dev *dev)
 		case IBV_EVENT_QP_FATAL:
 			async_conn(dev, ev.element.qp->qp_context, -EIO);
 			break;
+		case IBV_EVENT_QP_LAST_WQE_REACHED:
+			/* How a queue pair with shared receives tells that it
+			 * is in the error state: it has none to flush. */
+			log_dbg(log, "%s: %s", dev->name,
+				ibv_event_type_str(ev.event_type));
+			async_conn(dev, ev.element.qp->qp_context,
+				   VB_ASYNC_DRAINED);
+			break;
 		case IBV_EVENT_CQ_ERR:
 			async_conn(dev, ev.element.cq->cq_context, -EIO);
 			break;

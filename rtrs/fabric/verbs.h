@@ -65,6 +65,8 @@
 #define VB_DISCONNECT_MS 3000
 /* In a work request's id: it is a receive. */
 #define VB_ID_RECV       (UINT64_C(1) << 63)
+/* vb_conn.async_err: it died and has no receives to flush; no errno. */
+#define VB_ASYNC_DRAINED 1
 
 /* What an rdma_cm_id's context, or an event of the epoll set, points to. */
 enum vb_tag {
@@ -198,6 +200,7 @@ struct vb_conn {
 	bool left;        /* server: it left before it was answered */
 	bool listed;      /* in ctx->conns */
 	int async_err;    /* atomic: another thread read the event */
+	bool drained;     /* VB_ASYNC_DRAINED came */
 	uint64_t deadline;
 	struct fabric_conn_params params; /* of a client until it connects */
 	uint8_t out[VB_PRIV_MAX];         /* our private data */

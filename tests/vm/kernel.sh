@@ -2,7 +2,7 @@
 # Fetches a kernel of Debian's, builds its rtrs and rnbd modules, which Debian
 # ships as source only, and prints the directory that then holds
 #
-#   vmlinuz  initrd  release  modules/lib/modules/RELEASE/
+#   vmlinuz  initrd  release  modules/lib/modules/RELEASE/  tsc-khz
 #
 #   tests/vm/kernel.sh 6.1|6.12
 #
@@ -180,5 +180,9 @@ fi
 cd "$entry"
 if [ ! -e initrd ] || [ "$here/init" -nt initrd ]; then
 	initrd
+fi
+if [ ! -e tsc-khz ] || [ "$here/tsc-khz.c" -nt tsc-khz ]; then
+	gcc -O2 -o tsc-khz.new "$here/tsc-khz.c"
+	mv tsc-khz.new tsc-khz
 fi
 echo "$entry"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# vm: time=600
+# vm: time=900
 # A server that is wrong in one thing at a time meets the plugin: it says so, and goes on if it can.
 . "$RNBD_SRCDIR/tests/vm/functions.sh"
 need nbdsh
@@ -84,7 +84,7 @@ run_case() { # NAME OUTCOME ARGS COMPLAINT PORT
 	[ "$3" = - ] || read -r -a args <<<"$3"
 	args=("$RNBD_PLUGIN" sessname=h "path=ip:$VM_ADDR0:$5"
 		device_path=disk connections=3 reconnect-delay=0.05
-		io-timeout=3 connect-timeout=2 open-timeout=4 "${args[@]}")
+		io-timeout=3 connect-timeout=4 open-timeout=8 "${args[@]}")
 	start_mock "$1" "$5"
 	if [ "$2" = refused ]; then
 		run_refused "${args[@]}"

@@ -25,10 +25,11 @@ fi
 for i in "${!modes[@]}"; do
 	barrier "served.$i"
 	record "keys$i"
-	start_nbdkit plain "$RNBD_PLUGIN" "sessname=plain$i" device_path=disk \
-		"path=ip:$VM_PEER0"
-	start_nbdkit inval "$RNBD_PLUGIN" "sessname=inval$i" device_path=disk \
-		"path=ip:$VM_PEER0" need-inval=yes access_mode=migration
+	params=("$RNBD_PLUGIN" device_path=disk "path=ip:$VM_PEER0"
+		"${wire_patience[@]}")
+	start_nbdkit plain "${params[@]}" "sessname=plain$i"
+	start_nbdkit inval "${params[@]}" "sessname=inval$i" need-inval=yes \
+		access_mode=migration zero=trust
 	check "I/O" nbd_load "${uri_plain:?}"
 	check "I/O with NEED_INVAL" nbd_load "${uri_inval:?}"
 	wait_heartbeats "keys$i" 4

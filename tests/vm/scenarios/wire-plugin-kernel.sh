@@ -20,7 +20,8 @@ fi
 
 # session NAME DEVICE PARAMETER...: every kind of I/O in a session of its own.
 session() {
-	start_nbdkit "$1" "$RNBD_PLUGIN" "sessname=$1" "device_path=$2" "${@:3}"
+	start_nbdkit "$1" "$RNBD_PLUGIN" "sessname=$1" "device_path=$2" \
+		"${wire_patience[@]}" "${@:3}"
 	local uri=uri_$1 pid=pid_$1
 	check "I/O of $1" nbd_load "${!uri}"
 	[ "$beats" = 0 ] || wait_heartbeats "$record" "$beats"

@@ -86,6 +86,11 @@ session_gone() { # SESSNAME, of the kernel's client
 	until_true test ! -e "/sys/devices/virtual/rtrs-client/$1"
 }
 
+# For the plugin: a guest's clock may run fast, and the other one's processor be
+# busy with somebody else's work.
+# shellcheck disable=SC2034  # used by the scenarios
+wire_patience=(connect-timeout=30 open-timeout=90)
+
 # nbd_load URI: the same through NBD.
 nbd_load() {
 	timeout 120 python3 - "$1" <<-'EOF'
