@@ -161,7 +161,7 @@ say_unresolved(int err, const char *dev_name, char err_text[GW_TEXT_MAX])
 	switch (err) {
 	case -ENOENT:
 	case -ENOTDIR:
-		return gw_text_err(err_text, -ENOENT, "no such export '%s'",
+		return gw_text_err(err_text, err, "no such export '%s'",
 				   name.s);
 	case -EXDEV:
 		return gw_text_err(err_text, -EACCES,

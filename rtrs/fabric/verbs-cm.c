@@ -12,6 +12,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* Reasons of a REJ, as IBTA numbers them. */
@@ -345,6 +346,30 @@ conn_event(struct vb_conn *c, const struct cm_event *ev)
 	}
 }
 
+/* --- ids without a connection */
+
+bool
+vb_orphan_new(struct vb_ctx *ctx, struct rdma_cm_id *id)
+{
+	struct vb_orphan *o = calloc(1, sizeof(*o));
+
+	if (!o)
+		return false;
+	o->src.tag = VB_ORPHAN;
+	o->id = id;
+	id->context = &o->src;
+	DL_APPEND(ctx->orphans, o);
+	return true;
+}
+
+void
+vb_orphan_free(struct vb_ctx *ctx, struct vb_orphan *o)
+{
+	rdma_destroy_id(o->id);
+	DL_DELETE(ctx->orphans, o);
+	free(o);
+}
+
 /* A request that the listener's user has, or that another context has now. */
 static bool
 is_end_of_request(const struct cm_event *ev)
@@ -398,6 +423,13 @@ dispatch(struct vb_ctx *ctx, const struct cm_event *ev)
 			vb_conn_removed(c);
 		break;
 	}
+	case VB_ORPHAN:
+		/* The message has left, or never will. */
+		if (is_end_of_request(ev) ||
+		    ev->type == RDMA_CM_EVENT_TIMEWAIT_EXIT)
+			vb_orphan_free(
+				ctx, container_of(src, struct vb_orphan, src));
+		break;
 	default:
 		break;
 	}

@@ -327,6 +327,8 @@ leave(struct vb_conn *c)
 			(void *)c, strerror(errno));
 		/* No answer will come. */
 		c->cm_over = true;
+	} else {
+		c->asked = true;
 	}
 	to_error(c);
 }
@@ -480,6 +482,9 @@ vb_conn_free(struct fabric_conn *conn)
 	vb_event_drop(c, &c->ev_up);
 	vb_event_drop(c, &c->ev_down);
 	vb_event_drop(c, &c->ev_closed);
+	destroy_qp(c);
+	if (c->asked && !c->cm_over && vb_orphan_new(c->ctx, c->id))
+		c->id = NULL;
 	vb_conn_drop_id(c);
 	vb_conn_unsetup(c);
 	if (c->listed)

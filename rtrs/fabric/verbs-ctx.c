@@ -123,6 +123,8 @@ ctx_free(struct fabric_ctx *fctx)
 	if (!ctx)
 		return;
 	assert(!ctx->conns && !ctx->listeners);
+	while (ctx->orphans)
+		vb_orphan_free(ctx, ctx->orphans);
 	while (ctx->devs)
 		vb_dev_free(ctx->devs);
 	if (ctx->channel)

@@ -73,10 +73,11 @@ enum vb_tag {
 	VB_CONN,
 	VB_LISTENER,
 	VB_SENTINEL, /* of a device */
-	VB_CM,       /* event channel of a context */
-	VB_WAKE,     /* eventfd of a context */
-	VB_COMP,     /* completion channel of a device */
-	VB_ASYNC,    /* asynchronous events of a device */
+	VB_ORPHAN,
+	VB_CM,    /* event channel of a context */
+	VB_WAKE,  /* eventfd of a context */
+	VB_COMP,  /* completion channel of a device */
+	VB_ASYNC, /* asynchronous events of a device */
 };
 
 struct vb_source {
@@ -113,6 +114,7 @@ struct vb_ctx {
 	uint64_t deadline; /* nothing is due before; may be early */
 	struct vb_dev *devs;
 	struct vb_listener *listeners;
+	struct vb_orphan *orphans;
 	struct vb_conn *conns;
 	struct vb_conn *hot;   /* completions may be there */
 	struct vb_conn *dirty; /* something to flush */
@@ -195,6 +197,7 @@ struct vb_conn {
 	bool is_server;
 	bool migrated;    /* server: a request that changed its context */
 	bool established; /* server: the client said so */
+	bool asked;       /* our disconnect is under way */
 	bool cm_over;     /* the connection manager has nothing more to say */
 	bool confirmed;   /* the peer's side is gone */
 	bool left;        /* server: it left before it was answered */
@@ -231,6 +234,18 @@ struct vb_conn {
 	struct vb_conn *prev, *next;
 	struct vb_conn *hot_prev, *hot_next;
 	struct vb_conn *dirty_prev, *dirty_next;
+};
+
+/*
+ * An id whose connection is gone and whose DISCONNECT REQUEST is still under
+ * way. The kernel does not return from destroying such an id before the message
+ * has left, which may be when a link comes up again; so it is destroyed when
+ * its end is told.
+ */
+struct vb_orphan {
+	struct vb_source src;
+	struct rdma_cm_id *id;
+	struct vb_orphan *prev, *next;
 };
 
 struct vb_listener {
@@ -289,6 +304,9 @@ unsigned vb_dev_caps(struct ibv_context *verbs);
 /* --- verbs-cm.c */
 
 void vb_cm_ready(struct vb_ctx *ctx);
+/* Leaves an id to itself; false: there is no memory for that. */
+bool vb_orphan_new(struct vb_ctx *ctx, struct rdma_cm_id *id);
+void vb_orphan_free(struct vb_ctx *ctx, struct vb_orphan *o);
 int vb_connect(struct fabric_ctx *ctx, const struct fabric_conn_params *p,
 	       struct fabric_conn **ret);
 int vb_probe(const struct sockaddr *dst, const struct sockaddr *src,

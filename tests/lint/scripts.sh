@@ -5,7 +5,7 @@ cd "${RNBD_SRCDIR:?}"
 bad=0
 while read -r f; do
 	case $f in
-	*/functions.sh | */monitor.sh) ;; # sourced
+	*/functions.sh | */monitor.sh | */kclient.sh) ;; # sourced
 	*) [ -x "$f" ] || { echo "$f: not executable"; bad=1; } ;;
 	esac
 	shellcheck -x -P SCRIPTDIR -s bash "$f" || bad=1

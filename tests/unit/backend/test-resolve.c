@@ -100,7 +100,7 @@ START_TEST(names_below_the_root)
 		{"link-inside", 1024, ""},
 		{"sub/link-up-inside", 512, ""},
 		{"missing", -ENOENT, "no such export 'missing'"},
-		{"disk/x", -ENOENT, "no such export 'disk/x'"},
+		{"disk/x", -ENOTDIR, "no such export 'disk/x'"},
 		{"bad\033[31m", -ENOENT, "no such export 'bad?[31m'"},
 		{"sub", -ENOTBLK,
 		 "'sub' is neither a regular file nor a block device"},
