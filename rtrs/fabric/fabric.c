@@ -32,6 +32,22 @@ static const char *const wr_op_names[] = {
 	[FABRIC_WR_MW_INV] = "MW_INV",
 };
 
+enum fabric_wc_op
+fabric_wr_wc_op(unsigned op)
+{
+	switch (op) {
+	case FABRIC_WR_RDMA_WRITE:
+	case FABRIC_WR_RDMA_WRITE_WITH_IMM:
+		return FABRIC_WC_OP_RDMA_WRITE;
+	case FABRIC_WR_MW_BIND:
+		return FABRIC_WC_OP_MW_BIND;
+	case FABRIC_WR_MW_INV:
+		return FABRIC_WC_OP_MW_INV;
+	default:
+		return FABRIC_WC_OP_SEND;
+	}
+}
+
 const char *
 fabric_wr_op_name(unsigned op)
 {

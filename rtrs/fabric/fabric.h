@@ -436,6 +436,8 @@ extern const struct fabric_ops fabric_verbs;
  * "verbs" (RDMA) is there unless it was left out of the build.
  */
 const struct fabric_ops *fabric_by_name(const char *name);
+/* What the completion of a work request (enum fabric_wr_op) is called. */
+enum fabric_wc_op fabric_wr_wc_op(unsigned op);
 /* "RDMA_WRITE_WITH_IMM", ...; total. */
 const char *fabric_wr_op_name(unsigned op);
 const char *fabric_wc_status_name(unsigned status);

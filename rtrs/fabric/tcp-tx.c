@@ -20,22 +20,6 @@ static const uint8_t frame_op[] = {
 	[FABRIC_WR_RDMA_WRITE_WITH_IMM] = TCP_OP_WRITE_IMM,
 };
 
-static enum fabric_wc_op
-wc_op(unsigned wr_op)
-{
-	switch (wr_op) {
-	case FABRIC_WR_RDMA_WRITE:
-	case FABRIC_WR_RDMA_WRITE_WITH_IMM:
-		return FABRIC_WC_OP_RDMA_WRITE;
-	case FABRIC_WR_MW_BIND:
-		return FABRIC_WC_OP_MW_BIND;
-	case FABRIC_WR_MW_INV:
-		return FABRIC_WC_OP_MW_INV;
-	default:
-		return FABRIC_WC_OP_SEND;
-	}
-}
-
 /* --- posting */
 
 static int
@@ -160,7 +144,7 @@ complete_head(struct tcp_conn *c, enum fabric_wc_status status)
 		struct fabric_wc *wc = tcp_cq_push(c, s->wr_id, false);
 
 		wc->status = status;
-		wc->op = wc_op(s->op);
+		wc->op = fabric_wr_wc_op(s->op);
 	} else {
 		tx->used--;
 	}

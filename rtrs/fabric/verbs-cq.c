@@ -6,22 +6,6 @@
 
 #define BATCH 32
 
-static enum fabric_wc_op
-send_op(enum fabric_wr_op op)
-{
-	switch (op) {
-	case FABRIC_WR_RDMA_WRITE:
-	case FABRIC_WR_RDMA_WRITE_WITH_IMM:
-		return FABRIC_WC_OP_RDMA_WRITE;
-	case FABRIC_WR_MW_BIND:
-		return FABRIC_WC_OP_MW_BIND;
-	case FABRIC_WR_MW_INV:
-		return FABRIC_WC_OP_MW_INV;
-	default:
-		return FABRIC_WC_OP_SEND;
-	}
-}
-
 /* What the death of a connection by this is called. */
 static int
 death(enum ibv_wc_status status, bool recv)
@@ -116,7 +100,7 @@ translate(struct vb_conn *c, const struct ibv_wc *wc, struct fabric_wc *ret)
 		const struct vb_swr *s = &c->sq[wc->wr_id % c->sq_cap];
 
 		ret->wr_id = s->wr_id;
-		ret->op = send_op(s->op);
+		ret->op = fabric_wr_wc_op(s->op);
 		/* Those before it were not signalled, and succeeded. */
 		c->sq_tail = wc->wr_id + 1;
 	}

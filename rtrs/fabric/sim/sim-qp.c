@@ -42,25 +42,6 @@ sim_qp_wc_arrived(struct fabric_conn *conn, struct sim_wc *wc)
 	DL_APPEND(conn->ctx->wc_new, wc);
 }
 
-static enum fabric_wc_op
-wc_op(enum fabric_wr_op op)
-{
-	switch (op) {
-	case FABRIC_WR_RDMA_WRITE:
-	case FABRIC_WR_RDMA_WRITE_WITH_IMM:
-		return FABRIC_WC_OP_RDMA_WRITE;
-	case FABRIC_WR_MW_BIND:
-		return FABRIC_WC_OP_MW_BIND;
-	case FABRIC_WR_MW_INV:
-		return FABRIC_WC_OP_MW_INV;
-	case FABRIC_WR_SEND:
-	case FABRIC_WR_SEND_WITH_IMM:
-	case FABRIC_WR_SEND_WITH_INV:
-		break;
-	}
-	return FABRIC_WC_OP_SEND;
-}
-
 static void
 sq_report(struct fabric_conn *conn, struct sim_sqe *sqe,
 	  enum fabric_wc_status status)
@@ -69,7 +50,8 @@ sq_report(struct fabric_conn *conn, struct sim_sqe *sqe,
 		.wr_id = sqe->wr.wr_id,
 		.status = status,
 		/* Garbage, unless it succeeded. */
-		.op = status ? (enum fabric_wc_op)0xff : wc_op(sqe->wr.op),
+		.op = status ? (enum fabric_wc_op)0xff
+			     : fabric_wr_wc_op(sqe->wr.op),
 	};
 
 	sqe->reported = true;
