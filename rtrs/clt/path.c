@@ -117,23 +117,51 @@ set_why(struct rtrs_clt_path *path, int err, const char *fmt, va_list ap)
 	int n;
 
 	path->err = err;
-	n = snprintf(clt->why, sizeof(clt->why),
+	n = snprintf(path->why, sizeof(path->why),
 		     "%s: ", clt_addr_words(path, addr));
-	vsnprintf(clt->why + n, sizeof(clt->why) - (size_t)n, fmt, ap);
+	vsnprintf(path->why + n, sizeof(path->why) - (size_t)n, fmt, ap);
+	strcpy(clt->why, path->why);
 	log_warn(clt->log, "session %s: path %s", clt->name, clt->why);
 }
 
-/* All initial paths come up, or none stays. */
+/* The first open: with connect=all the first failure ends it, else the last. */
 static void
 fail_open(struct rtrs_clt *clt, int err)
 {
-	if (clt->failed)
+	if (clt->opened || clt->failed)
 		return;
+	if (clt->p.connect != RTRS_CONNECT_ALL)
+		for (unsigned i = 0; i < clt->n_paths; i++)
+			if (!clt->paths[i]->tried)
+				return;
 	clt->failed = true;
 	clt->failed_due = true;
 	clt->open_err = err;
 	for (unsigned i = 0; i < clt->n_paths; i++)
-		clt_path_close(&clt->paths[i]);
+		clt_path_close(clt->paths[i]);
+}
+
+void
+clt_path_op_end(struct rtrs_clt_path *path, int err)
+{
+	if (!path->op || path->op_done)
+		return;
+	path->op_done = true;
+	path->op_err = err;
+	path->clt->kick = true;
+}
+
+/* An attempt came to nothing. */
+static void
+attempt_failed(struct rtrs_clt_path *path, int err)
+{
+	path->tried = true;
+	path->stats.reconnects_err++;
+	clt_path_op_end(path, err);
+	if (path->adding) {
+		path->removing = true;
+		clt_path_close(path);
+	}
 }
 
 void
@@ -150,12 +178,11 @@ clt_path_fail(struct rtrs_clt_path *path, int err, const char *fmt, ...)
 	if (path->state == RTRS_CLT_CONNECTED) {
 		clt_path_set_state(path, RTRS_CLT_RECONNECTING);
 	} else {
-		path->stats.reconnects_err++;
 		clt_path_set_state(path, RTRS_CLT_CONNECTING_ERR);
+		attempt_failed(path, err);
 	}
 	stop(path);
-	if (!path->clt->opened)
-		fail_open(path->clt, err);
+	fail_open(path->clt, err);
 }
 
 void
@@ -167,10 +194,9 @@ clt_path_give_up(struct rtrs_clt_path *path, int err, const char *fmt, ...)
 	set_why(path, err, fmt, ap);
 	va_end(ap);
 	if (path->state == RTRS_CLT_CONNECTING)
-		path->stats.reconnects_err++;
+		attempt_failed(path, err);
 	clt_path_close(path);
-	if (!path->clt->opened)
-		fail_open(path->clt, err);
+	fail_open(path->clt, err);
 }
 
 void
@@ -204,7 +230,7 @@ schedule(struct rtrs_clt_path *path)
 	uint64_t wait_ms =
 		(uint64_t)p->reconnect_delay_ms + p->reconnect_backoff_ms;
 
-	if (p->max_reconnect_attempts >= 0 &&
+	if (p->max_reconnect_attempts >= 0 && !path->hurry &&
 	    path->attempts >= (unsigned)p->max_reconnect_attempts) {
 		char addr[RTRS_ADDR_TEXT_MAX];
 
@@ -247,6 +273,8 @@ clt_path_reap(struct rtrs_clt_path *path)
 	if (path->state == RTRS_CLT_CLOSING) {
 		path->draining = false;
 		clt_path_set_state(path, RTRS_CLT_CLOSED);
+		/* What a command was about, but for an attempt. */
+		clt_path_op_end(path, 0);
 	}
 	return true;
 }

@@ -18,11 +18,11 @@ round_robin(struct rtrs_clt *clt, const struct clt_tried *tried)
 	for (unsigned k = 0; k < clt->n_paths; k++) {
 		unsigned i = (clt->rr_next + k) % clt->n_paths;
 
-		if (clt->paths[i].state != RTRS_CLT_CONNECTED ||
+		if (clt->paths[i]->state != RTRS_CLT_CONNECTED ||
 		    was_tried(tried, i))
 			continue;
 		clt->rr_next = (i + 1) % clt->n_paths;
-		return &clt->paths[i];
+		return clt->paths[i];
 	}
 	return NULL;
 }
@@ -41,7 +41,7 @@ cheapest(struct rtrs_clt *clt, const struct clt_tried *tried)
 	struct rtrs_clt_path *best = NULL;
 
 	for (unsigned i = 0; i < clt->n_paths; i++) {
-		struct rtrs_clt_path *path = &clt->paths[i];
+		struct rtrs_clt_path *path = clt->paths[i];
 
 		if (path->state != RTRS_CLT_CONNECTED || was_tried(tried, i))
 			continue;
@@ -69,4 +69,10 @@ void
 rtrs_clt_set_policy(struct rtrs_clt *clt, enum rtrs_mp_policy policy)
 {
 	clt->policy = policy;
+}
+
+enum rtrs_mp_policy
+rtrs_clt_policy(const struct rtrs_clt *clt)
+{
+	return clt->policy;
 }

@@ -170,7 +170,7 @@ fx_accept_all(struct fx *f)
 struct fabric_conn *
 fx_conn(struct fx *f, unsigned p, unsigned cid)
 {
-	struct fabric_conn *c = f->clt->paths[p].cons[cid].conn;
+	struct fabric_conn *c = f->clt->paths[p]->cons[cid].conn;
 
 	ck_assert_ptr_nonnull(c);
 	return c;
