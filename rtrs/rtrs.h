@@ -69,11 +69,18 @@ enum rtrs_clt_path_state {
 };
 const char *rtrs_clt_path_state_name(unsigned state);
 
+/* Numbered as in the kernel's mpath_policy file. */
 enum rtrs_mp_policy {
 	RTRS_MP_ROUND_ROBIN,
 	RTRS_MP_MIN_INFLIGHT,
 	RTRS_MP_MIN_LATENCY,
 };
+/*
+ * By what the kernel's file takes: the number, the name in any case, or its
+ * short form "rr", "mi", "ml". -EINVAL.
+ */
+int rtrs_mp_policy_parse(const char *s);
+const char *rtrs_mp_policy_name(enum rtrs_mp_policy policy);
 
 /* When a session counts as open for the first time. */
 enum rtrs_connect {
@@ -110,6 +117,7 @@ struct rtrs_clt_params {
 	const struct rtrs_path_addr *paths;
 	unsigned n_paths; /* 1..RTRS_MAX_PATHS */
 	enum rtrs_connect connect;
+	enum rtrs_mp_policy policy; /* to begin with */
 	/* Connections per path, the service connection included: 2.. */
 	unsigned n_cons;
 	/* Ask for SEND_WITH_INV on reads where the fabric can (off: the keys
@@ -124,8 +132,11 @@ struct rtrs_clt_params {
 	unsigned reconnect_delay_ms; /* as given, 0 is 0 */
 	unsigned reconnect_backoff_ms; /* as given */
 	unsigned reconnect_jitter_ms;  /* random 0..n-1 is added */
-	int max_reconnect_attempts;    /* -1: unlimited */
-	unsigned peer_timeout_ms;      /* passed to the fabric */
+	/* The sum of delay and backoff doubles with each failure, up to this,
+	 * and up to a quarter is added; 0: constant, as with the kernel. */
+	unsigned reconnect_max_ms;
+	int max_reconnect_attempts; /* -1: unlimited */
+	unsigned peer_timeout_ms;   /* passed to the fabric */
 	/*
 	 * When a path was lost and nothing confirms that the server lost it
 	 * too, its requests are sent again or reported lost not before this
@@ -347,7 +358,7 @@ int rtrs_clt_reconnect_path(struct rtrs_clt *clt, unsigned id,
 /* Zeroes the counters of a path, but for inflight. -ENOENT. */
 int rtrs_clt_path_stats_reset(struct rtrs_clt *clt, unsigned id);
 enum rtrs_mp_policy rtrs_clt_policy(const struct rtrs_clt *clt);
-/* Which path takes the next requests; RTRS_MP_MIN_INFLIGHT by default. */
+/* Which path takes the next requests. */
 void rtrs_clt_set_policy(struct rtrs_clt *clt, enum rtrs_mp_policy policy);
 
 /* ---------------------------------------------------------------- server */

@@ -222,13 +222,34 @@ clt_path_drop(struct rtrs_clt_path *path)
 	path->draining = false;
 }
 
+/*
+ * How long to wait before the next attempt. With a maximum the wait doubles
+ * with each attempt that fails, and a quarter of it is up to chance, so that
+ * many clients of one server do not come back in step.
+ */
+static uint64_t
+pause_ms(struct rtrs_clt_path *path)
+{
+	const struct rtrs_clt_params *p = &path->clt->p;
+	uint64_t ms = (uint64_t)p->reconnect_delay_ms + p->reconnect_backoff_ms;
+	uint64_t jitter = p->reconnect_jitter_ms;
+
+	if (p->reconnect_max_ms > ms) {
+		for (unsigned i = 0;
+		     ms && i < path->attempts && ms < p->reconnect_max_ms; i++)
+			ms *= 2;
+		if (ms > p->reconnect_max_ms)
+			ms = p->reconnect_max_ms;
+		jitter += ms / 4;
+	}
+	return jitter ? ms + rng_u32(&path->clt->rng) % jitter : ms;
+}
+
 /* Down and clean: sets the time of the next attempt, if there is to be one. */
 static void
 schedule(struct rtrs_clt_path *path)
 {
 	const struct rtrs_clt_params *p = &path->clt->p;
-	uint64_t wait_ms =
-		(uint64_t)p->reconnect_delay_ms + p->reconnect_backoff_ms;
 
 	if (p->max_reconnect_attempts >= 0 && !path->hurry &&
 	    path->attempts >= (unsigned)p->max_reconnect_attempts) {
@@ -241,9 +262,9 @@ schedule(struct rtrs_clt_path *path)
 		clt_path_close(path);
 		return;
 	}
-	if (p->reconnect_jitter_ms)
-		wait_ms += rng_u32(&path->clt->rng) % p->reconnect_jitter_ms;
-	path->timer = time_after_ms(path->clt->now, path->hurry ? 0 : wait_ms);
+	path->timer = path->hurry
+			      ? path->clt->now
+			      : time_after_ms(path->clt->now, pause_ms(path));
 	path->hurry = false;
 }
 

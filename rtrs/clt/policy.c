@@ -5,6 +5,35 @@
  */
 #include "rtrs/clt/clt.h"
 
+#include <errno.h>
+#include <string.h>
+#include <strings.h>
+
+static const struct {
+	const char *name, *abbr, *number;
+} names[] = {
+	[RTRS_MP_ROUND_ROBIN] = {"round-robin", "rr", "0"},
+	[RTRS_MP_MIN_INFLIGHT] = {"min-inflight", "mi", "1"},
+	[RTRS_MP_MIN_LATENCY] = {"min-latency", "ml", "2"},
+};
+
+int
+rtrs_mp_policy_parse(const char *s)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(names); i++)
+		if (!strcasecmp(s, names[i].name) ||
+		    !strcasecmp(s, names[i].abbr) ||
+		    !strcmp(s, names[i].number))
+			return (int)i;
+	return -EINVAL;
+}
+
+const char *
+rtrs_mp_policy_name(enum rtrs_mp_policy policy)
+{
+	return names[policy].name;
+}
+
 static bool
 was_tried(const struct clt_tried *t, unsigned i)
 {

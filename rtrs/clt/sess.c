@@ -53,7 +53,7 @@ rtrs_clt_new(const struct rtrs_clt_params *p, struct rtrs_clt **ret)
 	clt->rng = p->rng;
 	clt->log = p->log;
 	clt->now = p->now;
-	clt->policy = RTRS_MP_MIN_INFLIGHT;
+	clt->policy = p->policy;
 	clt_random_uuid(&clt->rng, &clt->uuid);
 
 	for (unsigned i = 0; i < p->n_paths; i++) {

@@ -91,6 +91,7 @@ fx_init(struct fx *f, unsigned caps, unsigned n_paths)
 		.name = "clt1-srv1",
 		.paths = f->addrs,
 		.n_paths = n_paths,
+		.policy = RTRS_MP_MIN_INFLIGHT,
 		.n_cons = 2,
 		.reconnect_delay_ms = 30000,
 		.reconnect_backoff_ms = 1000,
