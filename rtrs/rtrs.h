@@ -481,6 +481,8 @@ int rtrs_srv_fds(const struct rtrs_srv *srv, int *fds, int n);
 bool rtrs_srv_arm(struct rtrs_srv *srv);
 uint64_t rtrs_srv_deadline(const struct rtrs_srv *srv);
 void rtrs_srv_progress(struct rtrs_srv *srv, uint64_t now);
+/* The time of the last progress, or of the one that runs. */
+uint64_t rtrs_srv_now(const struct rtrs_srv *srv);
 /* Rings the doorbell for all replies; progress and arm do it too. */
 void rtrs_srv_flush(struct rtrs_srv *srv);
 

@@ -312,6 +312,12 @@ rtrs_srv_progress(struct rtrs_srv *srv, uint64_t now)
 	rtrs_srv_flush(srv);
 }
 
+uint64_t
+rtrs_srv_now(const struct rtrs_srv *srv)
+{
+	return srv->now;
+}
+
 uint32_t
 rtrs_srv_max_io_size(const struct rtrs_srv *srv)
 {
