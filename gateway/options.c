@@ -127,12 +127,30 @@ parse_busy_poll(const struct ctx *c, const char *s)
 }
 
 static int
-parse_always_invalidate(const struct ctx *c, const char *s)
+parse_bool(const struct ctx *c, const char *s, bool *ret)
 {
 	if (strcmp(s, "yes") && strcmp(s, "no"))
 		return fail(c, "--%s %s: give yes or no", c->name, s);
-	c->o->always_invalidate = !strcmp(s, "yes");
+	*ret = !strcmp(s, "yes");
 	return 0;
+}
+
+static int
+parse_always_invalidate(const struct ctx *c, const char *s)
+{
+	return parse_bool(c, s, &c->o->always_invalidate);
+}
+
+static int
+parse_sandbox(const struct ctx *c, const char *s)
+{
+	return parse_bool(c, s, &c->o->sandbox);
+}
+
+static int
+parse_core_dumps(const struct ctx *c, const char *s)
+{
+	return parse_bool(c, s, &c->o->core_dumps);
 }
 
 static int
@@ -295,6 +313,10 @@ static const struct option_row rows[] = {
 	{"pid-file", "FILE", parse_pid_file, "write the process id here"},
 	{"log-level", "LEVEL", parse_log_level,
 	 "error, warning, info or debug (info)"},
+	{"sandbox", "yes|no", parse_sandbox,
+	 "refuse itself what it never does, such as to start programs (yes)"},
+	{"core-dumps", "yes|no", parse_core_dumps,
+	 "allow core dumps and debuggers (no)"},
 	{"version", NULL, NULL, "print the version"},
 	{"help", NULL, NULL, "print this"},
 };
@@ -431,6 +453,7 @@ options_parse(struct options *o, int argc, char **argv, FILE *out,
 		.hb_interval_ms = RTRS_HB_INTERVAL_MS,
 		.hb_missed_max = RTRS_HB_MISSED_MAX,
 		.log_level = LOG_LVL_INFO,
+		.sandbox = true,
 	};
 	err_text[0] = '\0';
 	r = parse_argv(&c, argc, argv, out);

@@ -37,6 +37,8 @@ struct options {
 	bool foreground;
 	const char *pid_file; /* NULL: none */
 	enum log_level log_level;
+	bool sandbox;
+	bool core_dumps;
 };
 
 enum options_result {

@@ -57,6 +57,8 @@ home 'libnbd' 'gateway/backend/nbd\.c'
 home 'event2/' 'gateway/(loop|control|worker|main|metrics)\.[ch]'
 home 'nbdkit-plugin|nbdkit-common' 'nbdkit-plugin/(plugin|params)\.c'
 home 'jansson' 'gateway/(control|ctl)[^/]*\.[ch]'
+home 'seccomp' 'gateway/sandbox\.c'
+home 'systemd/' 'gateway/notify\.c'
 home 'check\.h' 'tests/.*'
 
 # The engines are passive: no clock, no thread, no random source of their own.
