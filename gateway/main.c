@@ -57,7 +57,7 @@ detach_end(int ready_fd, struct log_sink *sink)
 
 	if (fd < 0)
 		return -errno;
-	log_sink_to_syslog(sink);
+	log_sink_set_target(sink, LOG_TARGET_SYSLOG);
 	for (int i = 0; i < 3; i++)
 		if (dup2(fd, i) < 0)
 			return -errno;
@@ -132,12 +132,23 @@ serve(const struct options *o, struct log_sink *sink, int ready_fd)
 	return r;
 }
 
+/* Of a daemon to be: whoever starts it reads what goes wrong. */
+static enum log_target
+first_target(const struct options *o)
+{
+	if (o->log_target_given && o->foreground)
+		return o->log_target;
+	return log_sink_fd_is_journal(STDERR_FILENO) ? LOG_TARGET_JOURNAL
+						     : LOG_TARGET_STDERR;
+}
+
 static int
 run(const struct options *o)
 {
 	struct log_sink_params sp = {
 		.ident = "rnbd-gatewayd",
 		.threshold = o->log_level,
+		.target = first_target(o),
 		.fd = STDERR_FILENO,
 		.now = os_now,
 	};

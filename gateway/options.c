@@ -190,6 +190,25 @@ parse_log_level(const struct ctx *c, const char *s)
 }
 
 static int
+parse_log_target(const struct ctx *c, const char *s)
+{
+	static const char *const names[] = {
+		[LOG_TARGET_STDERR] = "stderr",
+		[LOG_TARGET_JOURNAL] = "journal",
+		[LOG_TARGET_SYSLOG] = "syslog",
+	};
+
+	c->o->log_target_given = strcmp(s, "auto");
+	for (unsigned i = 0; i < ARRAY_SIZE(names); i++) {
+		c->o->log_target = (enum log_target)i;
+		if (!c->o->log_target_given || !strcmp(s, names[i]))
+			return 0;
+	}
+	return fail(c, "--%s %s: give auto, stderr, journal or syslog", c->name,
+		    s);
+}
+
+static int
 parse_no_io_uring(const struct ctx *c, const char *s)
 {
 	(void)s;
@@ -313,6 +332,8 @@ static const struct option_row rows[] = {
 	{"pid-file", "FILE", parse_pid_file, "write the process id here"},
 	{"log-level", "LEVEL", parse_log_level,
 	 "error, warning, info or debug (info)"},
+	{"log-target", "TARGET", parse_log_target,
+	 "stderr, journal, syslog or auto (auto)"},
 	{"sandbox", "yes|no", parse_sandbox,
 	 "refuse itself what it never does, such as to start programs (yes)"},
 	{"core-dumps", "yes|no", parse_core_dumps,
@@ -412,6 +433,10 @@ check_combinations(struct ctx *c)
 			    "%" PRIu64 "; lower one of them",
 			    o->chunk_size, o->queue_depth,
 			    max_chunk_size(o->queue_depth));
+	if (o->log_target_given && o->log_target != LOG_TARGET_SYSLOG &&
+	    !o->foreground)
+		return fail(c, "--log-target: a daemon has no standard error; "
+			       "give syslog, or --foreground too");
 	need = (uint64_t)o->queue_depth * o->chunk_size * o->workers;
 	/*
 	 * A peer can make us touch all of its buffers before it is anybody:
