@@ -555,6 +555,8 @@ int rtrs_srv_fds(const struct rtrs_srv *srv, int *fds, int n);
 bool rtrs_srv_arm(struct rtrs_srv *srv);
 uint64_t rtrs_srv_deadline(const struct rtrs_srv *srv);
 void rtrs_srv_progress(struct rtrs_srv *srv, uint64_t now);
+/* The time of the last progress, or of the one that runs. */
+uint64_t rtrs_srv_now(const struct rtrs_srv *srv);
 /* Rings the doorbell for all replies; progress and arm do it too. */
 void rtrs_srv_flush(struct rtrs_srv *srv);
 
@@ -571,6 +573,33 @@ unsigned rtrs_srv_n_sessions(const struct rtrs_srv *srv);
 /* Closes every path of the session; the peer sees a disconnect. */
 void rtrs_srv_sess_close(struct rtrs_srv_sess *sess);
 
+/* Why a connection request was rejected by an rtrs_srv. */
+enum rtrs_srv_reject {
+	RTRS_SRV_REJECT_SESSIONS,  /* the limit of sessions */
+	RTRS_SRV_REJECT_PATHS,     /* the limit of paths of a session */
+	RTRS_SRV_REJECT_MEMORY,    /* the limit of memory */
+	RTRS_SRV_REJECT_DUPLICATE, /* there is a path between these hosts */
+	RTRS_SRV_REJECT_UNKNOWN,   /* joins a session that there is not */
+	RTRS_SRV_REJECT_STALE,  /* of an attempt that was given up, or ends */
+	RTRS_SRV_REJECT_BUSY,   /* waited in vain for an older one to end */
+	RTRS_SRV_REJECT_FAILED, /* something could not be had */
+};
+#define RTRS_SRV_N_REJECTS 8
+/* A word of lower case: "sessions"; "?" for what is none. */
+const char *rtrs_srv_reject_name(unsigned reject);
+
+/* What happened since rtrs_srv_new(). */
+struct rtrs_srv_counts {
+	uint64_t accepted; /* connections */
+	uint64_t rejected[RTRS_SRV_N_REJECTS];
+	uint64_t paths_up;      /* INFO_REQ was answered */
+	uint64_t names_refused; /* by sess_up() */
+	uint64_t hb_timeouts;   /* paths that ended since the peer was silent */
+	/* Now: */
+	size_t chunk_mem; /* bytes promised to paths, of max_chunk_mem */
+};
+void rtrs_srv_counts(const struct rtrs_srv *srv, struct rtrs_srv_counts *ret);
+
 struct rtrs_srv_path_info {
 	const char *sess_name; /* "" before INFO_REQ; borrowed */
 	enum rtrs_srv_path_state state;
@@ -582,6 +611,7 @@ struct rtrs_srv_path_info {
 	 * mapped yet. */
 	size_t chunk_mem;
 	const char *chunk_pages;
+	uint64_t hb_latency_ns; /* round trip, the last; 0: none yet */
 	struct rtrs_srv_stats stats;
 };
 /* Calls fn for every path of every session. fn must not change anything. */
