@@ -54,6 +54,15 @@ bool rnbd_clt_is_up(const struct rnbd_clt *c);
 bool rnbd_clt_failed(const struct rnbd_clt *c);
 
 /*
+ * Tells when devices can be opened, which rnbd_clt_dev_open() waits for by
+ * itself: exactly once, not from within. err 0, or negative with words in text
+ * (borrowed for the call). -ENOMEM.
+ */
+typedef void (*rnbd_clt_ready_fn)(void *user, int err, const char *text);
+int rnbd_clt_wait_ready(struct rnbd_clt *c, rnbd_clt_ready_fn ready,
+			void *user);
+
+/*
  * Opens a device: waits for the session, then OPEN. The same name twice gives
  * two handles of one device, whose mapping is as strong as the strongest of
  * them: a server knows one of a name in a session. So it is opened anew, with

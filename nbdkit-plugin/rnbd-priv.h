@@ -67,6 +67,14 @@ struct opener {
 	uint64_t deadline; /* 0: not set yet */
 };
 
+/* Somebody who waits for the session itself. */
+struct ready {
+	struct ready *next;
+	rnbd_clt_ready_fn ready;
+	void *user;
+	uint64_t deadline; /* 0: not set yet */
+};
+
 /* An open export of the session, shared by all its handles. */
 struct device {
 	struct device *prev, *next;
@@ -126,6 +134,7 @@ struct rnbd_clt {
 	bool submitting; /* then now may be long ago */
 	unsigned links;  /* how often the session came up */
 	struct admin greet;
+	struct ready *ready;
 	struct device *devices;
 	/*
 	 * An I/O with bytes still to be sent is on `queued`, round robin, or
