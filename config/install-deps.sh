@@ -11,7 +11,8 @@ set -euo pipefail
 
 run_packages=(
 	gcc libc6-dev meson ninja-build pkg-config perl
-	libevent-dev liburing-dev libjansson-dev uthash-dev libseccomp-dev libsystemd-dev
+	libevent-dev liburing-dev libjansson-dev libinih-dev uthash-dev
+	libseccomp-dev libsystemd-dev
 	nbdkit nbdkit-plugin-dev libnbd-bin libnbd-dev
 	librdmacm-dev libibverbs-dev ibverbs-providers
 	e2fsprogs

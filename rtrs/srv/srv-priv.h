@@ -86,11 +86,16 @@ struct rtrs_srv {
 	struct rtrs_srv_sess *waking;   /* those with wake set */
 	struct dues dues;               /* of paths */
 	size_t chunk_mem;               /* promised to paths */
+	struct rtrs_srv_counts counts;  /* but for chunk_mem */
 	unsigned n_unidentified;        /* connections of CONNECTING paths */
 	struct rtrs_conn_request *incoming, *parked;
 	unsigned n_parked;
 	uint64_t parked_due; /* nothing parked expires before; may be early */
 	uint64_t n_answered; /* connection requests */
+	/* Of the request that is judged: the limit that it met, and the error
+	 * that goes with it; 0: none. */
+	enum rtrs_srv_reject limit;
+	int limit_err;
 	bool has_broken; /* a path with a broken connection, not closed yet */
 };
 
