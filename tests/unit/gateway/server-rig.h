@@ -12,6 +12,7 @@
 #define RIG_QUEUE_DEPTH 16
 #define RIG_MAX_IOS     16
 #define RIG_PENDING     1 /* rig_op.err until the answer */
+#define RIG_START       (UINT64_C(1000) * NSEC_PER_SEC) /* the time */
 
 /* --- exports: what gw_exports_open() finds */
 
@@ -21,6 +22,11 @@ struct rig_export {
 	struct backend_identity id;
 	int open_err;
 	const char *open_text;
+	int allow_err; /* for this session */
+	bool gone;     /* since it was opened */
+	uint64_t size_now;
+	bool writethrough;
+	struct gw_throttle throttle;
 	/* Seen: */
 	unsigned opens, closes;
 	uint8_t mode; /* of the last open */
@@ -47,6 +53,8 @@ struct rig {
 	struct backend_io *held[RIG_MAX_IOS]; /* not yet completed */
 	unsigned n_held;
 	unsigned kicks, engine_submits;
+	uint64_t rtrs_deadline;
+	struct sockaddr_storage peer;
 	/* sessions */
 	int name_err;
 	unsigned names_claimed, names_released, downs_done, sess_gone;
@@ -67,12 +75,14 @@ struct rig_op {
 	struct rtrs_srv_op op;
 	int err; /* RIG_PENDING, 0 or negative */
 	unsigned answers;
+	bool lost; /* the path by which it came */
 	uint8_t usr[RTRS_USR_LEN_MAX];
 	uint8_t data[8192];
 };
 
 void *rig_sess_up(const char *name);
 void rig_sess_down(void *sess);
+void rig_requests_lost(void *sess);
 /* Sends usr (copied) with data_len bytes of data; answers land in op. */
 void rig_request(void *sess, struct rig_op *op, enum rtrs_dir dir,
 		 const void *usr, uint16_t usr_len, uint32_t data_len);
