@@ -122,7 +122,7 @@ part_run(struct loop_call *call)
 /* ------------------------------------------------ on the control thread */
 
 static void
-add_export(void *user, const struct gw_export_info *info)
+add_export(void *user, const struct gw_exports_item *info)
 {
 	json_array_append_new(user, json_pack("{s:s, s:s, s:b}", "name",
 					      info->spec->name, "spec",

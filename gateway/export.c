@@ -438,7 +438,7 @@ gw_exports_count(struct gw_exports *x)
 
 void
 gw_exports_for_each(struct gw_exports *x,
-		    void (*fn)(void *user, const struct gw_export_info *info),
+		    void (*fn)(void *user, const struct gw_exports_item *info),
 		    void *user)
 {
 	struct export_slot *slot, *next;
@@ -447,7 +447,7 @@ gw_exports_for_each(struct gw_exports *x,
 	HASH_ITER(hh, x->table, slot, next) {
 		const struct gw_export *ex = slot->ex;
 		char text[1024];
-		struct gw_export_info info = {
+		struct gw_exports_item info = {
 			.spec = &ex->spec,
 			.text = gw_spec_text(&ex->spec, text, sizeof(text)),
 			.size_bytes = ex->size_bytes,

@@ -88,7 +88,7 @@ int gw_exports_reload(struct gw_exports *x, const struct gw_spec *specs,
 int gw_exports_set_search_path(struct gw_exports *x, const char *dir,
 			       char err_text[GW_TEXT_MAX]);
 
-struct gw_export_info {
+struct gw_exports_item {
 	const struct gw_spec *spec; /* limits are those in force */
 	const char *text;           /* of gw_spec_text() */
 	uint64_t size_bytes;        /* as last seen */
@@ -98,7 +98,7 @@ unsigned gw_exports_count(struct gw_exports *x);
 /* fn is called under the lock and must not call back. */
 void gw_exports_for_each(struct gw_exports *x,
 			 void (*fn)(void *user,
-				    const struct gw_export_info *info),
+				    const struct gw_exports_item *info),
 			 void *user);
 
 /* ------------------------------------------------------------ mappings */

@@ -67,6 +67,8 @@ gw_req_done(struct gw_req *req, int err)
 	struct gw_sess *sess = req->sess;
 	struct rtrs_srv_op *op = req->op;
 
+	if (err < 0 && !req->dev)
+		sess->srv->stats.message_errors++;
 	req->op = NULL;
 	req->seq = 0;
 	req->next = sess->free_reqs;
@@ -330,11 +332,13 @@ gw_server_new(const struct gw_server_params *p, struct gw_server **ret)
 	s->p.rtrs.requests_lost = on_requests_lost;
 	s->p.rtrs.sess_gone = on_sess_gone;
 	s->log = p->rtrs.log;
-	s->now = p->rtrs.now;
 	s->queue_depth = p->rtrs.queue_depth ? p->rtrs.queue_depth
 					     : RTRS_SRV_QUEUE_DEPTH;
-	r = rtrs_srv_new(&s->p.rtrs, &s->rtrs);
+	r = gw_stats_init(&s->measured);
+	if (!r)
+		r = rtrs_srv_new(&s->p.rtrs, &s->rtrs);
 	if (r < 0) {
+		gw_stats_deinit(&s->measured);
 		free(s);
 		return r;
 	}
@@ -350,6 +354,7 @@ gw_server_free(struct gw_server *s)
 		return;
 	rtrs_srv_free(s->rtrs);
 	gw_due_deinit(&s->due);
+	gw_stats_deinit(&s->measured);
 	free(s);
 }
 
@@ -362,7 +367,6 @@ gw_server_rtrs(struct gw_server *s)
 void
 gw_server_progress(struct gw_server *s, uint64_t now)
 {
-	s->now = now;
 	rtrs_srv_progress(s->rtrs, now);
 	gw_throttled_run(s);
 	gw_server_kick(s);
@@ -428,6 +432,7 @@ gw_server_kick(struct gw_server *s)
 	}
 	if (s->p.io)
 		gw_io_engine_submit(s->p.io);
+	gw_stats_stamp(s);
 }
 
 void
@@ -445,6 +450,7 @@ gw_server_for_each_device(struct gw_server *s,
 	struct gw_sess *sess;
 	struct gw_device *dev;
 
+	gw_stats_stamp(s);
 	DL_FOREACH(s->sessions, sess) {
 		DL_FOREACH(sess->devs, dev) {
 			struct gw_device_info info = {
@@ -454,6 +460,7 @@ gw_server_for_each_device(struct gw_server *s,
 				.access_mode = dev->access_mode,
 				.inflight = dev->inflight,
 				.throttled = dev->n_throttled,
+				.latency = dev->latency,
 			};
 
 			if (dev->state != GW_DEV_OPEN)

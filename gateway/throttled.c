@@ -25,7 +25,8 @@ take_turn(struct gw_req *req)
 	struct gw_device *dev = req->dev;
 
 	dev->limits_gen = gw_throttle_gen(dev->throttle);
-	return gw_throttle_take(dev->throttle, dev->sess->srv->now,
+	return gw_throttle_take(dev->throttle,
+				rtrs_srv_now(dev->sess->srv->rtrs),
 				bytes_of(req));
 }
 
@@ -58,7 +59,7 @@ gw_throttled_wait(struct gw_req *req)
 		if (likely(!gw_throttle_limits(dev->throttle)))
 			return false;
 		at = take_turn(req);
-		if (at <= s->now)
+		if (at <= rtrs_srv_now(s->rtrs))
 			return false;
 		gw_due_set(&s->due, &dev->due, at);
 		dev->throttled = req;
@@ -87,9 +88,10 @@ set_due(struct gw_device *dev)
 void
 gw_throttled_run(struct gw_server *s)
 {
+	uint64_t now = rtrs_srv_now(s->rtrs);
 	struct gw_due *due;
 
-	while ((due = gw_due_first(&s->due)) && due->at <= s->now) {
+	while ((due = gw_due_first(&s->due)) && due->at <= now) {
 		struct gw_device *dev =
 			container_of(due, struct gw_device, due);
 		struct gw_req *req = pop(dev);

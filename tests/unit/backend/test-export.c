@@ -71,7 +71,7 @@ struct listed {
 };
 
 static void
-list_one(void *user, const struct gw_export_info *info)
+list_one(void *user, const struct gw_exports_item *info)
 {
 	struct listed *l = user;
 	size_t n = strlen(l->text);

@@ -12,7 +12,6 @@
 #define RIG_QUEUE_DEPTH 16
 #define RIG_MAX_IOS     16
 #define RIG_PENDING     1 /* rig_op.err until the answer */
-#define RIG_START       (UINT64_C(1000) * NSEC_PER_SEC) /* the time */
 
 /* --- exports: what gw_exports_open() finds */
 
@@ -55,6 +54,9 @@ struct rig {
 	unsigned kicks, engine_submits;
 	uint64_t rtrs_deadline;
 	struct sockaddr_storage peer;
+	/* time */
+	uint64_t now;
+	unsigned clock_reads;
 	/* sessions */
 	int name_err;
 	unsigned names_claimed, names_released, downs_done, sess_gone;
