@@ -10,6 +10,7 @@
 #include <stdio.h>
 
 #include "gateway/listen-addr.h"
+#include "gateway/log-sink.h"
 #include "rtrs/base/log.h"
 #include "rtrs/rtrs.h"
 
@@ -37,6 +38,10 @@ struct options {
 	bool foreground;
 	const char *pid_file; /* NULL: none */
 	enum log_level log_level;
+	bool log_target_given; /* else: what fits how it was started */
+	enum log_target log_target;
+	bool sandbox;
+	bool core_dumps;
 };
 
 enum options_result {
