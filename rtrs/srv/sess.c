@@ -130,3 +130,44 @@ rtrs_srv_sess_close(struct rtrs_srv_sess *sess)
 	for (path = sess->paths; path; path = path->hh.next)
 		srv_path_close(path, LOG_LVL_INFO, "closed on request");
 }
+
+void
+rtrs_srv_sess_for_each_path(struct rtrs_srv_sess *sess,
+			    void (*fn)(void *user,
+				       const struct rtrs_srv_path_info *info),
+			    void *user)
+{
+	struct srv_path *path;
+
+	for (path = sess->paths; path; path = path->hh.next) {
+		struct rtrs_srv_path_info info;
+
+		if (path->state != RTRS_SRV_CONNECTED)
+			continue;
+		srv_path_info_get(path, &info);
+		fn(user, &info);
+	}
+}
+
+unsigned
+rtrs_srv_sess_close_paths(struct rtrs_srv_sess *sess,
+			  bool (*fn)(void *user,
+				     const struct rtrs_srv_path_info *info),
+			  void *user, const char *why)
+{
+	struct srv_path *path;
+	unsigned n = 0;
+
+	for (path = sess->paths; path; path = path->hh.next) {
+		struct rtrs_srv_path_info info;
+
+		if (path->state != RTRS_SRV_CONNECTED)
+			continue;
+		srv_path_info_get(path, &info);
+		if (!fn(user, &info))
+			continue;
+		srv_path_close(path, LOG_LVL_INFO, "%s", why);
+		n++;
+	}
+	return n;
+}

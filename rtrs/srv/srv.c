@@ -338,6 +338,23 @@ rtrs_srv_n_sessions(const struct rtrs_srv *srv)
 }
 
 void
+srv_path_info_get(const struct srv_path *path, struct rtrs_srv_path_info *ret)
+{
+	*ret = (struct rtrs_srv_path_info){
+		.sess_name = path->sess->name,
+		.state = path->state,
+		.fabric = path->ctx->ops,
+		.addrs = path->addrs,
+		.n_cons = path->n_cons,
+		.chunk_mem = path->chunk_mem,
+		.chunk_pages = path->chunks.mem ? path->chunks.kind : "",
+		.hb_latency_ns = path->hb.latency_ns,
+		.stats = path->stats,
+	};
+	ret->stats.inflight = path->n_running;
+}
+
+void
 rtrs_srv_for_each_path(struct rtrs_srv *srv,
 		       void (*fn)(void *user,
 				  const struct rtrs_srv_path_info *info),
@@ -346,20 +363,9 @@ rtrs_srv_for_each_path(struct rtrs_srv *srv,
 	struct srv_path *path;
 
 	DL_FOREACH(srv->paths, path) {
-		struct rtrs_srv_path_info info = {
-			.sess_name = path->sess->name,
-			.state = path->state,
-			.fabric = path->ctx->ops,
-			.addrs = path->addrs,
-			.n_cons = path->n_cons,
-			.chunk_mem = path->chunk_mem,
-			.chunk_pages =
-				path->chunks.mem ? path->chunks.kind : "",
-			.hb_latency_ns = path->hb.latency_ns,
-			.stats = path->stats,
-		};
+		struct rtrs_srv_path_info info;
 
-		info.stats.inflight = path->n_running;
+		srv_path_info_get(path, &info);
 		fn(user, &info);
 	}
 }
