@@ -36,7 +36,7 @@ struct fx {
 	/* What it saw: */
 	struct rtrs_srv_op *ops[1024];
 	unsigned n_ops;
-	unsigned ups, downs, gones;
+	unsigned ups, downs, gones, losses;
 	unsigned asked; /* by path_new() */
 	int counted;    /* paths: path_new() less path_gone() */
 	struct rtrs_srv_new_path new_path; /* the last; no pointers */
