@@ -240,10 +240,6 @@ srv_deadline(struct rtrs_srv *srv, uint64_t t)
 int srv_ctx_get(struct rtrs_srv *srv, const struct fabric_ops *ops,
 		struct srv_ctx **ret);
 
-/* What there is to say about a path. */
-void srv_path_info_get(const struct srv_path *path,
-		       struct rtrs_srv_path_info *ret);
-
 /* --- admit.c */
 
 /* Judges what came in and what is parked. */

@@ -337,13 +337,15 @@ rtrs_srv_n_sessions(const struct rtrs_srv *srv)
 	return HASH_COUNT(srv->sessions);
 }
 
-void
-srv_path_info_get(const struct srv_path *path, struct rtrs_srv_path_info *ret)
+static struct rtrs_srv_path_info
+path_info(const struct srv_path *path)
 {
-	*ret = (struct rtrs_srv_path_info){
+	const struct fabric_ops *ops = path->ctx->ops;
+	const struct srv_con *con = path->cons[0];
+	struct rtrs_srv_path_info info = {
 		.sess_name = path->sess->name,
 		.state = path->state,
-		.fabric = path->ctx->ops,
+		.fabric = ops,
 		.addrs = path->addrs,
 		.n_cons = path->n_cons,
 		.chunk_mem = path->chunk_mem,
@@ -351,7 +353,13 @@ srv_path_info_get(const struct srv_path *path, struct rtrs_srv_path_info *ret)
 		.hb_latency_ns = path->hb.latency_ns,
 		.stats = path->stats,
 	};
-	ret->stats.inflight = path->n_running;
+
+	info.stats.inflight = path->n_running;
+	if (con && con->conn && ops->conn_device)
+		info.hca_name = ops->conn_device(con->conn, &info.hca_port);
+	if (!info.hca_name)
+		info.hca_name = "";
+	return info;
 }
 
 void
@@ -363,9 +371,49 @@ rtrs_srv_for_each_path(struct rtrs_srv *srv,
 	struct srv_path *path;
 
 	DL_FOREACH(srv->paths, path) {
-		struct rtrs_srv_path_info info;
+		struct rtrs_srv_path_info info = path_info(path);
 
-		srv_path_info_get(path, &info);
 		fn(user, &info);
 	}
+}
+
+unsigned
+rtrs_srv_close_paths(struct rtrs_srv *srv,
+		     bool (*match)(void *user,
+				   const struct rtrs_srv_path_info *info),
+		     void *user)
+{
+	struct srv_path *path;
+	unsigned n = 0;
+
+	/* Closing frees nothing yet. */
+	DL_FOREACH(srv->paths, path) {
+		struct rtrs_srv_path_info info = path_info(path);
+
+		if (path->state >= RTRS_SRV_CLOSING || !match(user, &info))
+			continue;
+		srv_path_close(path, LOG_LVL_INFO, "disconnected on request");
+		n++;
+	}
+	return n;
+}
+
+unsigned
+rtrs_srv_reset_stats(struct rtrs_srv *srv,
+		     bool (*match)(void *user,
+				   const struct rtrs_srv_path_info *info),
+		     void *user)
+{
+	struct srv_path *path;
+	unsigned n = 0;
+
+	DL_FOREACH(srv->paths, path) {
+		struct rtrs_srv_path_info info = path_info(path);
+
+		if (!match(user, &info))
+			continue;
+		memset(&path->stats, 0, sizeof(path->stats));
+		n++;
+	}
+	return n;
 }
