@@ -8,6 +8,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "gateway/disk-use.h"
 #include "gateway/export-priv.h"
 
 /* -------------------------------------------------------------- creation */
@@ -155,6 +156,23 @@ export_look(const struct gw_exports *x, const struct gw_export *ex,
 	return err ? say_unopened(err, &ex->spec, err_text) : 0;
 }
 
+/* Whoever names it may have it; but is it what they meant? */
+static void
+warn_if_used(const struct gw_exports *x, const struct gw_spec *spec)
+{
+	cleanup_close int fd = open(spec->path, O_PATH | O_CLOEXEC);
+	struct stat st;
+
+	if (spec->read_only || fd < 0 || fstat(fd, &st) ||
+	    !S_ISBLK(st.st_mode) || gw_disk_in_use(fd) <= 0)
+		return;
+	log_warn(x->log,
+		 "export '%s': '%s' is in use on this machine (mounted, swap, "
+		 "or part of another device): a client that writes to it "
+		 "destroys what is there",
+		 gw_name_text(spec->name).s, gw_name_text(spec->path).s);
+}
+
 /* ------------------------------------------------------------------ make */
 
 static int
@@ -193,6 +211,8 @@ make_backend(const struct gw_exports *x, struct gw_export *ex,
 			err = create_file(x, ex, err_text);
 		if (!err)
 			err = export_look(x, ex, &ex->size_bytes, err_text);
+		if (!err)
+			warn_if_used(x, spec);
 		break;
 	}
 	return err;
