@@ -571,6 +571,9 @@ enum rtrs_srv_presence_bit {
 };
 unsigned rtrs_srv_presence(const struct rtrs_srv *srv,
 			   const struct rtrs_uuid *sess_uuid);
+/* Connection requests that were answered so far: as long as it stands still
+ * nothing has ceased to be PENDING. */
+uint64_t rtrs_srv_n_answered(const struct rtrs_srv *srv);
 
 /*
  * Descriptors to watch, at most one per fabric; the set grows when a fabric is

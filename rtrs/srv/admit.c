@@ -248,6 +248,12 @@ admit(struct rtrs_srv *srv, const struct rtrs_conn_request *req)
 	return err;
 }
 
+uint64_t
+rtrs_srv_n_answered(const struct rtrs_srv *srv)
+{
+	return srv->n_answered;
+}
+
 static unsigned
 n_parked(const struct rtrs_srv *srv, const struct rtrs_uuid *sess_uuid)
 {
@@ -295,6 +301,7 @@ refuse(struct rtrs_srv *srv, struct rtrs_conn_request *req, int err)
 
 	srv->counts.rejected[why]++;
 	rtrs_addr_text(req->ops, &req->addrs.peer, peer);
+	srv->n_answered++;
 	/* The upper layer has said it already. */
 	log_at(srv->log,
 	       why == RTRS_SRV_REJECT_UPPER ? LOG_LVL_DEBUG : LOG_LVL_INFO,
@@ -342,9 +349,17 @@ park(struct rtrs_srv *srv, struct rtrs_conn_request *req)
 		return;
 	}
 	req->expires = time_after_ms(srv->now, SRV_PARK_TIMEOUT_MS);
-	srv_deadline(srv, req->expires);
+	srv->parked_due = time_min(srv->parked_due, req->expires);
 	DL_APPEND(srv->parked, req);
 	srv->n_parked++;
+}
+
+static void
+accepted(struct rtrs_srv *srv, struct rtrs_conn_request *req)
+{
+	srv->n_answered++;
+	srv->counts.accepted++;
+	free(req);
 }
 
 /*
@@ -371,8 +386,7 @@ judge(struct rtrs_srv *srv, bool fresh)
 		} else if (err) {
 			refuse(srv, req, err);
 		} else {
-			srv->counts.accepted++;
-			free(req);
+			accepted(srv, req);
 		}
 	}
 }
@@ -416,6 +430,7 @@ srv_admit_drop(struct rtrs_srv *srv, const struct fabric_conn *conn)
 		DL_DELETE(srv->incoming, req);
 	}
 	req->ops->conn_free(req->conn);
+	srv->n_answered++;
 	free(req);
 	return true;
 }
