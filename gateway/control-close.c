@@ -121,7 +121,8 @@ path_found(struct gather *g)
 		for (size_t k = 0; k < snap->n_paths; k++) {
 			const struct snap_path *p = &snap->paths[k];
 
-			if (!is_target(t, &p->info))
+			if (p->info.state >= RTRS_SRV_CLOSING ||
+			    !is_target(t, &p->info))
 				continue;
 			if (sess && strcmp(sess, p->sess_name)) {
 				control_fail(g->call, CONTROL_REFUSED,

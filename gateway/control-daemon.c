@@ -22,10 +22,19 @@ control_list_methods(void *user, struct control_call *call)
 void
 control_log_level(void *user, struct control_call *call)
 {
+	const struct control_env *env = user;
+
+	control_reply(call, json_pack("{s:s}", "level",
+				      log_level_name(log_threshold(env->log))));
+}
+
+void
+control_log_level_set(void *user, struct control_call *call)
+{
 	struct control_env *env = user;
 	const char *name = control_string(call, "level");
 	enum log_level was = log_threshold(env->log);
-	int level = name ? log_level_parse(name) : (int)was;
+	int level = log_level_parse(name);
 
 	if (level < 0) {
 		control_fail(call, CONTROL_INVALID_PARAMS,
@@ -71,7 +80,7 @@ static const struct control_param path_required[] = {
 	{NULL},
 };
 static const struct control_param level[] = {
-	{"level", CONTROL_STRING, false, "error, warning, info or debug"},
+	{"level", CONTROL_STRING, true, "error, warning, info or debug"},
 	{NULL},
 };
 
@@ -92,7 +101,8 @@ const struct control_method control_methods[] = {
 	{"path.disconnect", control_path_disconnect, "disconnect a path",
 	 path_required, true},
 	{"export.list", control_export_list, "exports"},
-	{"log_level", control_log_level, "tell or set the level of the log",
+	{"log_level", control_log_level, "the level of the log"},
+	{"log_level.set", control_log_level_set, "set the level of the log",
 	 level, true},
 	{"drain", control_drain,
 	 "stop accepting, finish what is under way, and end", NULL, true},

@@ -107,6 +107,7 @@ void control_export_list(void *user, struct control_call *call);
 void control_version(void *user, struct control_call *call);
 void control_list_methods(void *user, struct control_call *call);
 void control_log_level(void *user, struct control_call *call);
+void control_log_level_set(void *user, struct control_call *call);
 void control_drain(void *user, struct control_call *call);
 
 #endif
