@@ -31,7 +31,7 @@ struct log_sink_params {
 
 int log_sink_new(const struct log_sink_params *p, struct log_sink **ret);
 void log_sink_free(struct log_sink *s);
-const struct log *log_sink_log(const struct log_sink *s);
+struct log *log_sink_log(struct log_sink *s);
 /* From now on lines go to syslog(3), facility daemon. */
 void log_sink_to_syslog(struct log_sink *s);
 

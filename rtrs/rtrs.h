@@ -531,6 +531,9 @@ struct rtrs_srv_path_info {
 	enum rtrs_srv_path_state state;
 	const struct fabric_ops *fabric;
 	struct fabric_addrs addrs;
+	/* The RDMA device and its port, of connection 0; "" and 0: none. */
+	const char *hca_name; /* borrowed */
+	unsigned hca_port;
 	unsigned n_cons;
 	/* Memory that the peer may write to, or will; and on what pages it is:
 	 * "lazy" (as they are used), "plain", "transparent", "hugetlb"; "" not
@@ -545,5 +548,19 @@ void rtrs_srv_for_each_path(struct rtrs_srv *srv,
 			    void (*fn)(void *user,
 				       const struct rtrs_srv_path_info *info),
 			    void *user);
+/*
+ * Closes the paths that match() wants closed; the peer sees a disconnect, and
+ * requests that execute are not answered. Returns how many were not closing
+ * already. match must not change anything.
+ */
+unsigned rtrs_srv_close_paths(struct rtrs_srv *srv,
+			      bool (*match)(void *user,
+					    const struct rtrs_srv_path_info *),
+			      void *user);
+/* Zeroes the counters of the paths that match() wants; not inflight. */
+unsigned rtrs_srv_reset_stats(struct rtrs_srv *srv,
+			      bool (*match)(void *user,
+					    const struct rtrs_srv_path_info *),
+			      void *user);
 
 #endif

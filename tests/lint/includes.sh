@@ -56,7 +56,7 @@ home 'liburing' 'gateway/backend/uring\.c'
 home 'libnbd' 'gateway/backend/nbd\.c'
 home 'event2/' 'gateway/(loop|control|worker|main|metrics)\.[ch]'
 home 'nbdkit-plugin|nbdkit-common' 'nbdkit-plugin/(plugin|params)\.c'
-home 'jansson' 'gateway/(control|ctl)[^/]*\.[ch]'
+home 'jansson' 'gateway/(control[^/]*|ctl[^/]*|ctl/[^/]*)\.[ch]'
 home 'check\.h' 'tests/.*'
 
 # The engines are passive: no clock, no thread, no random source of their own.
