@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <semaphore.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <utlist.h>
@@ -351,8 +352,13 @@ static void *
 run(void *arg)
 {
 	struct worker *w = arg;
-	int r = init(w);
+	char name[16];
+	int r;
 
+	/* For who looks with top or at a core dump. */
+	snprintf(name, sizeof(name), "worker-%u", w->p.index % 1000);
+	(void)pthread_setname_np(pthread_self(), name);
+	r = init(w);
 	w->start_result = r;
 	sem_post(&w->started);
 	if (r < 0) {

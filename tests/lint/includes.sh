@@ -57,6 +57,9 @@ home 'libnbd' 'gateway/backend/nbd\.c'
 home 'event2/' 'gateway/(loop|control|worker|main|metrics)\.[ch]'
 home 'nbdkit-plugin|nbdkit-common' 'nbdkit-plugin/(plugin|params)\.c'
 home 'jansson' 'gateway/(control[^/]*|ctl[^/]*|ctl/[^/]*)\.[ch]'
+home 'ini\.h' 'config/conf-file\.c'
+home 'seccomp' 'gateway/sandbox\.c'
+home 'systemd/' 'gateway/notify\.c'
 home 'check\.h' 'tests/.*'
 
 # The engines are passive: no clock, no thread, no random source of their own.
