@@ -11,6 +11,8 @@
 #include <unistd.h>
 #include <utlist.h>
 
+#include "gateway/unix-listen.h"
+
 /* -------------------------------------------------------------- clients */
 
 static void
@@ -233,89 +235,19 @@ control_client_run(struct client *cl)
 
 /* --------------------------------------------------------------- socket */
 
-/* Makes way for bind(2). */
-static int
-clear_path(const char *path, const struct sockaddr_un *sun,
-	   char err_text[CONTROL_TEXT_MAX])
-{
-	struct stat st;
-	int fd, r;
-
-	if (lstat(path, &st) < 0)
-		return 0; /* nothing there, or bind says what is wrong */
-	if (!S_ISSOCK(st.st_mode)) {
-		snprintf(err_text, CONTROL_TEXT_MAX,
-			 "control socket %s: the path exists and is not a "
-			 "socket; remove it or choose another",
-			 path);
-		return -EADDRINUSE;
-	}
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return -errno;
-	r = connect(fd, (const void *)sun, sizeof(*sun));
-	if (r < 0)
-		r = -errno;
-	close(fd);
-	if (r == -ECONNREFUSED) { /* left behind by one that died */
-		(void)unlink(path);
-		return 0;
-	}
-	if (r == -ENOENT)
-		return 0;
-	snprintf(err_text, CONTROL_TEXT_MAX,
-		 "control socket %s: another daemon answers on it; stop that "
-		 "one or choose another path",
-		 path);
-	return -EADDRINUSE;
-}
-
-static int
-listen_on(struct control *c, char err_text[CONTROL_TEXT_MAX])
-{
-	struct sockaddr_un sun = {.sun_family = AF_UNIX};
-	mode_t mask;
-	int r;
-
-	memcpy(sun.sun_path, c->path, sizeof(sun.sun_path));
-	r = clear_path(c->path, &sun, err_text);
-	if (r < 0)
-		return r;
-	c->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (c->fd < 0)
-		return -errno;
-	mask = umask(0117);
-	r = bind(c->fd, (const void *)&sun, sizeof(sun));
-	if (r < 0)
-		r = -errno;
-	umask(mask);
-	if (r < 0)
-		goto err;
-	if (c->p.has_group && chown(c->path, (uid_t)-1, c->p.group) < 0) {
-		r = -errno;
-		snprintf(err_text, CONTROL_TEXT_MAX,
-			 "control socket %s: cannot be given to group %u: %s; "
-			 "start as root or as a member of the group",
-			 c->path, (unsigned)c->p.group, strerror(-r));
-		(void)unlink(c->path);
-		goto err;
-	}
-	if (listen(c->fd, CONTROL_MAX_CLIENTS) < 0) {
-		r = -errno;
-		(void)unlink(c->path);
-		goto err;
-	}
-	return 0;
-err:
-	close(c->fd);
-	c->fd = -1;
-	return r;
-}
+_Static_assert(CONTROL_TEXT_MAX >= UNIX_LISTEN_TEXT_MAX, "one for the other");
 
 int
 control_new(const struct control_params *p, char err_text[CONTROL_TEXT_MAX],
 	    struct control **ret)
 {
+	const struct unix_listen ul = {
+		.what = "control socket",
+		.path = p->path,
+		.backlog = CONTROL_MAX_CLIENTS,
+		.has_group = p->has_group,
+		.group = p->group,
+	};
 	struct control *c = calloc(1, sizeof(*c));
 	int r;
 
@@ -327,7 +259,7 @@ control_new(const struct control_params *p, char err_text[CONTROL_TEXT_MAX],
 	/* Methods may build their answers on several threads. */
 	json_object_seed(0);
 	snprintf(c->path, sizeof(c->path), "%s", p->path);
-	r = listen_on(c, err_text);
+	r = unix_listen(&ul, err_text, &c->fd);
 	if (r < 0)
 		goto err;
 	r = -ENOMEM;

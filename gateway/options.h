@@ -11,6 +11,7 @@
 #include <sys/types.h>
 
 #include "gateway/listen-addr.h"
+#include "gateway/log-sink.h"
 #include "rtrs/base/log.h"
 #include "rtrs/rtrs.h"
 
@@ -40,6 +41,10 @@ struct options {
 	bool foreground;
 	const char *pid_file; /* NULL: none */
 	enum log_level log_level;
+	bool log_target_given; /* else: what fits how it was started */
+	enum log_target log_target;
+	bool sandbox;
+	bool core_dumps;
 };
 
 enum options_result {

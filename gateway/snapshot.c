@@ -54,6 +54,7 @@ add_device(void *user, const struct gw_device_info *info)
 	}
 	snap->n_devices++;
 	d->info = *info;
+	d->info.latency = NULL; /* of the worker */
 	snprintf(d->sess_name, sizeof(d->sess_name), "%s", info->sess_name);
 	snprintf(d->dev_name, sizeof(d->dev_name), "%s", info->dev_name);
 }

@@ -18,7 +18,7 @@ struct snap_path {
 struct snap_device {
 	char sess_name[RTRS_NAME_LEN];
 	char dev_name[RNBD_NAME_LEN];
-	struct gw_device_info info; /* its strings point up */
+	struct gw_device_info info; /* its strings point up; no latency */
 };
 
 struct snapshot {

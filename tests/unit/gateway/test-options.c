@@ -91,6 +91,19 @@ START_TEST(values)
 	ck_assert_uint_eq(o.n_exports, 2);
 	ck_assert_str_eq(o.exports[0], "d=memory:1M");
 	ck_assert_str_eq(o.exports[1], "e=null:1G");
+	ck_assert(o.sandbox && !o.core_dumps && !o.log_target_given);
+	options_deinit(&o);
+	ck_assert_int_eq(PARSE(EXPORT, "--sandbox=no", "--core-dumps=yes",
+			       "--foreground", "--log-target=journal"),
+			 OPTIONS_RUN);
+	ck_assert(!o.sandbox && o.core_dumps && o.log_target_given);
+	ck_assert_int_eq(o.log_target, LOG_TARGET_JOURNAL);
+	options_deinit(&o);
+	ck_assert_int_eq(PARSE(EXPORT, "--log-target=syslog"), OPTIONS_RUN);
+	ck_assert_int_eq(o.log_target, LOG_TARGET_SYSLOG);
+	options_deinit(&o);
+	ck_assert_int_eq(PARSE(EXPORT, "--log-target=auto"), OPTIONS_RUN);
+	ck_assert(!o.log_target_given);
 	options_deinit(&o);
 }
 END_TEST
@@ -297,6 +310,13 @@ static const struct {
 	 "--heartbeat-interval 1: give a number from 10 to 3600000"},
 	{{EXPORT, "--heartbeat-missed", "0"},
 	 "--heartbeat-missed 0: give a number from 1 to 1000"},
+	{{EXPORT, "--sandbox", "1"}, "--sandbox 1: give yes or no"},
+	{{EXPORT, "--core-dumps", ""}, "--core-dumps : give yes or no"},
+	{{EXPORT, "--log-target", "file"},
+	 "--log-target file: give auto, stderr, journal or syslog"},
+	{{EXPORT, "--log-target", "stderr"},
+	 "--log-target: a daemon has no standard error; give syslog, or "
+	 "--foreground too"},
 	{{EXPORT, "--log-level", "loud"},
 	 "--log-level loud: give error, warning, info or debug"},
 	{{"--search-path", "dev"}, "--search-path dev: give an absolute path"},
