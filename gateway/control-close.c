@@ -154,6 +154,6 @@ control_path_disconnect(void *user, struct control_call *call)
 	else if (*t->sess)
 		return gather_start(user, call, close_work, close_done, t);
 	else
-		return gather_snapshots(user, call, path_found, t);
+		return gather_snapshots(user, call, 0, path_found, t);
 	free(t);
 }

@@ -63,6 +63,11 @@ static const struct control_param session_required[] = {
 	{"session", CONTROL_STRING, true, "the session's name"},
 	{NULL},
 };
+static const struct control_param stats_params[] = {
+	{"buckets", CONTROL_BOOLEAN, false,
+	 "with the histogram of all requests"},
+	{NULL},
+};
 static const struct control_param device_filter[] = {
 	{"device", CONTROL_STRING, false, "only of this name"},
 	{"session", CONTROL_STRING, false, "only of this session"},
@@ -88,7 +93,7 @@ const struct control_method control_methods[] = {
 	{"version", control_version, "program and version"},
 	{"methods", control_list_methods, "this table"},
 	{"status", control_status, "everything about the daemon"},
-	{"stats", control_stats, "sums since the last reset"},
+	{"stats", control_stats, "sums since the last reset", stats_params},
 	{"stats.reset", control_stats_reset,
 	 "begin the sums and the counters of paths at zero", NULL, true},
 	{"session.list", control_session_list, "sessions with their paths"},

@@ -3,12 +3,19 @@
 #include "gateway/control-env.h"
 
 static void
-add_export(void *user, const char *name, const char *spec, bool read_only)
+add_export(void *user, const struct gw_exports_item *info)
 {
-	json_array_append_new(user, json_pack("{s:o, s:o, s:b}", "name",
-					      control_text(name), "spec",
-					      control_text(spec), "read_only",
-					      (int)read_only));
+	const struct gw_spec *spec = info->spec;
+
+	json_array_append_new(
+		user,
+		json_pack("{s:o, s:o, s:b, s:I, s:i, s:I, s:I}", "name",
+			  control_text(spec->name), "spec",
+			  control_text(info->text), "read_only",
+			  (int)spec->read_only, "size_bytes",
+			  (json_int_t)info->size_bytes, "mappings",
+			  (int)info->mappings, "iops", (json_int_t)spec->iops,
+			  "bandwidth", (json_int_t)spec->bandwidth));
 }
 
 void
