@@ -47,6 +47,8 @@ struct worker {
 	bool woken;                /* by a descriptor: there was work */
 	bool stopping;
 	struct arrival *unsettled;
+	/* rtrs_srv_n_answered() when they were looked at. */
+	uint64_t settled_at;
 	/* When it began to wait; 0: it is awake. */
 	uint64_t waiting_since;
 	struct worker_times times;
@@ -108,8 +110,13 @@ watch_fds(struct worker *w)
 static void
 settle_arrivals(struct worker *w)
 {
+	uint64_t n_answered = rtrs_srv_n_answered(w->rtrs);
 	struct arrival *a, *next;
 
+	/* Those that wait may be many, and wait long. */
+	if (!w->unsettled || n_answered == w->settled_at)
+		return;
+	w->settled_at = n_answered;
 	DL_FOREACH_SAFE(w->unsettled, a, next) {
 		unsigned p = rtrs_srv_presence(w->rtrs, &a->sess_uuid);
 
@@ -230,8 +237,7 @@ prepare(void *user)
 			busy = round_of_work(w, os_now(), false);
 		w->woken = busy;
 	}
-	if (w->unsettled)
-		settle_arrivals(w);
+	settle_arrivals(w);
 	if (w->stopping && rtrs_srv_closed(w->rtrs))
 		loop_stop(w->loop);
 	if (!busy) {

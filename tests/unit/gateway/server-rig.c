@@ -228,7 +228,9 @@ gw_export_is_writethrough(const struct gw_export *ex)
 struct gw_throttle *
 gw_export_throttle(struct gw_export *ex)
 {
-	return &((struct rig_export *)(void *)ex)->throttle;
+	struct rig_export *r = (void *)ex;
+
+	return r->shared ? r->shared : &r->throttle;
 }
 
 void

@@ -26,6 +26,7 @@ struct rig_export {
 	uint64_t size_now;
 	bool writethrough;
 	struct gw_throttle throttle;
+	struct gw_throttle *shared; /* instead, if it is set */
 	/* Seen: */
 	unsigned opens, closes;
 	uint8_t mode; /* of the last open */
