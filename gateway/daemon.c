@@ -377,7 +377,7 @@ start_exports(struct daemon *d)
 		return r;
 	}
 	for (unsigned i = 0; i < d->o->n_exports && !r; i++)
-		r = gw_exports_add(d->exports, d->o->exports[i], text);
+		r = gw_exports_add_text(d->exports, d->o->exports[i], text);
 	if (!r && d->o->search_path)
 		r = gw_exports_set_search_path(d->exports, d->o->search_path,
 					       text);

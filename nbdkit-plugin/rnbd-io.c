@@ -536,6 +536,11 @@ rnbd_clt_submit(struct rnbd_clt_io *io)
 		io_move(c, io, IO_FINISHED);
 		return;
 	}
+	if (io->dev->mode == RNBD_ACCESS_RO && io->op != RNBD_CLT_READ &&
+	    io->op != RNBD_CLT_FLUSH) {
+		io_fail(c, io, -EROFS);
+		return;
+	}
 	if (io->op != RNBD_CLT_FLUSH &&
 	    (io->off > d->geo.size_bytes ||
 	     io->len > d->geo.size_bytes - io->off)) {

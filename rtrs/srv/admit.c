@@ -28,6 +28,7 @@ rtrs_srv_reject_name(unsigned reject)
 		[RTRS_SRV_REJECT_STALE] = "stale",
 		[RTRS_SRV_REJECT_BUSY] = "busy",
 		[RTRS_SRV_REJECT_FAILED] = "failed",
+		[RTRS_SRV_REJECT_UPPER] = "upper_layer",
 	};
 
 	return reject < RTRS_SRV_N_REJECTS ? names[reject] : "?";
@@ -138,6 +139,30 @@ check_new_path(struct rtrs_srv *srv, struct rtrs_srv_sess *sess,
 	return 0;
 }
 
+/* The upper layer's limits, before anything is allocated. */
+static int
+count_path(struct rtrs_srv *srv, const struct rtrs_conn_request *req)
+{
+	const struct rtrs_srv_new_path np = {
+		.sess_uuid = &req->msg.sess_uuid,
+		.path_uuid = &req->msg.path_uuid,
+		.addrs = &req->addrs,
+		.n_cons = req->msg.cid_num,
+		.chunk_mem = (size_t)srv->p.queue_depth * srv->p.chunk_size,
+	};
+	int err = srv->p.path_new ? srv->p.path_new(srv->p.user, &np) : 0;
+
+	return err < 0 ? limit(srv, RTRS_SRV_REJECT_UPPER, err) : 0;
+}
+
+static void
+uncount_path(struct rtrs_srv *srv, const struct rtrs_conn_request *req)
+{
+	if (srv->p.path_gone)
+		srv->p.path_gone(srv->p.user, &req->msg.sess_uuid,
+				 &req->msg.path_uuid);
+}
+
 static int
 admit_new_path(struct rtrs_srv *srv, struct rtrs_srv_sess *sess,
 	       const struct rtrs_conn_request *req, struct srv_path **ret)
@@ -151,16 +176,19 @@ admit_new_path(struct rtrs_srv *srv, struct rtrs_srv_sess *sess,
 		return limit(srv, RTRS_SRV_REJECT_SESSIONS, -ENOMEM);
 	}
 	err = check_new_path(srv, sess, req);
+	if (!err)
+		err = count_path(srv, req);
 	if (err)
 		return err;
-	if (new_sess) {
+	if (new_sess)
 		err = srv_sess_new(srv, &req->msg.sess_uuid, &sess);
-		if (err)
-			return err;
+	if (!err) {
+		err = srv_path_new(sess, req, ret);
+		if (err && new_sess)
+			srv_work(srv, SRV_WORK_TEARDOWN); /* has no path */
 	}
-	err = srv_path_new(sess, req, ret);
-	if (err && new_sess)
-		srv_work(srv, SRV_WORK_TEARDOWN); /* it has no path: gone */
+	if (err)
+		uncount_path(srv, req);
 	return err;
 }
 
@@ -267,14 +295,18 @@ rtrs_srv_presence(const struct rtrs_srv *srv, const struct rtrs_uuid *sess_uuid)
 static void
 refuse(struct rtrs_srv *srv, struct rtrs_conn_request *req, int err)
 {
+	enum rtrs_srv_reject why =
+		srv->limit_err == err ? srv->limit : reject_of(err);
 	char peer[RTRS_ADDR_TEXT_MAX];
 
-	srv->counts.rejected[srv->limit_err == err ? srv->limit
-						   : reject_of(err)]++;
+	srv->counts.rejected[why]++;
 	rtrs_addr_text(req->ops, &req->addrs.peer, peer);
 	srv->n_answered++;
-	log_info(srv->log, "%s: connection %u of %u rejected: %s", peer,
-		 req->msg.cid, req->msg.cid_num, strerror(-err));
+	/* The upper layer has said it already. */
+	log_at(srv->log,
+	       why == RTRS_SRV_REJECT_UPPER ? LOG_LVL_DEBUG : LOG_LVL_INFO,
+	       "%s: connection %u of %u rejected: %s", peer, req->msg.cid,
+	       req->msg.cid_num, strerror(-err));
 	rtrs_conn_request_reject(req, err);
 }
 

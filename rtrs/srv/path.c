@@ -181,10 +181,10 @@ bring_up(struct srv_path *path)
 	err = srv_sess_path_up(path->sess, path);
 	if (err) {
 		srv->counts.names_refused++;
-		srv_path_close(path, LOG_LVL_WARNING,
-			       "session '%s' refused: %s", path->info.name,
-			       err == -EPERM ? "the name is in use"
-					     : strerror(-err));
+		srv_path_close(
+			path, err == -EACCES ? LOG_LVL_DEBUG : LOG_LVL_WARNING,
+			"session '%s' refused: %s", path->info.name,
+			err == -EPERM ? "the name is in use" : strerror(-err));
 		return;
 	}
 	set_state(path, RTRS_SRV_CONNECTED);
@@ -234,6 +234,8 @@ path_free(struct srv_path *path)
 		free(path->cons[i]);
 	free(path->cons);
 	free(path->ops);
+	if (srv->p.path_gone)
+		srv->p.path_gone(srv->p.user, &path->sess->uuid, &path->uuid);
 	free(path);
 	srv_work(srv, SRV_WORK_TEARDOWN | SRV_WORK_ADMIT);
 }
@@ -266,6 +268,11 @@ srv_path_advance(struct srv_path *path)
 		srv_path_close(path, LOG_LVL_INFO, "server closes");
 	if (path->state != RTRS_SRV_CLOSING)
 		return;
+	if (path->n_running && !path->said_lost) {
+		path->said_lost = true;
+		if (path->srv->p.requests_lost)
+			path->srv->p.requests_lost(path->sess->user);
+	}
 	free_closed_conns(path);
 	if (path->n_open)
 		return;

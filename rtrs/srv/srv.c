@@ -341,6 +341,31 @@ rtrs_srv_n_sessions(const struct rtrs_srv *srv)
 	return HASH_COUNT(srv->sessions);
 }
 
+static struct rtrs_srv_path_info
+path_info(const struct srv_path *path)
+{
+	const struct fabric_ops *ops = path->ctx->ops;
+	const struct srv_con *con = path->cons[0];
+	struct rtrs_srv_path_info info = {
+		.sess_name = path->sess->name,
+		.state = path->state,
+		.fabric = ops,
+		.addrs = path->addrs,
+		.n_cons = path->n_cons,
+		.chunk_mem = path->chunk_mem,
+		.chunk_pages = path->chunks.mem ? path->chunks.kind : "",
+		.hb_latency_ns = path->hb.latency_ns,
+		.stats = path->stats,
+	};
+
+	info.stats.inflight = path->n_running;
+	if (con && con->conn && ops->conn_device)
+		info.hca_name = ops->conn_device(con->conn, &info.hca_port);
+	if (!info.hca_name)
+		info.hca_name = "";
+	return info;
+}
+
 void
 rtrs_srv_for_each_path(struct rtrs_srv *srv,
 		       void (*fn)(void *user,
@@ -350,20 +375,49 @@ rtrs_srv_for_each_path(struct rtrs_srv *srv,
 	struct srv_path *path;
 
 	DL_FOREACH(srv->paths, path) {
-		struct rtrs_srv_path_info info = {
-			.sess_name = path->sess->name,
-			.state = path->state,
-			.fabric = path->ctx->ops,
-			.addrs = path->addrs,
-			.n_cons = path->n_cons,
-			.chunk_mem = path->chunk_mem,
-			.chunk_pages =
-				path->chunks.mem ? path->chunks.kind : "",
-			.hb_latency_ns = path->hb.latency_ns,
-			.stats = path->stats,
-		};
+		struct rtrs_srv_path_info info = path_info(path);
 
-		info.stats.inflight = path->n_running;
 		fn(user, &info);
 	}
+}
+
+unsigned
+rtrs_srv_close_paths(struct rtrs_srv *srv,
+		     bool (*match)(void *user,
+				   const struct rtrs_srv_path_info *info),
+		     void *user)
+{
+	struct srv_path *path;
+	unsigned n = 0;
+
+	/* Closing frees nothing yet. */
+	DL_FOREACH(srv->paths, path) {
+		struct rtrs_srv_path_info info = path_info(path);
+
+		if (path->state >= RTRS_SRV_CLOSING || !match(user, &info))
+			continue;
+		srv_path_close(path, LOG_LVL_INFO, "disconnected on request");
+		n++;
+	}
+	return n;
+}
+
+unsigned
+rtrs_srv_reset_stats(struct rtrs_srv *srv,
+		     bool (*match)(void *user,
+				   const struct rtrs_srv_path_info *info),
+		     void *user)
+{
+	struct srv_path *path;
+	unsigned n = 0;
+
+	DL_FOREACH(srv->paths, path) {
+		struct rtrs_srv_path_info info = path_info(path);
+
+		if (!match(user, &info))
+			continue;
+		memset(&path->stats, 0, sizeof(path->stats));
+		n++;
+	}
+	return n;
 }
