@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "gateway/control-status.h"
+#include "gateway/control-env.h"
 #include "gateway/notify.h"
 #include "gateway/os.h"
 #include "gateway/preflight.h"
@@ -35,7 +35,7 @@ struct farewell {
 
 struct daemon {
 	const struct options *o;
-	const struct log *log;
+	struct log *log;
 	uint64_t started;
 	struct gw_exports *exports;
 	struct gw_pool *pool;
@@ -44,7 +44,8 @@ struct daemon {
 	struct loop_timer *timer;
 	struct loop_watch *on_term, *on_int;
 	struct control *control;
-	struct status_source status;
+	struct control_env env;
+	struct loop_call drain_call; /* posted by the control socket */
 	struct listener listeners[OPT_MAX_LISTENERS];
 	unsigned n_listeners;
 	struct worker *workers[OPT_MAX_WORKERS];
@@ -280,6 +281,29 @@ for_each_listener(void *user,
 		   rtrs_listener_stats(d->listeners[i].rtrs));
 }
 
+static void
+on_drain(struct loop_call *call)
+{
+	struct daemon *d = container_of(call, struct daemon, drain_call);
+
+	if (d->draining)
+		return;
+	log_info(d->log, "draining, as asked for on the control socket");
+	begin_drain(d);
+}
+
+/* Not from inside the call of a client: that goes with the socket. */
+static void
+drain(void *user)
+{
+	struct daemon *d = user;
+
+	if (d->drain_call.fn)
+		return;
+	d->drain_call.fn = on_drain;
+	loop_post(d->loop, &d->drain_call);
+}
+
 static int
 start_control(struct daemon *d)
 {
@@ -287,19 +311,25 @@ start_control(struct daemon *d)
 	struct control_params p = {
 		.loop = d->loop,
 		.path = d->o->control,
-		.methods = control_status_methods,
-		.user = &d->status,
+		.methods = control_methods,
+		.user = &d->env,
+		.log = d->log,
+		.has_group = d->o->has_control_group,
+		.group = d->o->control_group,
 	};
 	int r;
 
 	if (!d->o->control)
 		return 0;
-	d->status = (struct status_source){
+	d->env = (struct control_env){
 		.loop = d->loop,
 		.started = d->started,
+		.base_at = d->started,
+		.log = d->log,
 		.exports = d->exports,
 		.workers = d->workers,
 		.for_each_listener = for_each_listener,
+		.drain = drain,
 		.user = d,
 	};
 	r = control_new(&p, text, &d->control);
@@ -440,12 +470,12 @@ start_workers(struct daemon *d)
 			d->n_workers++;
 	}
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	d->status.n_workers = d->n_workers;
+	d->env.n_workers = d->n_workers;
 	return r;
 }
 
 int
-daemon_new(const struct options *o, const struct log *log, FILE *out,
+daemon_new(const struct options *o, struct log *log, FILE *out,
 	   struct daemon **ret)
 {
 	struct daemon *d = calloc(1, sizeof(*d));

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <sys/types.h>
 
 #include "gateway/listen-addr.h"
 #include "gateway/log-sink.h"
@@ -29,6 +30,8 @@ struct options {
 	uint32_t chunk_size; /* bytes */
 	unsigned workers;
 	const char *control; /* path; NULL: no control socket */
+	bool has_control_group;
+	gid_t control_group;
 	uint64_t busy_poll_us;
 	bool no_io_uring;
 	bool always_invalidate;
