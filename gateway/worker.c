@@ -2,6 +2,7 @@
 #include "gateway/worker.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdio.h>
@@ -264,19 +265,13 @@ server_now(void *user)
 	return os_now();
 }
 
-/* A limit of the process as a share of each worker, rounded up. */
-static uint64_t
-share(uint64_t total, unsigned n)
-{
-	return (total + n - 1) / n;
-}
-
 static int
 init_server(struct worker *w)
 {
 	const struct options *o = w->p.opt;
 	struct gw_server_params p = {
 		.exports = w->p.exports,
+		.access = w->p.access,
 		.exec = gw_pool_exec_base(w->exec),
 		.io = w->io,
 		.rtrs =
@@ -289,10 +284,8 @@ init_server(struct worker *w)
 				.always_invalidate = o->always_invalidate,
 				.hb_interval_ms = o->hb_interval_ms,
 				.hb_missed_max = o->hb_missed_max,
-				.max_sessions = (unsigned)share(o->max_sessions,
-								o->workers),
-				.max_chunk_mem = (size_t)share(o->max_memory,
-							       o->workers),
+				/* Of all workers together: access counts. */
+				.max_sessions = UINT_MAX,
 			},
 		.sess_gone = on_sess_gone,
 		.now = server_now,
