@@ -31,7 +31,8 @@ struct farewell {
 };
 
 struct daemon {
-	const struct options *o;
+	const struct gw_config *config;
+	const struct options *o; /* of config */
 	const struct log *log;
 	uint64_t started;
 	struct gw_exports *exports;
@@ -307,17 +308,8 @@ static int
 start_exports(struct daemon *d)
 {
 	char text[GW_TEXT_MAX] = "";
-	int r = gw_exports_new(d->log, &d->exports);
+	int r = gw_config_exports(d->config, d->log, &d->exports, text);
 
-	if (r < 0) {
-		log_err(d->log, "cannot start: %s", strerror(-r));
-		return r;
-	}
-	for (unsigned i = 0; i < d->o->n_exports && !r; i++)
-		r = gw_exports_add(d->exports, d->o->exports[i], text);
-	if (!r && d->o->search_path)
-		r = gw_exports_set_search_path(d->exports, d->o->search_path,
-					       text);
 	if (r < 0)
 		log_err(d->log, "%s", text);
 	return r == -EINVAL || r == -EEXIST ? DAEMON_USAGE : r;
@@ -382,9 +374,10 @@ start_workers(struct daemon *d)
 }
 
 int
-daemon_new(const struct options *o, const struct log *log, FILE *out,
+daemon_new(const struct gw_config *config, const struct log *log, FILE *out,
 	   struct daemon **ret)
 {
+	const struct options *o = &config->opt;
 	struct daemon *d = calloc(1, sizeof(*d));
 	int r;
 
@@ -392,6 +385,7 @@ daemon_new(const struct options *o, const struct log *log, FILE *out,
 		log_err(log, "cannot start: out of memory");
 		return -ENOMEM;
 	}
+	d->config = config;
 	d->o = o;
 	d->log = log;
 	d->started = os_now();

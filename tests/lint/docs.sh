@@ -29,6 +29,18 @@ options() {
 options "$RNBD_GATEWAYD" gateway/rnbd-gatewayd.8.pod
 options "$RNBD_CTL" gateway/rnbdctl.8.pod
 
+# Keys of section [gateway]: each option but those that only a command line has.
+"$RNBD_GATEWAYD" --help | grep -oE '^ +--[a-z][a-z-]*' | tr -d ' ' |
+	sed 's/^--//' | grep -vxE 'config|check-config|version|help' |
+	sort -u >"$TMPDIR/help"
+section() { # NAME: the keys of its part of the page
+	sed -nE "/^=head1 SECTION \\[$1\\]/,/^=head1 /p" \
+		config/rnbd-gatewayd.conf.5.pod |
+		sed -nE 's/^=item B<([a-z-]+)> = .*/\1/p' | sort -u
+}
+section gateway >"$TMPDIR/man"
+same config/rnbd-gatewayd.conf.5.pod "$TMPDIR/help" "$TMPDIR/man"
+
 # Parameters of the plugin.
 nbdkit "$RNBD_PLUGIN" --help | grep -oE '^ *[a-z][a-z_-]*=' | tr -d ' =' |
 	sort -u >"$TMPDIR/help"

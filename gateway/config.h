@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * All that an operator says: the command line over the configuration file. Read
+ * as a whole, judged as a whole, and only then used.
+ */
+#ifndef GATEWAY_CONFIG_H
+#define GATEWAY_CONFIG_H
+
+#include "gateway/cmdline.h"
+#include "gateway/export.h"
+#include "gateway/options.h"
+
+struct gw_config {
+	struct options opt;
+};
+
+/*
+ * Reads the file that cl names, if it names one, and puts cl over it. prior
+ * (NULL: none) is the configuration in force. On failure err is one line that
+ * names the file and line or the option, and *ret is untouched. -EINVAL,
+ * -ENOMEM, errors of open(2) and read(2). Blocking; control thread.
+ */
+int gw_config_load(const struct cmdline *cl, const struct gw_config *prior,
+		   struct gw_config *ret, char err[OPT_TEXT_MAX]);
+/*
+ * What the configuration offers; each export is opened once to see that it can
+ * be. Errors as gw_exports_add() and gw_exports_set_search_path(). Blocking.
+ */
+int gw_config_exports(const struct gw_config *c, const struct log *log,
+		      struct gw_exports **ret, char err[GW_TEXT_MAX]);
+void gw_config_deinit(struct gw_config *c);
+
+#endif
