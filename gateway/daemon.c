@@ -2,6 +2,7 @@
 #include "gateway/daemon.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -9,8 +10,10 @@
 #include <unistd.h>
 
 #include "gateway/control-status.h"
+#include "gateway/notify.h"
 #include "gateway/os.h"
 #include "gateway/preflight.h"
+#include "gateway/watchdog.h"
 #include "gateway/worker.h"
 
 /* Threads for blocking work; they start as they are needed. */
@@ -51,6 +54,7 @@ struct daemon {
 	struct farewell begun[OPT_MAX_WORKERS], done[OPT_MAX_WORKERS];
 	unsigned n_workers, n_begun, n_done;
 	bool draining;
+	struct watchdog *watchdog; /* NULL: nobody wants to know */
 };
 
 /* ------------------------------------------------------------ listeners */
@@ -68,9 +72,9 @@ prepare(void *user)
 	uint64_t now = os_now(), deadline = TIME_NEVER;
 	bool busy = false;
 
-	if (d->draining)
-		return false;
-	for (unsigned i = 0; i < d->n_listeners; i++) {
+	if (d->watchdog)
+		deadline = watchdog_run(d->watchdog, now);
+	for (unsigned i = 0; !d->draining && i < d->n_listeners; i++) {
 		struct rtrs_listener *l = d->listeners[i].rtrs;
 
 		rtrs_listener_progress(l, now);
@@ -211,6 +215,8 @@ on_worker_done(struct loop_call *call)
 	struct farewell *f = container_of(call, struct farewell, call);
 	struct daemon *d = f->daemon;
 
+	if (d->watchdog)
+		watchdog_gone(d->watchdog, f->index);
 	if (++d->n_done == d->n_workers)
 		loop_stop(d->loop);
 }
@@ -229,6 +235,7 @@ static void
 begin_drain(struct daemon *d)
 {
 	d->draining = true;
+	notify_stopping("draining");
 	control_free(d->control);
 	d->control = NULL;
 	/* Not freed yet: requests that are on their way still belong to the
@@ -300,6 +307,62 @@ start_control(struct daemon *d)
 	if (r < 0)
 		log_err(d->log, "%s", text);
 	return r;
+}
+
+/* ------------------------------------------------------ service manager */
+
+static void
+ask_worker(void *user, unsigned i, struct loop_call *call)
+{
+	struct daemon *d = user;
+
+	worker_post(d->workers[i], call);
+}
+
+static void
+on_workers_alive(void *user)
+{
+	notify_alive();
+}
+
+static void
+on_worker_late(void *user, unsigned i, uint64_t since)
+{
+	struct daemon *d = user;
+
+	log_warn(d->log, "worker %u has not answered for %" PRIu64 " ms", i,
+		 (os_now() - since) / NSEC_PER_MSEC);
+}
+
+/* The manager's watchdog is fed by the workers: a control thread that runs
+ * proves nothing about them. */
+static int
+start_watchdog(struct daemon *d)
+{
+	struct watchdog_params p = {
+		.loop = d->loop,
+		.n = d->n_workers,
+		.interval = notify_watchdog_ns() / 3,
+		.post = ask_worker,
+		.alive = on_workers_alive,
+		.late = on_worker_late,
+		.user = d,
+	};
+
+	if (notify_missing())
+		log_warn(d->log, "NOTIFY_SOCKET is set, but this is a build "
+				 "without libsystemd: nobody is notified");
+	return p.interval ? watchdog_new(&p, &d->watchdog) : 0;
+}
+
+static void
+tell_ready(const struct daemon *d)
+{
+	char text[64];
+
+	snprintf(text, sizeof(text), "serving on %u address%s", d->n_listeners,
+		 d->n_listeners == 1 ? "" : "es");
+	notify_ready(text);
 }
 
 /* ---------------------------------------------------------------- start */
@@ -400,6 +463,8 @@ daemon_new(const struct gw_config *config, const struct log *log, FILE *out,
 		r = start_workers(d);
 	for (unsigned i = 0; i < o->n_listen && !r; i++)
 		r = start_listener(d, &o->listen[i], out);
+	if (!r)
+		r = start_watchdog(d);
 	if (r) {
 		daemon_free(d);
 		return r;
@@ -411,8 +476,10 @@ daemon_new(const struct gw_config *config, const struct log *log, FILE *out,
 int
 daemon_run(struct daemon *d)
 {
-	int r = loop_run(d->loop);
+	int r;
 
+	tell_ready(d);
+	r = loop_run(d->loop);
 	if (r < 0)
 		log_err(d->log, "event loop failed: %s", strerror(-r));
 	else
@@ -433,6 +500,7 @@ daemon_free(struct daemon *d)
 	}
 	for (unsigned i = 0; i < d->n_workers; i++)
 		worker_join(d->workers[i]);
+	watchdog_free(d->watchdog);
 	free_listeners(d);
 	control_free(d->control);
 	route_free(d->route);

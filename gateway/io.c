@@ -94,6 +94,22 @@ check_io(const struct gw_device *dev, enum rnbd_op rop,
 
 /* ---------------------------------------------------------------- steps */
 
+/* Its latency is known when the round is over. */
+static void
+stamp_later(struct gw_server *s, const struct gw_req *req)
+{
+	struct gw_stats *st = &s->measured;
+
+	if (!s->p.now)
+		return;
+	st->stamps[st->n_stamps++] = (struct gw_stamp){
+		.hist = &req->dev->record->op[req->main_op],
+		.started = req->started,
+	};
+	if (st->n_stamps == GW_MAX_STAMPS)
+		gw_stats_stamp(s);
+}
+
 static void
 io_end(struct gw_req *req, int err)
 {
@@ -110,6 +126,7 @@ io_end(struct gw_req *req, int err)
 	st->errors += err < 0;
 	dst->errors += err < 0;
 	s->stats.inflight--;
+	stamp_later(s, req);
 	gw_req_done(req, err);
 	if (--dev->inflight || dev->state != GW_DEV_DRAINING)
 		return;
@@ -225,6 +242,7 @@ gw_io_start(struct gw_req *req, const struct rnbd_msg_io *m)
 		return;
 	}
 	req->dev = dev;
+	req->started = rtrs_srv_now(req->sess->srv->rtrs);
 	req->main_op = bop;
 	req->off = 0;
 	req->len = 0;

@@ -194,6 +194,41 @@ set_log_level(void *obj, const char *s, char err[CONF_TEXT_MAX])
 }
 
 static int
+set_log_target(void *obj, const char *s, char err[CONF_TEXT_MAX])
+{
+	static const char *const names[] = {
+		[LOG_TARGET_STDERR] = "stderr",
+		[LOG_TARGET_JOURNAL] = "journal",
+		[LOG_TARGET_SYSLOG] = "syslog",
+	};
+	struct options *o = obj;
+
+	o->log_target_given = strcmp(s, "auto");
+	for (unsigned i = 0; i < ARRAY_SIZE(names); i++) {
+		o->log_target = (enum log_target)i;
+		if (!o->log_target_given || !strcmp(s, names[i]))
+			return 0;
+	}
+	return refuse(err, "give auto, stderr, journal or syslog");
+}
+
+static int
+set_sandbox(void *obj, const char *s, char err[CONF_TEXT_MAX])
+{
+	struct options *o = obj;
+
+	return set_bool(&o->sandbox, s, err);
+}
+
+static int
+set_core_dumps(void *obj, const char *s, char err[CONF_TEXT_MAX])
+{
+	struct options *o = obj;
+
+	return set_bool(&o->core_dumps, s, err);
+}
+
+static int
 set_no_io_uring(void *obj, const char *s, char err[CONF_TEXT_MAX])
 {
 	struct options *o = obj;
@@ -350,6 +385,13 @@ const struct conf_key gw_option_keys[] = {
 	{"pid-file", "FILE", "write the process id here", set_pid_file},
 	{"log-level", "LEVEL", "error, warning, info or debug (info)",
 	 set_log_level},
+	{"log-target", "TARGET", "stderr, journal, syslog or auto (auto)",
+	 set_log_target},
+	{"sandbox", "yes|no",
+	 "refuse itself what it never does, such as to start programs (yes)",
+	 set_sandbox},
+	{"core-dumps", "yes|no", "allow core dumps and debuggers (no)",
+	 set_core_dumps},
 	{0},
 };
 
@@ -379,6 +421,11 @@ options_finish(struct options *o, char err[OPT_TEXT_MAX])
 			      "%" PRIu64 "; lower one of them",
 			      o->chunk_size, o->queue_depth,
 			      max_chunk_size(o->queue_depth));
+	if (o->log_target_given && o->log_target != LOG_TARGET_SYSLOG &&
+	    !o->foreground)
+		return refuse(
+			err, "log-target: a daemon has no standard error; give "
+			     "syslog, or foreground too");
 	need = (uint64_t)o->queue_depth * o->chunk_size * o->workers;
 	/*
 	 * A peer can make us touch all of its buffers before it is anybody:
@@ -414,6 +461,7 @@ options_init(struct options *o, const struct options *prior)
 		.hb_interval_ms = RTRS_HB_INTERVAL_MS,
 		.hb_missed_max = RTRS_HB_MISSED_MAX,
 		.log_level = LOG_LVL_INFO,
+		.sandbox = true,
 		.prior = prior,
 	};
 }

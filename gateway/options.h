@@ -12,6 +12,7 @@
 
 #include "config/conf.h"
 #include "gateway/listen-addr.h"
+#include "gateway/log-sink.h"
 #include "rtrs/base/log.h"
 #include "rtrs/rtrs.h"
 
@@ -42,6 +43,10 @@ struct options {
 	bool foreground;
 	char *pid_file; /* NULL: none */
 	enum log_level log_level;
+	bool log_target_given; /* else: what fits how it was started */
+	enum log_target log_target;
+	bool sandbox;
+	bool core_dumps;
 	/* While keys are set: addresses that it resolved are taken over. */
 	const struct options *prior;
 };

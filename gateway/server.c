@@ -67,6 +67,8 @@ gw_req_done(struct gw_req *req, int err)
 	struct gw_sess *sess = req->sess;
 	struct rtrs_srv_op *op = req->op;
 
+	if (err < 0 && !req->dev)
+		sess->srv->stats.message_errors++;
 	req->op = NULL;
 	req->seq = 0;
 	req->next = sess->free_reqs;
@@ -319,8 +321,11 @@ gw_server_new(const struct gw_server_params *p, struct gw_server **ret)
 	s->log = p->rtrs.log;
 	s->queue_depth = p->rtrs.queue_depth ? p->rtrs.queue_depth
 					     : RTRS_SRV_QUEUE_DEPTH;
-	r = rtrs_srv_new(&s->p.rtrs, &s->rtrs);
+	r = gw_stats_init(&s->measured);
+	if (!r)
+		r = rtrs_srv_new(&s->p.rtrs, &s->rtrs);
 	if (r < 0) {
+		gw_stats_deinit(&s->measured);
 		free(s);
 		return r;
 	}
@@ -335,6 +340,7 @@ gw_server_free(struct gw_server *s)
 	if (!s)
 		return;
 	rtrs_srv_free(s->rtrs);
+	gw_stats_deinit(&s->measured);
 	free(s);
 }
 
@@ -362,6 +368,7 @@ gw_server_kick(struct gw_server *s)
 	}
 	if (s->p.io)
 		gw_io_engine_submit(s->p.io);
+	gw_stats_stamp(s);
 }
 
 void
@@ -379,6 +386,7 @@ gw_server_for_each_device(struct gw_server *s,
 	struct gw_sess *sess;
 	struct gw_device *dev;
 
+	gw_stats_stamp(s);
 	DL_FOREACH(s->sessions, sess) {
 		DL_FOREACH(sess->devs, dev) {
 			struct gw_device_info info = {
@@ -386,6 +394,8 @@ gw_server_for_each_device(struct gw_server *s,
 				.dev_name = dev->name,
 				.device_id = dev->id,
 				.access_mode = dev->access_mode,
+				.inflight = dev->inflight,
+				.latency = dev->latency,
 			};
 
 			if (dev->state != GW_DEV_OPEN)

@@ -21,6 +21,11 @@ struct gw_server_params {
 	 * is called through below. */
 	struct rtrs_srv_params rtrs;
 	void (*sess_gone)(void *user, const struct rtrs_uuid *sess_uuid);
+	/*
+	 * The time, on the clock of rtrs_srv_progress(); read once per round
+	 * that answered something. NULL: no latencies.
+	 */
+	uint64_t (*now)(void *user);
 	void *user;
 };
 
@@ -40,21 +45,40 @@ struct gw_op_stats {
 struct gw_server_stats {
 	struct gw_op_stats op[BACKEND_N_OPS];
 	uint64_t opens, open_errors, closes;
+	uint64_t message_errors; /* answers to other messages than IO */
 	uint64_t inflight;
 	unsigned sessions, devices; /* now */
 };
 void gw_server_stats(const struct gw_server *s, struct gw_server_stats *ret);
+
+struct gw_latency;
 
 struct gw_device_info {
 	const char *sess_name, *dev_name; /* borrowed for the call */
 	uint32_t device_id;
 	uint8_t access_mode;
 	uint64_t size_bytes;
+	unsigned inflight;
 	struct gw_op_stats op[BACKEND_N_OPS];
+	/* How long answered requests took (gateway/stats.h); NULL: see there */
+	const struct gw_latency *latency;
 };
 void gw_server_for_each_device(struct gw_server *s,
 			       void (*fn)(void *user,
 					  const struct gw_device_info *info),
+			       void *user);
+
+/* An export, or a file below the search path, that a device was opened of. */
+struct gw_export_info {
+	const char *name; /* as the client said; "": others, see stats.h */
+	unsigned devices; /* open now */
+	uint64_t inflight;
+	struct gw_op_stats op[BACKEND_N_OPS]; /* since the start */
+	const struct gw_latency *latency;
+};
+void gw_server_for_each_export(struct gw_server *s,
+			       void (*fn)(void *user,
+					  const struct gw_export_info *info),
 			       void *user);
 
 #endif

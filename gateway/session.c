@@ -144,6 +144,7 @@ device_free(struct gw_device *dev)
 	struct gw_sess *sess = dev->sess;
 	struct gw_req *waiters = dev->waiters;
 
+	gw_stats_device_gone(dev);
 	DL_DELETE(sess->devs, dev);
 	sess->n_devs--;
 	free(dev);
@@ -300,6 +301,7 @@ open_done(struct gw_job *job)
 	} else {
 		dev->state = GW_DEV_OPEN;
 		dev->opener = NULL;
+		gw_stats_device_opened(dev);
 		s->stats.opens++;
 		s->stats.devices++;
 		log_info(s->log,

@@ -15,6 +15,7 @@
 
 #include "gateway/hash.h"
 #include "gateway/server.h"
+#include "gateway/stats.h"
 
 /* Devices of one session, those that are being closed included. */
 #define GW_MAX_DEVICES  1024
@@ -35,7 +36,8 @@ struct gw_req {
 	uint64_t seq;        /* order of arrival in the session; 0: free */
 	/* IO only: */
 	struct gw_device *dev;
-	unsigned steps; /* still to be done: gw_step bits */
+	uint64_t started; /* the round in which it was found */
+	unsigned steps;   /* still to be done: gw_step bits */
 	enum backend_op main_op;
 	unsigned main_flags;
 	uint64_t off, len; /* bytes; of the main operation */
@@ -74,6 +76,11 @@ struct gw_device {
 	 * dispatched again once it is either. In order of arrival. */
 	struct gw_req *waiters;
 	struct gw_op_stats stats[BACKEND_N_OPS];
+	/* From when it is OPEN until it is freed: */
+	struct gw_export_stats *export_stats;
+	struct gw_device *stats_prev, *stats_next;
+	struct gw_latency *latency; /* its own; NULL: none */
+	struct gw_latency *record;  /* where its requests are recorded */
 	/* The job's from run() to done(): */
 	struct gw_job job;
 	int err;
@@ -123,6 +130,7 @@ struct gw_server {
 	 * the backend may be on the stack below the completion of that IO. */
 	struct gw_device *drained;
 	struct gw_server_stats stats;
+	struct gw_stats measured;
 	uint32_t max_io_size;
 	unsigned queue_depth;
 };

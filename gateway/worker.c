@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <semaphore.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <utlist.h>
@@ -46,6 +47,9 @@ struct worker {
 	bool woken;                /* by a descriptor: there was work */
 	bool stopping;
 	struct arrival *unsettled;
+	/* When it began to wait; 0: it is awake. */
+	uint64_t waiting_since;
+	struct worker_times times;
 };
 
 /* ---------------------------------------------------------- the I/O loop */
@@ -200,6 +204,17 @@ spin(struct worker *w, uint64_t now, bool *ret_more)
 	return *ret_more || arm(w);
 }
 
+/* The wait, if there was one, is over. */
+static void
+end_wait(struct worker *w, uint64_t now)
+{
+	if (!w->waiting_since)
+		return;
+	w->times.idle_ns += now - w->waiting_since;
+	w->times.waits++;
+	w->waiting_since = 0;
+}
+
 static bool
 prepare(void *user)
 {
@@ -207,19 +222,24 @@ prepare(void *user)
 	uint64_t now = os_now();
 	bool busy = true;
 
+	end_wait(w, now);
 	if (w->woken && w->p.opt->busy_poll_us) {
 		busy = spin(w, now, &w->woken);
 	} else {
-		for (int i = 0; busy && i < MAX_ROUNDS; i++)
-			busy = round_of_work(w, now, false);
+		busy = round_of_work(w, now, false);
+		for (int i = 1; busy && i < MAX_ROUNDS; i++)
+			busy = round_of_work(w, os_now(), false);
 		w->woken = busy;
 	}
 	if (w->unsettled)
 		settle_arrivals(w);
 	if (w->stopping && rtrs_srv_closed(w->rtrs))
 		loop_stop(w->loop);
-	if (!busy)
+	if (!busy) {
+		now = os_now();
 		loop_timer_set(w->timer, now, rtrs_srv_deadline(w->rtrs));
+		w->waiting_since = now;
+	}
 	return busy;
 }
 
@@ -231,6 +251,12 @@ on_sess_gone(void *user, const struct rtrs_uuid *sess_uuid)
 	struct worker *w = user;
 
 	route_session_gone(w->p.route, sess_uuid);
+}
+
+static uint64_t
+server_now(void *user)
+{
+	return os_now();
 }
 
 /* A limit of the process as a share of each worker, rounded up. */
@@ -264,6 +290,7 @@ init_server(struct worker *w)
 							       o->workers),
 			},
 		.sess_gone = on_sess_gone,
+		.now = server_now,
 		.user = w,
 	};
 	int r = gw_server_new(&p, &w->server);
@@ -325,14 +352,20 @@ static void *
 run(void *arg)
 {
 	struct worker *w = arg;
-	int r = init(w);
+	char name[16];
+	int r;
 
+	/* For who looks with top or at a core dump. */
+	snprintf(name, sizeof(name), "worker-%u", w->p.index % 1000);
+	(void)pthread_setname_np(pthread_self(), name);
+	r = init(w);
 	w->start_result = r;
 	sem_post(&w->started);
 	if (r < 0) {
 		deinit(w);
 		return NULL;
 	}
+	w->times.started = os_now();
 	r = loop_run(w->loop);
 	if (r < 0) {
 		/* Its sessions hang; nothing but a restart helps them. */
@@ -453,6 +486,17 @@ struct gw_server *
 worker_server(struct worker *w)
 {
 	return w->server;
+}
+
+void
+worker_times(struct worker *w, struct worker_times *ret)
+{
+	uint64_t now = os_now();
+
+	/* From here on it is at work: for who asks. */
+	end_wait(w, now);
+	*ret = w->times;
+	ret->now = now;
 }
 
 bool

@@ -207,6 +207,27 @@ parse_poll_queues(struct params *p, const struct param *d, const char *value,
 	return parse_int(p, &limited, value, err);
 }
 
+/* One of a few words, whose number goes into an unsigned. */
+static int
+parse_word(struct params *p, const struct param *d, const char *value,
+	   const char *const *names, unsigned n, char err[PARAMS_ERR_MAX])
+{
+	unsigned *ret = field(p, d);
+	char list[128] = "";
+
+	for (unsigned i = 0; i < n; i++) {
+		size_t len = strlen(list);
+
+		if (!strcmp(value, names[i])) {
+			*ret = i;
+			return 0;
+		}
+		snprintf(list + len, sizeof(list) - len, "%s%s", i ? ", " : "",
+			 names[i]);
+	}
+	return bad(err, d, "'%s' is none of %s", value, list);
+}
+
 static int
 parse_zero(struct params *p, const struct param *d, const char *value,
 	   char err[PARAMS_ERR_MAX])
@@ -216,15 +237,37 @@ parse_zero(struct params *p, const struct param *d, const char *value,
 		[PARAMS_ZERO_TRUST] = "trust",
 		[PARAMS_ZERO_WRITE] = "write",
 	};
-	unsigned *ret = field(p, d);
 
-	for (unsigned i = 0; i < ARRAY_SIZE(names); i++) {
-		if (!strcmp(value, names[i])) {
-			*ret = i;
-			return 0;
-		}
-	}
-	return bad(err, d, "'%s' is none of auto, trust, write", value);
+	return parse_word(p, d, value, names, ARRAY_SIZE(names), err);
+}
+
+static int
+parse_connect(struct params *p, const struct param *d, const char *value,
+	      char err[PARAMS_ERR_MAX])
+{
+	static const char *const names[] = {
+		[RTRS_CONNECT_ALL] = "all",
+		[RTRS_CONNECT_ANY] = "any",
+		[RTRS_CONNECT_LAZY] = "lazy",
+	};
+
+	return parse_word(p, d, value, names, ARRAY_SIZE(names), err);
+}
+
+static int
+parse_policy(struct params *p, const struct param *d, const char *value,
+	     char err[PARAMS_ERR_MAX])
+{
+	unsigned *ret = field(p, d);
+	int policy = rtrs_mp_policy_parse(value);
+
+	if (policy < 0)
+		return bad(err, d,
+			   "'%s' is none of round-robin, min-inflight, "
+			   "min-latency",
+			   value);
+	*ret = (unsigned)policy;
+	return 0;
 }
 
 /* ------------------------------------------------- the table */
@@ -247,7 +290,11 @@ static const struct param table[] = {
 	{"io-timeout", parse_seconds, AT(io_timeout_ms), 0, DAY_MS},
 	{"open-timeout", parse_seconds, AT(open_timeout_ms), 1, DAY_MS},
 	{"connect-timeout", parse_seconds, AT(connect_timeout_ms), 1, DAY_MS},
+	{"mp_policy", parse_policy, AT(mp_policy), 0, 0},
+	{"connect", parse_connect, AT(connect), 0, 0},
 	{"reconnect-delay", parse_seconds, AT(reconnect_delay_ms), 0, DAY_MS},
+	{"reconnect-delay-max", parse_seconds, AT(reconnect_delay_max_ms), 0,
+	 DAY_MS},
 	{"heartbeat-interval", parse_seconds, AT(heartbeat_interval_ms), 1,
 	 DAY_MS},
 	{"heartbeat-missed", parse_int, AT(heartbeat_missed_max), 1, 1000},
@@ -272,7 +319,11 @@ const char params_help[] =
 	"io-timeout=<SECONDS>     How long I/O waits for a lost server (60).\n"
 	"open-timeout=<SECONDS>   How long opening may take (10).\n"
 	"connect-timeout=<SECONDS> How long one attempt may take (5).\n"
-	"reconnect-delay=<SECONDS> Pause between attempts (1).\n"
+	"mp_policy=<POLICY>       Which path takes a request: round-robin,\n"
+	"                         min-inflight or min-latency (min-inflight).\n"
+	"connect=all|any|lazy     Paths that must be up at the start (all).\n"
+	"reconnect-delay=<SECONDS> Pause before the first attempt (1).\n"
+	"reconnect-delay-max=<SECONDS>  It doubles up to this (2).\n"
 	"max_reconnect_attempts=<N>  -1: no limit (-1).\n"
 	"heartbeat-interval=<SECONDS>  (5)\n"
 	"heartbeat-missed=<N>     Silent intervals that end a path (5).\n"
@@ -296,6 +347,8 @@ params_init(struct params *p)
 		 * costs a subnet manager's time. Here it costs a SYN.
 		 */
 		.reconnect_delay_ms = 1000,
+		.reconnect_delay_max_ms = 2000,
+		.mp_policy = RTRS_MP_MIN_INFLIGHT,
 		.heartbeat_interval_ms = RTRS_HB_INTERVAL_MS,
 		.heartbeat_missed_max = RTRS_HB_MISSED_MAX,
 		.max_reconnect_attempts = -1,
@@ -404,6 +457,10 @@ params_session(const struct params *p, struct rnbd_wait_params *ret)
 					{
 						.name = p->sessname,
 						.n_paths = p->n_paths,
+						.connect = (enum rtrs_connect)
+								   p->connect,
+						.policy = (enum rtrs_mp_policy)
+								  p->mp_policy,
 						.n_cons =
 							p->connections
 								? (unsigned)p
@@ -424,6 +481,8 @@ params_session(const struct params *p, struct rnbd_wait_params *ret)
 							p->reconnect_delay_ms,
 						.reconnect_jitter_ms =
 							RTRS_RECONNECT_JITTER_MS,
+						.reconnect_max_ms =
+							p->reconnect_delay_max_ms,
 						.max_reconnect_attempts =
 							p->max_reconnect_attempts,
 					},

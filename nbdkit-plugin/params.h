@@ -33,14 +33,16 @@ struct params {
 	unsigned io_timeout_ms;
 	unsigned open_timeout_ms;
 	unsigned connect_timeout_ms;
-	unsigned reconnect_delay_ms;
+	unsigned reconnect_delay_ms, reconnect_delay_max_ms;
 	unsigned heartbeat_interval_ms;
 	int heartbeat_missed_max;
 	int max_reconnect_attempts; /* -1: no limit */
 	int busy_poll_us;
 	bool need_inval;
 	bool preflight;
-	unsigned zero; /* enum params_zero */
+	unsigned zero;      /* enum params_zero */
+	unsigned mp_policy; /* enum rtrs_mp_policy */
+	unsigned connect;   /* enum rtrs_connect */
 };
 
 void params_init(struct params *p);

@@ -248,7 +248,10 @@ plugin_get_ready(void)
 	}
 	if (check_rdma())
 		return -1;
-	return params.preflight ? preflight() : 0;
+	/* A server that may be away is not asked for. */
+	return params.preflight && params.connect != RTRS_CONNECT_LAZY
+		       ? preflight()
+		       : 0;
 }
 
 static int

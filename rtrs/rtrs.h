@@ -69,10 +69,33 @@ enum rtrs_clt_path_state {
 };
 const char *rtrs_clt_path_state_name(unsigned state);
 
+/* Numbered as in the kernel's mpath_policy file. */
 enum rtrs_mp_policy {
 	RTRS_MP_ROUND_ROBIN,
 	RTRS_MP_MIN_INFLIGHT,
 	RTRS_MP_MIN_LATENCY,
+};
+/*
+ * By what the kernel's file takes: the number, the name in any case, or its
+ * short form "rr", "mi", "ml". -EINVAL.
+ */
+int rtrs_mp_policy_parse(const char *s);
+const char *rtrs_mp_policy_name(enum rtrs_mp_policy policy);
+
+/* When a session counts as open for the first time. */
+enum rtrs_connect {
+	/*
+	 * When every path is up. They are tried one after another, and the
+	 * first that fails ends the open, as with the kernel's client.
+	 */
+	RTRS_CONNECT_ALL,
+	/*
+	 * When one is up. All are tried at once; those that fail reconnect
+	 * like any lost path. The open fails when each has failed once.
+	 */
+	RTRS_CONNECT_ANY,
+	/* From the start; link_up() tells of the first path that is up. */
+	RTRS_CONNECT_LAZY,
 };
 
 struct rtrs_clt;
@@ -93,6 +116,8 @@ struct rtrs_clt_params {
 	const char *name; /* session name: rtrs_sess_name_check() */
 	const struct rtrs_path_addr *paths;
 	unsigned n_paths; /* 1..RTRS_MAX_PATHS */
+	enum rtrs_connect connect;
+	enum rtrs_mp_policy policy; /* to begin with */
 	/* Connections per path, the service connection included: 2.. */
 	unsigned n_cons;
 	/* Ask for SEND_WITH_INV on reads where the fabric can (off: the keys
@@ -107,8 +132,11 @@ struct rtrs_clt_params {
 	unsigned reconnect_delay_ms; /* as given, 0 is 0 */
 	unsigned reconnect_backoff_ms; /* as given */
 	unsigned reconnect_jitter_ms;  /* random 0..n-1 is added */
-	int max_reconnect_attempts;    /* -1: unlimited */
-	unsigned peer_timeout_ms;      /* passed to the fabric */
+	/* The sum of delay and backoff doubles with each failure, up to this,
+	 * and up to a quarter is added; 0: constant, as with the kernel. */
+	unsigned reconnect_max_ms;
+	int max_reconnect_attempts; /* -1: unlimited */
+	unsigned peer_timeout_ms;   /* passed to the fabric */
 	/*
 	 * When a path was lost and nothing confirms that the server lost it
 	 * too, its requests are sent again or reported lost not before this
@@ -158,7 +186,8 @@ void rtrs_clt_free(struct rtrs_clt *clt);
 
 /*
  * Up to n descriptors to watch for reading (one per fabric in use); returns
- * their number. Constant over the life of the session.
+ * their number. The set grows only by rtrs_clt_add_path(), when the new path
+ * uses a fabric that no other does.
  */
 int rtrs_clt_fds(const struct rtrs_clt *clt, int *fds, int n);
 /* Call before waiting. True: call progress at once instead of waiting. */
@@ -268,12 +297,18 @@ void rtrs_clt_flush(struct rtrs_clt *clt);
 /* --- paths */
 
 struct rtrs_clt_path_info {
+	unsigned id; /* of the path for its whole life, never used twice */
 	enum rtrs_clt_path_state state;
+	bool held_down; /* by rtrs_clt_disconnect_path() */
 	struct rtrs_path_addr addr;
 	struct fabric_addrs actual; /* valid when connected */
 	struct rtrs_clt_stats stats;
+	/* Why it is not connected, in words; "" if it is, or nothing failed
+	 * yet. Borrowed until the next call on clt. */
+	const char *why;
 };
 unsigned rtrs_clt_n_paths(const struct rtrs_clt *clt);
+/* i: 0..n_paths-1, in order of addition. -EINVAL: there is none. */
 int rtrs_clt_path_info(const struct rtrs_clt *clt, unsigned i,
 		       struct rtrs_clt_path_info *ret);
 /*
@@ -284,7 +319,46 @@ int rtrs_clt_path_info(const struct rtrs_clt *clt, unsigned i,
 void rtrs_clt_path_reset(struct rtrs_clt *clt, unsigned i);
 /* Ends the wait of every path that is RECONNECTING: attempt now. */
 void rtrs_clt_reconnect_now(struct rtrs_clt *clt);
-/* Which path takes the next requests; RTRS_MP_MIN_INFLIGHT by default. */
+/*
+ * Commands on paths. op is lent until done(), which comes exactly once, from
+ * progress() or free(), with words in why when err is not 0 (borrowed for the
+ * call). A command that cannot begin returns an error instead: -ENOENT no such
+ * path, -EBUSY a command of that path is under way, or the session has not
+ * opened yet, -ESHUTDOWN it is closing or has failed.
+ */
+struct rtrs_clt_path_op {
+	void (*done)(struct rtrs_clt_path_op *op, int err, const char *why);
+	void *user;
+	unsigned path_id; /* set by the call */
+};
+/*
+ * Adds a path and connects it; if the first attempt fails, that is the error
+ * and the path is dropped again. Also -EEXIST same addresses, -ENOSPC
+ * RTRS_MAX_PATHS or too many fabrics, -EINVAL, -ENOMEM, those of ctx_new. The
+ * descriptors to watch may become more.
+ */
+int rtrs_clt_add_path(struct rtrs_clt *clt, const struct rtrs_path_addr *addr,
+		      struct rtrs_clt_path_op *op);
+/*
+ * Closes a path and forgets it; its requests go to others. The last one may go,
+ * too: the session then waits for one to be added.
+ */
+int rtrs_clt_remove_path(struct rtrs_clt *clt, unsigned id,
+			 struct rtrs_clt_path_op *op);
+/* Closes a path, which stays until it is told to reconnect or removed. */
+int rtrs_clt_disconnect_path(struct rtrs_clt *clt, unsigned id,
+			     struct rtrs_clt_path_op *op);
+/*
+ * Tears a path down if it is up, and attempts at once, however many attempts
+ * failed before. Its error is that of the attempt; the path then goes on by
+ * itself. -EBUSY also: an attempt, or closing, is under way.
+ */
+int rtrs_clt_reconnect_path(struct rtrs_clt *clt, unsigned id,
+			    struct rtrs_clt_path_op *op);
+/* Zeroes the counters of a path, but for inflight. -ENOENT. */
+int rtrs_clt_path_stats_reset(struct rtrs_clt *clt, unsigned id);
+enum rtrs_mp_policy rtrs_clt_policy(const struct rtrs_clt *clt);
+/* Which path takes the next requests. */
 void rtrs_clt_set_policy(struct rtrs_clt *clt, enum rtrs_mp_policy policy);
 
 /* ---------------------------------------------------------------- server */
@@ -481,6 +555,8 @@ int rtrs_srv_fds(const struct rtrs_srv *srv, int *fds, int n);
 bool rtrs_srv_arm(struct rtrs_srv *srv);
 uint64_t rtrs_srv_deadline(const struct rtrs_srv *srv);
 void rtrs_srv_progress(struct rtrs_srv *srv, uint64_t now);
+/* The time of the last progress, or of the one that runs. */
+uint64_t rtrs_srv_now(const struct rtrs_srv *srv);
 /* Rings the doorbell for all replies; progress and arm do it too. */
 void rtrs_srv_flush(struct rtrs_srv *srv);
 
@@ -497,6 +573,33 @@ unsigned rtrs_srv_n_sessions(const struct rtrs_srv *srv);
 /* Closes every path of the session; the peer sees a disconnect. */
 void rtrs_srv_sess_close(struct rtrs_srv_sess *sess);
 
+/* Why a connection request was rejected by an rtrs_srv. */
+enum rtrs_srv_reject {
+	RTRS_SRV_REJECT_SESSIONS,  /* the limit of sessions */
+	RTRS_SRV_REJECT_PATHS,     /* the limit of paths of a session */
+	RTRS_SRV_REJECT_MEMORY,    /* the limit of memory */
+	RTRS_SRV_REJECT_DUPLICATE, /* there is a path between these hosts */
+	RTRS_SRV_REJECT_UNKNOWN,   /* joins a session that there is not */
+	RTRS_SRV_REJECT_STALE,  /* of an attempt that was given up, or ends */
+	RTRS_SRV_REJECT_BUSY,   /* waited in vain for an older one to end */
+	RTRS_SRV_REJECT_FAILED, /* something could not be had */
+};
+#define RTRS_SRV_N_REJECTS 8
+/* A word of lower case: "sessions"; "?" for what is none. */
+const char *rtrs_srv_reject_name(unsigned reject);
+
+/* What happened since rtrs_srv_new(). */
+struct rtrs_srv_counts {
+	uint64_t accepted; /* connections */
+	uint64_t rejected[RTRS_SRV_N_REJECTS];
+	uint64_t paths_up;      /* INFO_REQ was answered */
+	uint64_t names_refused; /* by sess_up() */
+	uint64_t hb_timeouts;   /* paths that ended since the peer was silent */
+	/* Now: */
+	size_t chunk_mem; /* bytes promised to paths, of max_chunk_mem */
+};
+void rtrs_srv_counts(const struct rtrs_srv *srv, struct rtrs_srv_counts *ret);
+
 struct rtrs_srv_path_info {
 	const char *sess_name; /* "" before INFO_REQ; borrowed */
 	enum rtrs_srv_path_state state;
@@ -508,6 +611,7 @@ struct rtrs_srv_path_info {
 	 * mapped yet. */
 	size_t chunk_mem;
 	const char *chunk_pages;
+	uint64_t hb_latency_ns; /* round trip, the last; 0: none yet */
 	struct rtrs_srv_stats stats;
 };
 /* Calls fn for every path of every session. fn must not change anything. */

@@ -185,9 +185,19 @@ vb_poll_cq(struct fabric_ctx *fctx, struct fabric_wc *wc, int n)
 }
 
 bool
-vb_cq_arm(struct vb_conn *c)
+vb_cq_peek(struct vb_conn *c)
 {
 	/* The completions that it owes come without an event. */
+	if (c->state == VB_CLOSED)
+		return true;
+	if (!c->stashed)
+		c->stashed = ibv_poll_cq(c->cq, 1, &c->stash) > 0;
+	return c->stashed;
+}
+
+bool
+vb_cq_arm(struct vb_conn *c)
+{
 	if (c->state == VB_CLOSED)
 		return true;
 	if (!c->armed) {
@@ -195,7 +205,5 @@ vb_cq_arm(struct vb_conn *c)
 			return true;
 		c->armed = true;
 	}
-	if (!c->stashed)
-		c->stashed = ibv_poll_cq(c->cq, 1, &c->stash) > 0;
-	return c->stashed;
+	return vb_cq_peek(c);
 }

@@ -101,6 +101,7 @@ struct vb_dev {
 	int numa_node;
 	unsigned refs; /* connections, PDs */
 	bool removed;
+	unsigned usual_events; /* of completions, at a wake-up */
 	struct vb_dev *prev, *next;
 };
 
@@ -120,6 +121,8 @@ struct vb_ctx {
 	struct vb_conn *dirty; /* something to flush */
 	struct vb_event *ev_head, *ev_tail;
 	unsigned next_vector;
+	bool slept; /* since the last poll, perhaps: all queues were armed */
+	unsigned quick_rounds;
 };
 
 struct vb_event {
@@ -392,6 +395,8 @@ void vb_post_forget(struct vb_conn *c);
 /* --- verbs-cq.c */
 
 int vb_poll_cq(struct fabric_ctx *ctx, struct fabric_wc *wc, int n);
+/* There is something to poll. */
+bool vb_cq_peek(struct vb_conn *c);
 /* Asks for an event; true if there is something to poll already. */
 bool vb_cq_arm(struct vb_conn *c);
 

@@ -16,6 +16,50 @@
 /* A documented condition of the checks, besides 0 and errors. */
 #define PARK 1
 
+const char *
+rtrs_srv_reject_name(unsigned reject)
+{
+	static const char *const names[RTRS_SRV_N_REJECTS] = {
+		[RTRS_SRV_REJECT_SESSIONS] = "sessions",
+		[RTRS_SRV_REJECT_PATHS] = "paths",
+		[RTRS_SRV_REJECT_MEMORY] = "memory",
+		[RTRS_SRV_REJECT_DUPLICATE] = "duplicate",
+		[RTRS_SRV_REJECT_UNKNOWN] = "unknown",
+		[RTRS_SRV_REJECT_STALE] = "stale",
+		[RTRS_SRV_REJECT_BUSY] = "busy",
+		[RTRS_SRV_REJECT_FAILED] = "failed",
+	};
+
+	return reject < RTRS_SRV_N_REJECTS ? names[reject] : "?";
+}
+
+/* What an errno means if no limit is named. */
+static enum rtrs_srv_reject
+reject_of(int err)
+{
+	switch (err) {
+	case -ECONNRESET:
+		return RTRS_SRV_REJECT_STALE;
+	case -EEXIST:
+		return RTRS_SRV_REJECT_DUPLICATE;
+	case -ENXIO:
+		return RTRS_SRV_REJECT_UNKNOWN;
+	case -EBUSY:
+		return RTRS_SRV_REJECT_BUSY;
+	default:
+		return RTRS_SRV_REJECT_FAILED;
+	}
+}
+
+/* A limit is the reason, which the errno does not say. */
+static int
+limit(struct rtrs_srv *srv, enum rtrs_srv_reject reject, int err)
+{
+	srv->limit = reject;
+	srv->limit_err = err;
+	return err;
+}
+
 int
 rtrs_srv_take(struct rtrs_srv *srv, struct rtrs_conn_request *req)
 {
@@ -73,7 +117,7 @@ check_new_path(struct rtrs_srv *srv, struct rtrs_srv_sess *sess,
 	if (sess && HASH_COUNT(sess->paths) >= srv->p.max_paths) {
 		log_warn(srv->log, "limit of %u paths of a session reached",
 			 srv->p.max_paths);
-		return -ECONNRESET;
+		return limit(srv, RTRS_SRV_REJECT_PATHS, -ECONNRESET);
 	}
 	for (path = sess ? sess->paths : NULL; path; path = path->hh.next) {
 		if (!rtrs_addr_same_host(&path->addrs.local,
@@ -89,7 +133,7 @@ check_new_path(struct rtrs_srv *srv, struct rtrs_srv_sess *sess,
 			 "limit of memory reached: %zu of %zu bytes are "
 			 "promised, a path needs %zu",
 			 srv->chunk_mem, srv->p.max_chunk_mem, mem);
-		return -ENOMEM;
+		return limit(srv, RTRS_SRV_REJECT_MEMORY, -ENOMEM);
 	}
 	return 0;
 }
@@ -104,7 +148,7 @@ admit_new_path(struct rtrs_srv *srv, struct rtrs_srv_sess *sess,
 	if (new_sess && HASH_COUNT(srv->sessions) >= srv->p.max_sessions) {
 		log_warn(srv->log, "limit of %u sessions reached",
 			 srv->p.max_sessions);
-		return -ENOMEM;
+		return limit(srv, RTRS_SRV_REJECT_SESSIONS, -ENOMEM);
 	}
 	err = check_new_path(srv, sess, req);
 	if (err)
@@ -153,6 +197,7 @@ admit(struct rtrs_srv *srv, const struct rtrs_conn_request *req)
 	struct srv_path *path = NULL;
 	int err;
 
+	srv->limit_err = 0;
 	if (srv->closing)
 		return -ECONNRESET;
 	sess = srv_sess_find(srv, &req->msg.sess_uuid);
@@ -218,6 +263,8 @@ refuse(struct rtrs_srv *srv, struct rtrs_conn_request *req, int err)
 {
 	char peer[RTRS_ADDR_TEXT_MAX];
 
+	srv->counts.rejected[srv->limit_err == err ? srv->limit
+						   : reject_of(err)]++;
 	rtrs_addr_text(req->ops, &req->addrs.peer, peer);
 	log_info(srv->log, "%s: connection %u of %u rejected: %s", peer,
 		 req->msg.cid, req->msg.cid_num, strerror(-err));
@@ -287,12 +334,14 @@ judge(struct rtrs_srv *srv, bool fresh)
 			DL_DELETE(srv->incoming, req);
 		else
 			unpark(srv, req);
-		if (err == PARK)
+		if (err == PARK) {
 			park(srv, req);
-		else if (err)
+		} else if (err) {
 			refuse(srv, req, err);
-		else
+		} else {
+			srv->counts.accepted++;
 			free(req);
+		}
 	}
 }
 

@@ -176,6 +176,7 @@ bring_up(struct srv_path *path)
 	path->info_held = false;
 	err = srv_sess_path_up(path->sess, path);
 	if (err) {
+		srv->counts.names_refused++;
 		srv_path_close(path, LOG_LVL_WARNING,
 			       "session '%s' refused: %s", path->info.name,
 			       err == -EPERM ? "the name is in use"
@@ -183,6 +184,7 @@ bring_up(struct srv_path *path)
 		return;
 	}
 	set_state(path, RTRS_SRV_CONNECTED);
+	srv->counts.paths_up++;
 	rtrs_hb_start(&path->hb, srv->now);
 	srv_deadline(srv, rtrs_hb_deadline(&path->hb));
 	log_info(srv->log, "path %s of session '%s': up, %u connections",
@@ -305,6 +307,7 @@ srv_path_timer(struct srv_path *path)
 			srv_con_send_hb_msg(path->cons[0]);
 			break;
 		case RTRS_HB_DEAD:
+			path->srv->counts.hb_timeouts++;
 			srv_path_close(path, LOG_LVL_WARNING,
 				       "heartbeat timed out");
 			break;

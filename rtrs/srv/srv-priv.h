@@ -83,10 +83,15 @@ struct rtrs_srv {
 	struct rtrs_srv_sess *sessions; /* by uuid */
 	struct srv_path *paths;         /* all of them, for timers */
 	size_t chunk_mem;               /* promised to paths */
+	struct rtrs_srv_counts counts;  /* but for chunk_mem */
 	unsigned n_unidentified;        /* connections of CONNECTING paths */
 	uint64_t deadline; /* no timer of ours is due before; may be early */
 	struct rtrs_conn_request *incoming, *parked;
 	unsigned n_parked;
+	/* Of the request that is judged: the limit that it met, and the error
+	 * that goes with it; 0: none. */
+	enum rtrs_srv_reject limit;
+	int limit_err;
 	bool has_broken; /* a path with a broken connection, not closed yet */
 };
 

@@ -312,6 +312,19 @@ rtrs_srv_progress(struct rtrs_srv *srv, uint64_t now)
 	rtrs_srv_flush(srv);
 }
 
+void
+rtrs_srv_counts(const struct rtrs_srv *srv, struct rtrs_srv_counts *ret)
+{
+	*ret = srv->counts;
+	ret->chunk_mem = srv->chunk_mem;
+}
+
+uint64_t
+rtrs_srv_now(const struct rtrs_srv *srv)
+{
+	return srv->now;
+}
+
 uint32_t
 rtrs_srv_max_io_size(const struct rtrs_srv *srv)
 {
@@ -340,8 +353,9 @@ rtrs_srv_for_each_path(struct rtrs_srv *srv,
 			.addrs = path->addrs,
 			.n_cons = path->n_cons,
 			.chunk_mem = path->chunk_mem,
-			.chunk_pages = path->chunks.mem ? path->chunks.kind
-							: "",
+			.chunk_pages =
+				path->chunks.mem ? path->chunks.kind : "",
+			.hb_latency_ns = path->hb.latency_ns,
 			.stats = path->stats,
 		};
 

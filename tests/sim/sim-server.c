@@ -242,6 +242,14 @@ make_exports(struct sim_server *s)
 	}
 }
 
+static uint64_t
+now(void *user)
+{
+	const struct sim_server *s = user;
+
+	return world_now(s->w);
+}
+
 static void
 make_engine(struct sim_server *s)
 {
@@ -249,6 +257,8 @@ make_engine(struct sim_server *s)
 	struct gw_server_params p = {
 		.exports = s->exports,
 		.exec = &s->exec,
+		.now = now,
+		.user = s,
 		.rtrs =
 			{
 				.rng = sim_net_rng(w->net),

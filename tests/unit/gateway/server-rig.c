@@ -37,6 +37,12 @@ rtrs_srv_free(struct rtrs_srv *srv)
 	free(srv);
 }
 
+uint64_t
+rtrs_srv_now(const struct rtrs_srv *srv)
+{
+	return rig.now;
+}
+
 uint32_t
 rtrs_srv_max_io_size(const struct rtrs_srv *srv)
 {
@@ -290,6 +296,13 @@ fill_zeroes(void *user, void *buf, size_t len)
 	memset(buf, 0, len);
 }
 
+static uint64_t
+clock_now(void *user)
+{
+	rig.clock_reads++;
+	return rig.now;
+}
+
 void
 rig_setup(void)
 {
@@ -298,6 +311,7 @@ rig_setup(void)
 		.rtrs = {.queue_depth = RIG_QUEUE_DEPTH,
 			 .rng = {.fill = fill_zeroes}},
 		.sess_gone = on_sess_gone,
+		.now = clock_now,
 	};
 
 	memset(&rig, 0, sizeof(rig));

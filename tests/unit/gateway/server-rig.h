@@ -47,6 +47,9 @@ struct rig {
 	struct backend_io *held[RIG_MAX_IOS]; /* not yet completed */
 	unsigned n_held;
 	unsigned kicks, engine_submits;
+	/* time */
+	uint64_t now;
+	unsigned clock_reads;
 	/* sessions */
 	int name_err;
 	unsigned names_claimed, names_released, downs_done, sess_gone;

@@ -113,6 +113,19 @@ START_TEST(values)
 	ck_assert_uint_eq(o.n_exports, 2);
 	ck_assert_str_eq(o.exports[0], "d=memory:1M");
 	ck_assert_str_eq(o.exports[1], "e=null:1G");
+	ck_assert(o.sandbox && !o.core_dumps && !o.log_target_given);
+	gw_config_deinit(&config);
+	ck_assert_int_eq(PARSE(EXPORT, "--sandbox=no", "--core-dumps=yes",
+			       "--foreground", "--log-target=journal"),
+			 RUN);
+	ck_assert(!o.sandbox && o.core_dumps && o.log_target_given);
+	ck_assert_int_eq(o.log_target, LOG_TARGET_JOURNAL);
+	gw_config_deinit(&config);
+	ck_assert_int_eq(PARSE(EXPORT, "--log-target=syslog"), RUN);
+	ck_assert_int_eq(o.log_target, LOG_TARGET_SYSLOG);
+	gw_config_deinit(&config);
+	ck_assert_int_eq(PARSE(EXPORT, "--log-target=auto"), RUN);
+	ck_assert(!o.log_target_given);
 	gw_config_deinit(&config);
 }
 END_TEST
@@ -321,6 +334,13 @@ static const struct {
 	 "--log-level loud: give error, warning, info or debug"},
 	{{"--search-path", "dev"}, "--search-path dev: give an absolute path"},
 	{{EXPORT, "--control", ""}, "--control: the path is empty"},
+	{{EXPORT, "--sandbox", "1"}, "--sandbox 1: give yes or no"},
+	{{EXPORT, "--core-dumps", ""}, "--core-dumps: give yes or no"},
+	{{EXPORT, "--log-target", "file"},
+	 "--log-target file: give auto, stderr, journal or syslog"},
+	{{EXPORT, "--log-target", "stderr"},
+	 "log-target: a daemon has no standard error; give syslog, or "
+	 "foreground too"},
 	{{EXPORT, "--foreground=maybe"}, "--foreground maybe: give yes or no"},
 	{{"--export", "d"},
 	 "--export d: export 'd': '=' is missing: give NAME=SPEC"},

@@ -313,6 +313,20 @@ fx_state(struct fx *f, unsigned i)
 	return fx_path_info(f, i, &info) ? info.state : RTRS_SRV_CLOSED;
 }
 
+void
+fx_rejects(struct fx *f, unsigned n, enum rtrs_srv_reject reject,
+	   unsigned of_these)
+{
+	struct rtrs_srv_counts c;
+	uint64_t all = 0;
+
+	rtrs_srv_counts(f->srv, &c);
+	for (unsigned i = 0; i < RTRS_SRV_N_REJECTS; i++)
+		all += c.rejected[i];
+	ck_assert_uint_eq(all, n);
+	ck_assert_uint_eq(c.rejected[reject], of_these);
+}
+
 int
 fx_reject_errno(const struct mock_conn *c)
 {

@@ -84,6 +84,10 @@ bool fx_path_info(struct fx *f, unsigned i, struct rtrs_srv_path_info *ret);
 /* Errno of the reject; fails the test if there was none. */
 int fx_reject_errno(const struct mock_conn *c);
 
+/* Rejects of the server so far: n in all, these among them. */
+void fx_rejects(struct fx *f, unsigned n, enum rtrs_srv_reject reject,
+		unsigned of_these);
+
 /* Requests. desc NULL: without. They run the server. */
 void fx_write(struct fx_path *p, unsigned cid, unsigned id, const void *data,
 	      uint32_t len, const void *usr, uint16_t usr_len);

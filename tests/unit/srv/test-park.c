@@ -148,6 +148,7 @@ START_TEST(parked_requests_expire_as_busy)
 	ck_assert(parked(a.con[0]));
 	fx_until(&f, t0 + SEC(15));
 	ck_assert_int_eq(fx_reject_errno(a.con[0]), -EBUSY);
+	fx_rejects(&f, 1, RTRS_SRV_REJECT_BUSY, 1);
 	rtrs_srv_op_done(f.ops[0], 0);
 	fx_run(&f);
 	ck_assert_uint_eq(fx_n_paths(&f), 0);

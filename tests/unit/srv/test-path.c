@@ -697,6 +697,7 @@ END_TEST
 
 START_TEST(silent_peer_dies_at_35s)
 {
+	struct rtrs_srv_counts c;
 	uint64_t t0 = f.now;
 
 	fx_path_up(&a);
@@ -708,6 +709,24 @@ START_TEST(silent_peer_dies_at_35s)
 	fx_until(&f, t0 + SEC(35));
 	ck_assert(a.con[0]->disconnected);
 	ck_assert_uint_eq(f.downs, 1);
+	rtrs_srv_counts(f.srv, &c);
+	ck_assert_uint_eq(c.hb_timeouts, 1);
+}
+END_TEST
+
+START_TEST(the_round_trip_is_told)
+{
+	struct rtrs_srv_path_info info;
+
+	fx_path_up(&a);
+	ck_assert(fx_path_info(&f, 0, &info));
+	ck_assert_uint_eq(info.hb_latency_ns, 0);
+	fx_until(&f, f.now + SEC(5));
+	expect_hb(a.con[0], 0x80000000);
+	f.now += 1234567;
+	fx_imm(&a, 0, 0x90000000);
+	ck_assert(fx_path_info(&f, 0, &info));
+	ck_assert_uint_eq(info.hb_latency_ns, 1234567);
 }
 END_TEST
 
@@ -823,6 +842,7 @@ main(void)
 	tcase_add_test(tc, a_key_that_will_not_die_keeps_its_memory);
 	tcase_add_test(tc, hb_msg_is_acknowledged_on_cid_0);
 	tcase_add_test(tc, silent_peer_dies_at_35s);
+	tcase_add_test(tc, the_round_trip_is_told);
 	tcase_add_test(tc, any_immediate_keeps_a_path_alive);
 	tcase_add_test(tc, hb_post_fails);
 	tcase_add_test(tc, unknown_immediates_are_ignored_and_logged_once);
