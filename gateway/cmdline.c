@@ -7,12 +7,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "gateway/config.h"
 #include "rtrs/base/util.h"
 
 /* Options that are no keys of the configuration file. */
 enum own_option {
 	OWN_CONFIG,
 	OWN_CHECK_CONFIG,
+	OWN_LIST_KEYS,
 	OWN_VERSION,
 	OWN_HELP,
 	N_OWN,
@@ -24,6 +26,9 @@ static const struct conf_key own_options[N_OWN] = {
 			"it"},
 	[OWN_CHECK_CONFIG] = {"check-config", NULL,
 			      "judge options and configuration file, and end"},
+	[OWN_LIST_KEYS] = {"list-keys", NULL,
+			   "print a configuration file with every key, all of "
+			   "it comments"},
 	[OWN_VERSION] = {"version", NULL, "print the version"},
 	[OWN_HELP] = {"help", NULL, "print this"},
 };
@@ -70,11 +75,41 @@ print_help(FILE *out)
 	print_option(out, &own_options[OWN_CHECK_CONFIG]);
 	for (const struct conf_key *k = gw_option_keys; k->name; k++)
 		print_option(out, k);
+	print_option(out, &own_options[OWN_LIST_KEYS]);
 	print_option(out, &own_options[OWN_VERSION]);
 	print_option(out, &own_options[OWN_HELP]);
 	fputs("\nDefaults are in parentheses. See rnbd-gatewayd(8) and "
 	      "rnbd-gatewayd.conf(5).\n",
 	      out);
+}
+
+static void
+print_key(FILE *out, const struct conf_key *key)
+{
+	int len = (int)strlen(key->arg);
+
+	/* Brackets are about the command line. */
+	if (is_optional(key))
+		fprintf(out, "# %s\n#%s = %.*s\n", key->help, key->name,
+			len - 2, key->arg + 1);
+	else
+		fprintf(out, "# %s\n#%s = %s\n", key->help, key->name,
+			key->arg);
+}
+
+static void
+list_keys(FILE *out)
+{
+	fputs("# read another file, or all *.conf of a directory; before the "
+	      "first section or in [gateway]\n"
+	      "#" CONF_INCLUDE " = PATH\n",
+	      out);
+	for (const struct conf_section *s = gw_config_sections; s->name; s++) {
+		fprintf(out, "\n#[%s]%s\n", s->name,
+			s->repeated ? " as often as need be" : "");
+		for (const struct conf_key *k = s->keys; k->name; k++)
+			print_key(out, k);
+	}
 }
 
 /* --------------------------------------------------------------- getopt */
@@ -132,6 +167,9 @@ take_option(struct cmdline *c, int i, FILE *out, char err[OPT_TEXT_MAX])
 	case OWN_CHECK_CONFIG:
 		c->check = true;
 		return CMDLINE_RUN;
+	case OWN_LIST_KEYS:
+		list_keys(out);
+		return CMDLINE_DONE;
 	case OWN_VERSION:
 		fprintf(out, "rnbd-gatewayd %s\n", RNBD_VERSION);
 		return CMDLINE_DONE;

@@ -25,13 +25,13 @@ struct cmdline {
 
 enum cmdline_result {
 	CMDLINE_RUN,   /* *c is filled */
-	CMDLINE_DONE,  /* --help, --version: printed, exit with 0 */
+	CMDLINE_DONE,  /* --help and such: printed, exit with 0 */
 	CMDLINE_USAGE, /* err says in one line what is wrong */
 };
 
 /*
- * Values are not judged here. Prints to out for --help and --version only. Not
- * reentrant (getopt).
+ * Values are not judged here. Prints to out for --help, --list-keys and
+ * --version only. Not reentrant (getopt).
  */
 enum cmdline_result cmdline_parse(struct cmdline *c, int argc, char **argv,
 				  FILE *out, char err[OPT_TEXT_MAX]);

@@ -6,13 +6,25 @@
 #ifndef GATEWAY_CONFIG_H
 #define GATEWAY_CONFIG_H
 
+#include "gateway/access-account.h"
+#include "gateway/access-rule.h"
 #include "gateway/cmdline.h"
 #include "gateway/export.h"
 #include "gateway/options.h"
 
 struct gw_config {
-	struct options opt;
+	struct options opt; /* and the exports */
+	/* Owned, until whoever applies them takes them and leaves NULL; NULL:
+	 * no rule was given. */
+	struct gw_ruleset *rules;
+	struct gw_access_limits limits; /* complete */
 };
+
+/*
+ * The sections of the file: [gateway], [export], [rule], [limits]. Their user
+ * is a struct gw_config. Ended by a NULL name.
+ */
+extern const struct conf_section gw_config_sections[];
 
 /*
  * Reads the file that cl names, if it names one, and puts cl over it. prior

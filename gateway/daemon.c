@@ -378,6 +378,16 @@ start_exports(struct daemon *d)
 	return r == -EINVAL || r == -EEXIST ? DAEMON_USAGE : r;
 }
 
+/* Better no service than one without the rules that were asked for. */
+static int
+start_access(struct daemon *d)
+{
+	if (!d->config->rules)
+		return 0;
+	log_err(d->log, "[rule]: this version cannot apply rules yet");
+	return DAEMON_USAGE;
+}
+
 static int
 start_base(struct daemon *d)
 {
@@ -452,7 +462,9 @@ daemon_new(const struct gw_config *config, const struct log *log, FILE *out,
 	d->o = o;
 	d->log = log;
 	d->started = os_now();
-	r = start_exports(d);
+	r = start_access(d);
+	if (!r)
+		r = start_exports(d);
 	if (!r)
 		r = preflight(o, "", log);
 	if (!r)

@@ -276,25 +276,40 @@ set_search_path(void *obj, const char *s, char err[CONF_TEXT_MAX])
 	return set_string(&o->search_path, s, err);
 }
 
+int
+options_add_spec(struct options *o, const struct gw_spec *spec,
+		 char err[OPT_TEXT_MAX])
+{
+	struct gw_spec *p;
+	int r = gw_spec_check(spec, err);
+
+	if (r)
+		return r;
+	for (unsigned i = 0; i < o->n_specs; i++)
+		if (!strcmp(o->specs[i].name, spec->name))
+			return refuse(err,
+				      "export '%s': there is one of that name "
+				      "already",
+				      spec->name);
+	p = reallocarray(o->specs, o->n_specs + 1, sizeof(*p));
+	if (!p)
+		return no_memory(err);
+	o->specs = p;
+	p[o->n_specs++] = *spec;
+	return 0;
+}
+
 static int
 add_export(void *obj, const char *s, char err[CONF_TEXT_MAX])
 {
-	struct options *o = obj;
 	struct gw_spec spec;
-	char **p;
 	int r = gw_spec_parse(s, &spec, err);
 
 	if (r)
 		return r;
-	gw_spec_deinit(&spec);
-	p = reallocarray(o->exports, o->n_exports + 1, sizeof(*p));
-	if (!p)
-		return no_memory(err);
-	o->exports = p;
-	p[o->n_exports] = NULL;
-	r = set_string(&p[o->n_exports], s, err);
-	if (!r)
-		o->n_exports++;
+	r = options_add_spec(obj, &spec, err);
+	if (r)
+		gw_spec_deinit(&spec);
 	return r;
 }
 
@@ -411,7 +426,7 @@ options_finish(struct options *o, char err[OPT_TEXT_MAX])
 {
 	uint64_t need;
 
-	if (!o->n_exports && !o->search_path)
+	if (!o->n_specs && !o->search_path)
 		return refuse(err, "nothing to offer: give --export NAME=SPEC "
 				   "or --search-path DIR");
 	if (!rtrs_imm_sizes_ok(o->queue_depth, o->chunk_size))
@@ -471,9 +486,9 @@ options_deinit(struct options *o)
 {
 	for (unsigned i = 0; i < o->n_listen_texts; i++)
 		free(o->listen_texts[i]);
-	for (unsigned i = 0; i < o->n_exports; i++)
-		free(o->exports[i]);
-	free(o->exports);
+	for (unsigned i = 0; i < o->n_specs; i++)
+		gw_spec_deinit(&o->specs[i]);
+	free(o->specs);
 	free(o->search_path);
 	free(o->control);
 	free(o->pid_file);

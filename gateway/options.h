@@ -13,6 +13,7 @@
 #include "config/conf.h"
 #include "gateway/listen-addr.h"
 #include "gateway/log-sink.h"
+#include "gateway/spec.h"
 #include "rtrs/base/log.h"
 #include "rtrs/rtrs.h"
 
@@ -27,8 +28,8 @@ struct options {
 	unsigned n_listen;
 	char *listen_texts[OPT_MAX_LISTENERS]; /* as given; one may be many */
 	unsigned n_listen_texts;
-	char **exports; /* NAME=SPEC, judged by gw_spec_parse() */
-	unsigned n_exports;
+	struct gw_spec *specs; /* what is offered by name; names differ */
+	unsigned n_specs;
 	char *search_path; /* NULL: none */
 	unsigned queue_depth;
 	uint32_t chunk_size; /* bytes */
@@ -64,6 +65,13 @@ extern const struct conf_key gw_option_keys[];
  * that are listened on already are not resolved again.
  */
 void options_init(struct options *o, const struct options *prior);
+/*
+ * Appends an export and takes over what spec holds. -EINVAL (by
+ * gw_spec_check(), or there is one of that name) or -ENOMEM, with err; then it
+ * is the caller's as before.
+ */
+int options_add_spec(struct options *o, const struct gw_spec *spec,
+		     char err[OPT_TEXT_MAX]);
 /*
  * When every key was set: defaults that depend on other keys, and what must
  * hold between them. -EINVAL with err.

@@ -29,16 +29,15 @@ options() {
 options "$RNBD_GATEWAYD" gateway/rnbd-gatewayd.8.pod
 options "$RNBD_CTL" gateway/rnbdctl.8.pod
 
-# Keys of section [gateway]: each option but those that only a command line has.
-"$RNBD_GATEWAYD" --help | grep -oE '^ +--[a-z][a-z-]*' | tr -d ' ' |
-	sed 's/^--//' | grep -vxE 'config|check-config|version|help' |
-	sort -u >"$TMPDIR/help"
-section() { # NAME: the keys of its part of the page
-	sed -nE "/^=head1 SECTION \\[$1\\]/,/^=head1 /p" \
-		config/rnbd-gatewayd.conf.5.pod |
-		sed -nE 's/^=item B<([a-z-]+)> = .*/\1/p' | sort -u
-}
-section gateway >"$TMPDIR/man"
+# Keys of the configuration file, as "[section] key", against its page.
+"$RNBD_GATEWAYD" --list-keys |
+	sed -nE 's/^#(\[[a-z]+\]).*/\1/p; s/^#([a-z-]+) = .*/\1/p' |
+	awk '/^\[/ { section = $0; next } { print section, $0 }' | sort >"$TMPDIR/help"
+sed -nE 's/^=head1 SECTION (\[[a-z]+\])$/\1/p; s/^=head1 [A-Z ]+$/[]/p
+	s/^=item B<([a-z-]+)> = .*/\1/p' config/rnbd-gatewayd.conf.5.pod |
+	awk '/^\[/ { section = $0 == "[]" ? "" : $0; next } { print section, $0 }' |
+	sort >"$TMPDIR/man"
+[ "$(wc -l <"$TMPDIR/help")" -gt 20 ] || { echo "--list-keys lists no keys"; bad=1; }
 same config/rnbd-gatewayd.conf.5.pod "$TMPDIR/help" "$TMPDIR/man"
 
 # Parameters of the plugin.

@@ -130,13 +130,6 @@ START_TEST(foreign_address_is_named)
 }
 END_TEST
 
-START_TEST(export_twice_is_a_usage_error)
-{
-	ck_assert_int_eq(START(ANY_PORT, MEMORY, MEMORY), DAEMON_USAGE);
-	ck_assert_ptr_nonnull(strstr(last_error, "m"));
-}
-END_TEST
-
 START_TEST(missing_file_is_named)
 {
 	ck_assert_int_eq(START(ANY_PORT, "--export", "f=/no/such/file"),
@@ -233,7 +226,6 @@ main(void)
 	tcase_add_test(tc, each_listener_is_printed);
 	tcase_add_test(tc, port_in_use_is_named);
 	tcase_add_test(tc, foreign_address_is_named);
-	tcase_add_test(tc, export_twice_is_a_usage_error);
 	tcase_add_test(tc, missing_file_is_named);
 	tcase_add_test(tc, status_tells_what_there_is);
 	suite_add_tcase(s, tc);

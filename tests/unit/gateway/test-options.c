@@ -110,9 +110,11 @@ START_TEST(values)
 	ck_assert_uint_eq(o.hb_missed_max, 3);
 	ck_assert_str_eq(o.pid_file, "/p");
 	ck_assert_int_eq(o.log_level, LOG_LVL_DEBUG);
-	ck_assert_uint_eq(o.n_exports, 2);
-	ck_assert_str_eq(o.exports[0], "d=memory:1M");
-	ck_assert_str_eq(o.exports[1], "e=null:1G");
+	ck_assert_uint_eq(o.n_specs, 2);
+	ck_assert_str_eq(o.specs[0].name, "d");
+	ck_assert_str_eq(o.specs[0].backend, "memory:1M");
+	ck_assert_str_eq(o.specs[1].name, "e");
+	ck_assert_str_eq(o.specs[1].backend, "null:1G");
 	ck_assert(o.sandbox && !o.core_dumps && !o.log_target_given);
 	gw_config_deinit(&config);
 	ck_assert_int_eq(PARSE(EXPORT, "--sandbox=no", "--core-dumps=yes",
@@ -259,6 +261,7 @@ START_TEST(help_and_version_end_it)
 {
 	ck_assert_int_eq(PARSE("--help"), DONE);
 	ck_assert_int_eq(PARSE("--version"), DONE);
+	ck_assert_int_eq(PARSE("--list-keys"), DONE);
 	ck_assert_int_eq(PARSE(EXPORT, "--version"), DONE);
 }
 END_TEST
@@ -344,6 +347,8 @@ static const struct {
 	{{EXPORT, "--foreground=maybe"}, "--foreground maybe: give yes or no"},
 	{{"--export", "d"},
 	 "--export d: export 'd': '=' is missing: give NAME=SPEC"},
+	{{EXPORT, "--export", "d=null:1M"},
+	 "--export d=null:1M: export 'd': there is one of that name already"},
 	{{EXPORT, "--config", ""}, "--config: the path is empty"},
 	{{EXPORT, "--config", "/nowhere/c"},
 	 "/nowhere/c: No such file or directory"},
