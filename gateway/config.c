@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "gateway/access-conf.h"
 #include "gateway/export-conf.h"
@@ -142,19 +143,6 @@ gw_config_load(const struct cmdline *cl, const struct gw_config *prior,
 	return 0;
 }
 
-static int
-add_export(struct gw_exports *x, const struct gw_spec *spec,
-	   char err[GW_TEXT_MAX])
-{
-	char text[CONF_TEXT_MAX];
-	cleanup_free char *name_spec = NULL;
-
-	if (asprintf(&name_spec, "%s=%s", spec->name,
-		     gw_spec_text(spec, text, sizeof(text))) < 0)
-		return gw_text_err(err, -ENOMEM, "out of memory");
-	return gw_exports_add(x, name_spec, err);
-}
-
 int
 gw_config_exports(const struct gw_config *c, const struct log *log,
 		  struct gw_exports **ret, char err[GW_TEXT_MAX])
@@ -166,13 +154,43 @@ gw_config_exports(const struct gw_config *c, const struct log *log,
 	if (r < 0)
 		return gw_text_err(err, r, "%s", strerror(-r));
 	for (unsigned i = 0; i < o->n_specs && !r; i++)
-		r = add_export(x, &o->specs[i], err);
+		r = gw_exports_add(x, &o->specs[i], err);
 	if (!r && o->search_path)
 		r = gw_exports_set_search_path(x, o->search_path, err);
 	if (r < 0)
 		gw_exports_free(x);
 	else
 		*ret = x;
+	return r;
+}
+
+/* A file that would be created is not there to be opened. */
+static int
+look_at_export(struct gw_exports *x, const struct gw_spec *spec,
+	       char err[GW_TEXT_MAX])
+{
+	struct gw_spec look = *spec;
+
+	if (look.create && access(look.path, F_OK) < 0 && errno == ENOENT)
+		return 0;
+	look.create = 0;
+	return gw_exports_add(x, &look, err);
+}
+
+int
+gw_config_check(const struct gw_config *c, char err[GW_TEXT_MAX])
+{
+	const struct options *o = &c->opt;
+	struct gw_exports *x;
+	int r = gw_exports_new(NULL, &x);
+
+	if (r < 0)
+		return gw_text_err(err, r, "%s", strerror(-r));
+	for (unsigned i = 0; i < o->n_specs && !r; i++)
+		r = look_at_export(x, &o->specs[i], err);
+	if (!r && o->search_path)
+		r = gw_exports_set_search_path(x, o->search_path, err);
+	gw_exports_free(x);
 	return r;
 }
 

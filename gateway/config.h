@@ -36,10 +36,13 @@ int gw_config_load(const struct cmdline *cl, const struct gw_config *prior,
 		   struct gw_config *ret, char err[OPT_TEXT_MAX]);
 /*
  * What the configuration offers; each export is opened once to see that it can
- * be. Errors as gw_exports_add() and gw_exports_set_search_path(). Blocking.
+ * be, and created where that was asked for. Errors as gw_exports_add() and
+ * gw_exports_set_search_path(). Blocking.
  */
 int gw_config_exports(const struct gw_config *c, const struct log *log,
 		      struct gw_exports **ret, char err[GW_TEXT_MAX]);
+/* Whether that would work, as far as can be told without creating anything. */
+int gw_config_check(const struct gw_config *c, char err[GW_TEXT_MAX]);
 void gw_config_deinit(struct gw_config *c);
 
 #endif

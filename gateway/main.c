@@ -192,14 +192,11 @@ static int
 check_config(const struct cmdline *cl, const struct gw_config *c)
 {
 	char text[GW_TEXT_MAX];
-	struct gw_exports *x;
-	int r = gw_config_exports(c, NULL, &x, text);
 
-	if (r < 0) {
+	if (gw_config_check(c, text) < 0) {
 		fprintf(stderr, "rnbd-gatewayd: error: %s\n", text);
 		return EXIT_USAGE;
 	}
-	gw_exports_free(x);
 	printf("%s: ok\n", cl->config ? cl->config : "command line");
 	return EXIT_SUCCESS;
 }

@@ -124,6 +124,8 @@ on_sess_info(struct gw_req *req)
 		return;
 	}
 	sess->ver = m.ver > RNBD_PROTO_VER_MAJOR ? RNBD_PROTO_VER_MAJOR : m.ver;
+	/* What only waits for its turn need not run before it is sent again. */
+	gw_throttled_drop_sess(sess, false);
 	LL_APPEND(sess->fences, req);
 	if (!sess->passing)
 		pass_fences(sess);
@@ -276,6 +278,16 @@ on_sess_down(void *sess_user, struct rtrs_srv_sess *rtrs)
 	gw_sess_leave(sess);
 }
 
+static void
+on_requests_lost(void *sess_user)
+{
+	struct gw_sess *sess = sess_user;
+
+	gw_sess_enter(sess);
+	gw_throttled_drop_sess(sess, true);
+	gw_sess_leave(sess);
+}
+
 void
 gw_sess_leave(struct gw_sess *sess)
 {
@@ -317,6 +329,7 @@ gw_server_new(const struct gw_server_params *p, struct gw_server **ret)
 	s->p.rtrs.sess_up = on_sess_up;
 	s->p.rtrs.sess_down = on_sess_down;
 	s->p.rtrs.request = on_request;
+	s->p.rtrs.requests_lost = on_requests_lost;
 	s->p.rtrs.sess_gone = on_sess_gone;
 	s->log = p->rtrs.log;
 	s->queue_depth = p->rtrs.queue_depth ? p->rtrs.queue_depth
@@ -340,6 +353,7 @@ gw_server_free(struct gw_server *s)
 	if (!s)
 		return;
 	rtrs_srv_free(s->rtrs);
+	gw_due_deinit(&s->due);
 	gw_stats_deinit(&s->measured);
 	free(s);
 }
@@ -348,6 +362,56 @@ struct rtrs_srv *
 gw_server_rtrs(struct gw_server *s)
 {
 	return s->rtrs;
+}
+
+void
+gw_server_progress(struct gw_server *s, uint64_t now)
+{
+	rtrs_srv_progress(s->rtrs, now);
+	gw_throttled_run(s);
+	gw_server_kick(s);
+}
+
+uint64_t
+gw_server_deadline(const struct gw_server *s)
+{
+	const struct gw_due *due = gw_due_first(&s->due);
+	uint64_t t = rtrs_srv_deadline(s->rtrs);
+
+	return due ? time_min(t, due->at) : t;
+}
+
+void
+gw_server_recheck(struct gw_server *s)
+{
+	struct gw_sess *sess, *next;
+
+	DL_FOREACH_SAFE(s->sessions, sess, next) {
+		gw_sess_enter(sess);
+		gw_sess_recheck(sess);
+		gw_sess_leave(sess);
+	}
+}
+
+int
+gw_server_close_device(struct gw_server *s, const char *sess_name,
+		       const char *dev_name)
+{
+	struct gw_sess *sess;
+	struct gw_device *dev = NULL;
+
+	DL_FOREACH(s->sessions, sess) {
+		if (!strcmp(sess->name, sess_name)) {
+			dev = gw_sess_find_name(sess, dev_name);
+			break;
+		}
+	}
+	if (!dev)
+		return -ENOENT;
+	gw_sess_enter(sess);
+	gw_device_revoke(dev, "closed on request");
+	gw_sess_leave(sess);
+	return 0;
 }
 
 void
@@ -395,11 +459,13 @@ gw_server_for_each_device(struct gw_server *s,
 				.device_id = dev->id,
 				.access_mode = dev->access_mode,
 				.inflight = dev->inflight,
+				.throttled = dev->n_throttled,
 				.latency = dev->latency,
 			};
 
 			if (dev->state != GW_DEV_OPEN)
 				continue;
+			info.export_name = gw_export_name(dev->opened.export);
 			info.size_bytes = dev->backend->geo.size_bytes;
 			memcpy(info.op, dev->stats, sizeof(info.op));
 			fn(user, &info);

@@ -53,8 +53,11 @@ answer_open(struct gw_req *req, const struct gw_device *dev)
 		.logical_block_size = (uint16_t)g->logical_block_size,
 		.max_segments = GW_MAX_SEGMENTS,
 		.secure_discard = 0,
-		.cache_policy = (g->writeback ? RNBD_CACHE_WRITEBACK : 0) |
-				(g->fua ? RNBD_CACHE_FUA : 0),
+		.cache_policy =
+			dev->writethrough
+				? 0
+				: (g->writeback ? RNBD_CACHE_WRITEBACK : 0) |
+					  (g->fua ? RNBD_CACHE_FUA : 0),
 	};
 
 	/* on_open() saw to the room. */
@@ -158,7 +161,7 @@ close_work(struct gw_job *job)
 {
 	struct gw_device *dev = container_of(job, struct gw_device, job);
 
-	gw_exports_close(dev->sess->srv->p.exports, dev->backend, dev->claim);
+	gw_exports_close(dev->sess->srv->p.exports, &dev->opened);
 }
 
 static void
@@ -208,6 +211,20 @@ begin_close(struct gw_device *dev, struct gw_req *closer)
 	dev->state = GW_DEV_DRAINING;
 	if (!dev->inflight)
 		gw_device_start_close(dev);
+	else
+		/* Nobody has to wait for a limit to be rid of a device. */
+		gw_throttled_drop(dev, false);
+}
+
+void
+gw_device_revoke(struct gw_device *dev, const char *why)
+{
+	struct gw_server *s = dev->sess->srv;
+
+	s->stats.revokes++;
+	log_info(s->log, "session '%s': closing '%s': %s", dev->sess->name,
+		 dev->name, why);
+	begin_close(dev, NULL);
 }
 
 void
@@ -233,6 +250,79 @@ gw_sess_close_all(struct gw_sess *sess)
 	}
 }
 
+/* ------------------------------------------------------- who may have it */
+
+/*
+ * 0 if the session may have the device; its name is looked up before the open,
+ * its export after it. *ret_size as gw_export_allow().
+ */
+static int
+check_allowed(const struct gw_device *dev, const struct gw_export *ex,
+	      uint64_t *ret_size, char err_text[GW_TEXT_MAX])
+{
+	const struct gw_sess *sess = dev->sess;
+	struct gw_exports *x = sess->srv->p.exports;
+	struct sockaddr_storage peers[RTRS_MAX_PATHS];
+	struct gw_asker who = {
+		.sess_name = sess->name,
+		.peers = peers,
+		.n_peers =
+			rtrs_srv_sess_peers(sess->rtrs, peers, RTRS_MAX_PATHS),
+	};
+
+	return ex ? gw_export_allow(x, ex, &who, ret_size, err_text)
+		  : gw_exports_allow(x, dev->name, &who, err_text);
+}
+
+/*
+ * A file or device that has grown: kernel clients are told the size by their
+ * administrator, and use it without another OPEN.
+ */
+static void
+grow(struct gw_device *dev, uint64_t size)
+{
+	struct backend_geometry *g = &dev->backend->geo;
+
+	size -= size % g->logical_block_size;
+	if (size <= g->size_bytes)
+		return;
+	log_info(dev->sess->srv->log,
+		 "session '%s': '%s' has grown to %" PRIu64 " bytes",
+		 dev->sess->name, dev->name, size);
+	backend_grow(dev->backend, size);
+}
+
+void
+gw_sess_recheck(struct gw_sess *sess)
+{
+	struct gw_device *dev;
+
+	DL_FOREACH(sess->devs, dev) {
+		uint64_t size;
+		int err;
+
+		/* One that is opening is checked when it is open. */
+		if (dev->state != GW_DEV_OPEN)
+			continue;
+		err = check_allowed(dev, dev->opened.export, &size,
+				    dev->err_text);
+		if (err) {
+			gw_device_revoke(dev, dev->err_text);
+			continue;
+		}
+		grow(dev, size);
+		gw_throttled_recheck(dev);
+	}
+}
+
+struct gw_device *
+gw_sess_find_name(const struct gw_sess *sess, const char *dev_name)
+{
+	struct gw_device *dev = find_by_name(sess, dev_name);
+
+	return dev && dev->state == GW_DEV_OPEN ? dev : NULL;
+}
+
 /* ----------------------------------------------------------------- open */
 
 static void
@@ -250,8 +340,8 @@ open_work(struct gw_job *job)
 		.log = sess->srv->log,
 	};
 
-	dev->err = gw_exports_open(sp->exports, &p, &dev->backend, &dev->claim,
-				   dev->err_text);
+	dev->err =
+		gw_exports_open(sp->exports, &p, &dev->opened, dev->err_text);
 }
 
 /* Gives the opened device its id, or says why it cannot stay open. */
@@ -259,12 +349,24 @@ static int
 device_settle(struct gw_device *dev)
 {
 	struct gw_sess *sess = dev->sess;
-	const struct gw_device *twin = find_twin(dev);
+	const struct gw_device *twin;
+	uint64_t size;
+	int err;
 
+	dev->backend = dev->opened.backend;
+	dev->throttle = gw_export_throttle(dev->opened.export);
+	dev->writethrough = gw_export_is_writethrough(dev->opened.export);
+	twin = find_twin(dev);
 	if (sess->down) {
 		snprintf(dev->err_text, GW_TEXT_MAX, "the session is down");
 		return -ENOTCONN;
 	}
+	/* The export may have left while it was opened. */
+	err = check_allowed(dev, dev->opened.export, &size, dev->err_text);
+	if (err)
+		return err;
+	if (gw_due_reserve(&sess->srv->due, sess->srv->stats.devices + 1))
+		return -ENOMEM;
 	if (twin) {
 		snprintf(dev->err_text, GW_TEXT_MAX,
 			 "already open in this session as '%.150s'",
@@ -324,6 +426,8 @@ start_open(struct gw_req *req, const struct rnbd_msg_open *m)
 	struct gw_sess *sess = req->sess;
 	struct gw_exec *exec = sess->srv->p.exec;
 	struct gw_device *dev;
+	uint64_t unused;
+	int err;
 
 	if (sess->n_devs >= GW_MAX_DEVICES) {
 		fail_open(req, m->dev_name, -EMFILE,
@@ -340,6 +444,13 @@ start_open(struct gw_req *req, const struct rnbd_msg_open *m)
 	dev->access_mode = m->access_mode;
 	memcpy(dev->name, m->dev_name, sizeof(dev->name));
 	dev->opener = req;
+	/* Before anything is touched for it. */
+	err = check_allowed(dev, NULL, &unused, dev->err_text);
+	if (err) {
+		fail_open(req, dev->name, err, dev->err_text);
+		free(dev);
+		return;
+	}
 	DL_APPEND(sess->devs, dev);
 	sess->n_devs++;
 	dev->job = (struct gw_job){.work = open_work, .done = open_done};

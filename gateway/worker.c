@@ -127,7 +127,7 @@ ops_under_way(const struct worker *w)
 	struct gw_server_stats st;
 
 	gw_server_stats(w->server, &st);
-	return st.inflight;
+	return st.inflight - st.throttled_now;
 }
 
 /* Before waiting. Costs a system call for each queue that was busy. */
@@ -149,8 +149,7 @@ round_of_work(struct worker *w, uint64_t now, bool spinning)
 	bool waiting;
 	int n = 0;
 
-	rtrs_srv_progress(w->rtrs, now);
-	gw_server_kick(w->server);
+	gw_server_progress(w->server, now);
 	waiting = ops_under_way(w) != 0;
 	if (w->io_ready || waiting)
 		n += gw_io_engine_reap(w->io);
@@ -237,7 +236,7 @@ prepare(void *user)
 		loop_stop(w->loop);
 	if (!busy) {
 		now = os_now();
-		loop_timer_set(w->timer, now, rtrs_srv_deadline(w->rtrs));
+		loop_timer_set(w->timer, now, gw_server_deadline(w->server));
 		w->waiting_since = now;
 	}
 	return busy;

@@ -499,6 +499,13 @@ struct rtrs_srv_params {
 	 */
 	void (*sess_down)(void *sess_user, struct rtrs_srv_sess *sess);
 	void (*request)(void *sess_user, struct rtrs_srv_op *op);
+	/*
+	 * A path left while requests of it were under way: rtrs_srv_op_lost()
+	 * tells which. Nobody gets their answers, and the client cannot come
+	 * back by this path before they are given, so what has not begun to
+	 * execute may be answered now. NULL is fine.
+	 */
+	void (*requests_lost)(void *sess_user);
 	/* The session object of this uuid is gone (for routing tables). */
 	void (*sess_gone)(void *user, const struct rtrs_uuid *sess_uuid);
 };
@@ -565,10 +572,18 @@ void rtrs_srv_flush(struct rtrs_srv *srv);
  * sends data_len bytes. If the path is gone the answer is dropped.
  */
 void rtrs_srv_op_done(struct rtrs_srv_op *op, int err);
+/* The path by which it came left: its answer will be dropped. */
+bool rtrs_srv_op_lost(const struct rtrs_srv_op *op);
 void rtrs_srv_sess_down_done(struct rtrs_srv_sess *sess);
 
 uint32_t rtrs_srv_max_io_size(const struct rtrs_srv *srv);
 const char *rtrs_srv_sess_name(const struct rtrs_srv_sess *sess);
+/*
+ * The addresses of the client, of each connected path one; at most max, the
+ * rest is left out. Returns how many.
+ */
+unsigned rtrs_srv_sess_peers(const struct rtrs_srv_sess *sess,
+			     struct sockaddr_storage *ret, unsigned max);
 unsigned rtrs_srv_n_sessions(const struct rtrs_srv *srv);
 /* Closes every path of the session; the peer sees a disconnect. */
 void rtrs_srv_sess_close(struct rtrs_srv_sess *sess);

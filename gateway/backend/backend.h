@@ -75,7 +75,7 @@ struct backend_io {
 };
 
 struct backend_geometry {
-	uint64_t size_bytes;
+	uint64_t size_bytes;             /* grows: see backend_grow() */
 	uint32_t logical_block_size;     /* power of two, 512..4096 */
 	uint32_t physical_block_size;    /* power of two, >= logical */
 	uint64_t max_discard_bytes;      /* 0: no discard */
@@ -150,9 +150,26 @@ struct backend_ops {
 /* Backends embed this first. */
 struct backend {
 	const struct backend_ops *ops;
-	struct backend_geometry geo; /* constant while open */
+	struct backend_geometry geo; /* constant while open, but the size */
 	struct backend_identity id;
 };
+
+/*
+ * What is behind b has grown to size_bytes, a multiple of the logical block;
+ * on the worker. A backend that looks at the size on another thread does it by
+ * backend_size().
+ */
+static inline void
+backend_grow(struct backend *b, uint64_t size_bytes)
+{
+	__atomic_store_n(&b->geo.size_bytes, size_bytes, __ATOMIC_RELAXED);
+}
+
+static inline uint64_t
+backend_size(const struct backend *b)
+{
+	return __atomic_load_n(&b->geo.size_bytes, __ATOMIC_RELAXED);
+}
 
 extern const struct backend_ops backend_null;
 extern const struct backend_ops backend_memory;

@@ -32,7 +32,7 @@ file_check_size(const struct file_backend *f)
 	if (statx(f->fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_SIZE,
 		  &stx))
 		return -errno;
-	return stx.stx_size < f->base.geo.size_bytes ? FILE_E_SHRUNK : 0;
+	return stx.stx_size < backend_size(&f->base) ? FILE_E_SHRUNK : 0;
 }
 
 /*

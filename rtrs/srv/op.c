@@ -388,6 +388,14 @@ rtrs_srv_op_done(struct rtrs_srv_op *pub, int err)
 		srv_work(path->srv, SRV_WORK_TEARDOWN);
 }
 
+bool
+rtrs_srv_op_lost(const struct rtrs_srv_op *pub)
+{
+	const struct srv_op *op = container_of(pub, struct srv_op, pub);
+
+	return op->path->state != RTRS_SRV_CONNECTED;
+}
+
 void
 srv_ops_drop(struct srv_path *path)
 {

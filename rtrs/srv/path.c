@@ -261,6 +261,11 @@ srv_path_advance(struct srv_path *path)
 		srv_path_close(path, LOG_LVL_INFO, "server closes");
 	if (path->state != RTRS_SRV_CLOSING)
 		return;
+	if (path->n_running && !path->said_lost) {
+		path->said_lost = true;
+		if (path->srv->p.requests_lost)
+			path->srv->p.requests_lost(path->sess->user);
+	}
 	free_closed_conns(path);
 	if (path->n_open)
 		return;

@@ -116,6 +116,19 @@ srv_sess_advance(struct rtrs_srv_sess *sess)
 	srv_work(srv, SRV_WORK_ADMIT);
 }
 
+unsigned
+rtrs_srv_sess_peers(const struct rtrs_srv_sess *sess,
+		    struct sockaddr_storage *ret, unsigned max)
+{
+	const struct srv_path *path;
+	unsigned n = 0;
+
+	for (path = sess->paths; path && n < max; path = path->hh.next)
+		if (path->state == RTRS_SRV_CONNECTED)
+			ret[n++] = path->addrs.peer;
+	return n;
+}
+
 const char *
 rtrs_srv_sess_name(const struct rtrs_srv_sess *sess)
 {

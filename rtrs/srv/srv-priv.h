@@ -210,6 +210,7 @@ struct srv_path {
 	bool info_held;         /* INFO_REQ waits until the session is down */
 	bool draining; /* closes when nothing executes; takes nothing more */
 	uint64_t drain_deadline; /* or then; TIME_NEVER */
+	bool said_lost;          /* requests_lost() was called for it */
 	struct rtrs_msg_info_req info;
 	uint8_t info_buf[RTRS_INFO_REQ_LEN];
 	struct fabric_mr *info_mr;

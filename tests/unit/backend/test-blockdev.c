@@ -143,7 +143,7 @@ START_TEST(a_read_only_device_is_read_only)
 	b->ops->close(b);
 	ck_assert_int_eq(gw_exports_new(&r.log, &x), 0);
 	snprintf(path, sizeof(path), "disk=%s", dev);
-	ck_assert_int_eq(gw_exports_add(x, path, text), -EACCES);
+	ck_assert_int_eq(gw_exports_add_text(x, path, text), -EACCES);
 	snprintf(why, sizeof(why),
 		 "export 'disk': cannot open '%s': Permission denied: to offer "
 		 "it read-only add ',ro'",

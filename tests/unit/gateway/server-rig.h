@@ -21,6 +21,11 @@ struct rig_export {
 	struct backend_identity id;
 	int open_err;
 	const char *open_text;
+	int allow_err; /* for this session */
+	bool gone;     /* since it was opened */
+	uint64_t size_now;
+	bool writethrough;
+	struct gw_throttle throttle;
 	/* Seen: */
 	unsigned opens, closes;
 	uint8_t mode; /* of the last open */
@@ -47,6 +52,8 @@ struct rig {
 	struct backend_io *held[RIG_MAX_IOS]; /* not yet completed */
 	unsigned n_held;
 	unsigned kicks, engine_submits;
+	uint64_t rtrs_deadline;
+	struct sockaddr_storage peer;
 	/* time */
 	uint64_t now;
 	unsigned clock_reads;
@@ -70,12 +77,14 @@ struct rig_op {
 	struct rtrs_srv_op op;
 	int err; /* RIG_PENDING, 0 or negative */
 	unsigned answers;
+	bool lost; /* the path by which it came */
 	uint8_t usr[RTRS_USR_LEN_MAX];
 	uint8_t data[8192];
 };
 
 void *rig_sess_up(const char *name);
 void rig_sess_down(void *sess);
+void rig_requests_lost(void *sess);
 /* Sends usr (copied) with data_len bytes of data; answers land in op. */
 void rig_request(void *sess, struct rig_op *op, enum rtrs_dir dir,
 		 const void *usr, uint16_t usr_len, uint32_t data_len);

@@ -304,8 +304,8 @@ static const struct {
 	 "c:6: iops = 1K: give a number of operations per second up to "
 	 "100000000, 0 for no limit"},
 	{EB "bandwidth = fast\n",
-	 "c:6: bandwidth = fast: 'fast' is no number of bytes per second: "
-	 "give a number, with K, M, G or T"},
+	 "c:6: bandwidth = fast: give a number of bytes per second from 4096 "
+	 "on, with K, M, G or T, or 0 for no limit"},
 	{EB "cache = buffered\n", "c:3: [export]: export 'b': 'buffered' is "
 				  "for files and devices only"},
 	/* [rule] */

@@ -53,6 +53,14 @@ on_sess_down(void *sess_user, struct rtrs_srv_sess *sess)
 }
 
 static void
+on_requests_lost(void *sess_user)
+{
+	struct fx *f = sess_user;
+
+	f->losses++;
+}
+
+static void
 on_request(void *sess_user, struct rtrs_srv_op *op)
 {
 	struct fx *f = sess_user;
@@ -125,6 +133,7 @@ fx_init(struct fx *f, unsigned caps, const struct rtrs_srv_params *p)
 	sp.sess_up = on_sess_up;
 	sp.sess_down = on_sess_down;
 	sp.request = on_request;
+	sp.requests_lost = on_requests_lost;
 	sp.sess_gone = on_sess_gone;
 	ck_assert_int_eq(rtrs_srv_new(&sp, &f->srv), 0);
 }

@@ -35,7 +35,7 @@ struct fx {
 	/* What it saw: */
 	struct rtrs_srv_op *ops[1024];
 	unsigned n_ops;
-	unsigned ups, downs, gones;
+	unsigned ups, downs, gones, losses;
 	struct rtrs_srv_sess *sess; /* of the last sess_up */
 	void *sess_user;            /* of the last request or sess_down */
 	char name[256];
