@@ -124,7 +124,7 @@ int
 gw_config_load(const struct cmdline *cl, const struct gw_config *prior,
 	       struct gw_config *ret, char err[OPT_TEXT_MAX])
 {
-	struct gw_config c = {0};
+	struct gw_config c = {.cl = cl};
 	int r = 0;
 
 	gw_access_limits_init(&c.limits);
@@ -192,6 +192,15 @@ gw_config_check(const struct gw_config *c, char err[GW_TEXT_MAX])
 		r = gw_exports_set_search_path(x, o->search_path, err);
 	gw_exports_free(x);
 	return r;
+}
+
+struct gw_ruleset *
+gw_config_take_rules(struct gw_config *c)
+{
+	struct gw_ruleset *rules = c->rules;
+
+	c->rules = NULL;
+	return rules;
 }
 
 void

@@ -107,10 +107,10 @@ enter_sandbox(const struct options *o, const struct log *log)
 }
 
 static int
-serve(const struct gw_config *config, struct log_sink *sink, int ready_fd)
+serve(struct gw_config *config, struct log_sink *sink, int ready_fd)
 {
 	const struct options *o = &config->opt;
-	const struct log *log = log_sink_log(sink);
+	struct log *log = log_sink_log(sink);
 	struct daemon *d;
 	int r = daemon_new(config, log, stdout, &d);
 
@@ -145,7 +145,7 @@ first_target(const struct options *o)
 }
 
 static int
-run(const struct gw_config *config)
+run(struct gw_config *config)
 {
 	const struct options *o = &config->opt;
 	struct log_sink_params sp = {
