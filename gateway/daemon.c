@@ -10,7 +10,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "gateway/access-conf.h"
 #include "gateway/access.h"
 #include "gateway/control-status.h"
 #include "gateway/notify.h"
@@ -37,7 +36,8 @@ struct farewell {
 };
 
 struct daemon {
-	const struct options *o;
+	struct gw_config *config;
+	const struct options *o; /* of config */
 	const struct log *log;
 	uint64_t started;
 	struct gw_exports *exports;
@@ -402,23 +402,21 @@ on_access_wake(void *user)
 static int
 start_access(struct daemon *d)
 {
-	const struct options *o = d->o;
 	const struct gw_access_params p = {
 		.log = d->log,
 		.now = os_now,
 		.wake = on_access_wake,
 		.user = d,
 	};
-	struct gw_access_limits limits;
 	int r = gw_access_new(&p, &d->access);
 
-	if (r < 0)
+	if (r < 0) {
+		log_err(d->log, "cannot start: %s", strerror(-r));
 		return r;
+	}
 	d->access_call.fn = on_access_call;
-	gw_access_limits_init(&limits);
-	gw_access_limits_complete(&limits, o->max_sessions, o->max_memory,
-				  (uint64_t)o->queue_depth * o->chunk_size);
-	gw_access_set_limits(d->access, &limits);
+	gw_access_replace(d->access, gw_config_take_rules(d->config));
+	gw_access_set_limits(d->access, &d->config->limits);
 	return 0;
 }
 
@@ -426,17 +424,8 @@ static int
 start_exports(struct daemon *d)
 {
 	char text[GW_TEXT_MAX] = "";
-	int r = gw_exports_new(d->log, &d->exports);
+	int r = gw_config_exports(d->config, d->log, &d->exports, text);
 
-	if (r < 0) {
-		log_err(d->log, "cannot start: %s", strerror(-r));
-		return r;
-	}
-	for (unsigned i = 0; i < d->o->n_exports && !r; i++)
-		r = gw_exports_add_text(d->exports, d->o->exports[i], text);
-	if (!r && d->o->search_path)
-		r = gw_exports_set_search_path(d->exports, d->o->search_path,
-					       text);
 	if (r < 0)
 		log_err(d->log, "%s", text);
 	return r == -EINVAL || r == -EEXIST ? DAEMON_USAGE : r;
@@ -459,8 +448,6 @@ start_base(struct daemon *d)
 		r = gw_pool_new(POOL_THREADS, &d->pool);
 	if (!r)
 		r = route_new(d->o->workers, &d->route);
-	if (!r)
-		r = start_access(d);
 	if (r < 0)
 		log_err(d->log, "cannot start: %s", strerror(-r));
 	else
@@ -504,9 +491,10 @@ start_workers(struct daemon *d)
 }
 
 int
-daemon_new(const struct options *o, const struct log *log, FILE *out,
+daemon_new(struct gw_config *config, const struct log *log, FILE *out,
 	   struct daemon **ret)
 {
+	const struct options *o = &config->opt;
 	struct daemon *d = calloc(1, sizeof(*d));
 	int r;
 
@@ -514,10 +502,13 @@ daemon_new(const struct options *o, const struct log *log, FILE *out,
 		log_err(log, "cannot start: out of memory");
 		return -ENOMEM;
 	}
+	d->config = config;
 	d->o = o;
 	d->log = log;
 	d->started = os_now();
-	r = start_exports(d);
+	r = start_access(d);
+	if (!r)
+		r = start_exports(d);
 	if (!r)
 		r = preflight(o, "", log);
 	if (!r)

@@ -8,17 +8,18 @@
 
 #include <stdio.h>
 
-#include "gateway/options.h"
+#include "gateway/config.h"
 #include "rtrs/base/log.h"
 
 struct daemon;
 
 /*
  * Starts everything and prints "listening on ADDR" to out for each listener.
- * Errors are logged. Positive: the options are wrong (exit code 2).
+ * config outlives it; its rules are taken. Errors are logged. Positive: the
+ * options are wrong (exit code 2).
  */
 #define DAEMON_USAGE 1
-int daemon_new(const struct options *o, const struct log *log, FILE *out,
+int daemon_new(struct gw_config *config, const struct log *log, FILE *out,
 	       struct daemon **ret);
 /*
  * Serves until SIGTERM or SIGINT, then drains: no new connections, requests
