@@ -358,7 +358,7 @@ grow(struct gw_device *dev, uint64_t size)
 	struct backend_geometry *g = &dev->backend->geo;
 
 	size -= size % g->logical_block_size;
-	if (size <= g->size_bytes)
+	if (size <= g->size_bytes || !dev->backend->ops->grows)
 		return;
 	log_info(dev->sess->srv->log,
 		 "session '%s': '%s' has grown to %" PRIu64 " bytes",

@@ -128,7 +128,8 @@ struct rnbd_clt_io {
 	void *user;
 	/* The session's: */
 	uint64_t next_off;      /* first byte not yet sent */
-	uint64_t deadline;      /* since it had to wait; 0: it never had */
+	uint64_t deadline;      /* while it waits; 0: it does not */
+	uint64_t left_ns;       /* of its time to wait; 0: all of it */
 	unsigned waited_link;   /* links of the session when that began */
 	unsigned pieces;        /* under way or held */
 	int err;                /* the first one wins */

@@ -331,6 +331,113 @@ START_TEST(a_missing_file_is_made_once)
 }
 END_TEST
 
+static uint64_t
+resized(const char *name, uint64_t size)
+{
+	uint64_t now = 0;
+
+	ck_assert_msg(!gw_exports_resize(x, name, size, &now, text), "%s",
+		      text);
+	return now;
+}
+
+START_TEST(exports_grow)
+{
+	const char *path = rig_file(r.dir, "f", 8192);
+	struct gw_opened f, m, n;
+	char spec[400], buf[512];
+	uint64_t size;
+
+	snprintf(spec, sizeof(spec), "f=%s", path);
+	add(spec);
+	add("m=memory:1M");
+	add("n=null:1M");
+	ck_assert_int_eq(do_open("f", RW, &f), 0);
+	ck_assert_int_eq(do_open("m", RW, &m), 0);
+	ck_assert_int_eq(do_open("n", RW, &n), 0);
+
+	/* Grown by others, seen when told to look. */
+	ck_assert_int_eq(truncate(path, 16384), 0);
+	ck_assert_int_eq(may_stay(&f, &size), 0);
+	ck_assert_uint_eq(size, 8192);
+	ck_assert_uint_eq(resized("f", 0), 16384);
+	ck_assert_int_eq(may_stay(&f, &size), 0);
+	ck_assert_uint_eq(size, 16384);
+	/* Grown by us. */
+	ck_assert_uint_eq(resized("f", 1 << 20), 1 << 20);
+	ck_assert_uint_eq(resized("m", 2 << 20), 2 << 20);
+	ck_assert_uint_eq(resized("m", 0), 2 << 20);
+	ck_assert_uint_eq(resized("n", 2 << 20), 2 << 20);
+	/* The new part is there for those who had it open. */
+	memset(buf, 7, sizeof(buf));
+	ck_assert_int_eq(rig_write(&r, m.backend, (2 << 20) - 512, 512, buf),
+			 0);
+	backend_grow(f.backend, 1 << 20);
+	ck_assert_int_eq(rig_write(&r, f.backend, (1 << 20) - 512, 512, buf),
+			 0);
+	gw_exports_close(x, &f);
+	gw_exports_close(x, &m);
+	gw_exports_close(x, &n);
+	/* And for others. */
+	ck_assert_int_eq(do_open("m", RW, &m), 0);
+	ck_assert_uint_eq(m.backend->geo.size_bytes, 2 << 20);
+	memset(buf, 0, sizeof(buf));
+	ck_assert_int_eq(rig_read(&r, m.backend, (2 << 20) - 512, 512, buf), 0);
+	ck_assert_int_eq(buf[511], 7);
+	ck_assert_int_eq(do_open("n", RW, &n), 0);
+	ck_assert_uint_eq(n.backend->geo.size_bytes, 2 << 20);
+	ck_assert_int_eq(do_open("f", RW, &f), 0);
+	ck_assert_uint_eq(f.backend->geo.size_bytes, 1 << 20);
+	/* A description with the size that it got is the same. */
+	ck_assert_int_eq(RELOAD("m=memory:2M", "n=null:1M", spec), 0);
+	ck_assert_int_eq(may_stay(&m, NULL), 0);
+	ck_assert_int_eq(may_stay(&n, NULL), 0);
+	ck_assert_int_eq(may_stay(&f, NULL), 0);
+	gw_exports_close(x, &f);
+	gw_exports_close(x, &m);
+	gw_exports_close(x, &n);
+}
+END_TEST
+
+START_TEST(what_cannot_grow_says_why)
+{
+	static const struct {
+		const char *name;
+		uint64_t size;
+		int err;
+		const char *why;
+	} cases[] = {
+		{"none", 0, -ENOENT, "there is none of that name"},
+		{"f", 4096, -EINVAL, "has 8192 bytes: it can only grow"},
+		{"f", 8193, -EINVAL, "a size is a multiple of 512"},
+		{"ro", 16384, -EROFS, "is read-only: grow '"},
+		{"m", 512, -EINVAL, "has 1048576 bytes: it can only grow"},
+		{"m", 17 << 20, -ENOMEM, "at most 16 times its first size"},
+		{"n", 512, -EINVAL, "has 1048576 bytes: it can only grow"},
+	};
+	const char *path = rig_file(r.dir, "f", 8192);
+	char spec[400];
+	uint64_t size;
+
+	snprintf(spec, sizeof(spec), "f=%s", path);
+	add(spec);
+	snprintf(spec, sizeof(spec), "ro=%s,ro", path);
+	add(spec);
+	add("m=memory:1M");
+	add("n=null:1M");
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		int err = gw_exports_resize(x, cases[i].name, cases[i].size,
+					    &size, text);
+
+		ck_assert_msg(err == cases[i].err, "%zu: %d %s", i, err, text);
+		ck_assert_msg(strstr(text, cases[i].why), "%zu: %s", i, text);
+	}
+	ck_assert_uint_eq(resized("m", 16 << 20), 16 << 20);
+	ck_assert_int_eq(unlink(path), 0);
+	ck_assert_int_eq(gw_exports_resize(x, "f", 0, &size, text), -ENOENT);
+}
+END_TEST
+
 static void
 add_tests(TCase *tc)
 {
@@ -342,6 +449,8 @@ add_tests(TCase *tc)
 	tcase_add_test(tc, who_may_open_it);
 	tcase_add_test(tc, another_search_path_takes_its_mappings_along);
 	tcase_add_test(tc, a_missing_file_is_made_once);
+	tcase_add_test(tc, exports_grow);
+	tcase_add_test(tc, what_cannot_grow_says_why);
 }
 
 int

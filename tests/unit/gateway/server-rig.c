@@ -358,6 +358,7 @@ static const struct backend_ops rig_backend_ops = {
 	.name = "rig",
 	.submit = rig_submit,
 	.kick = rig_kick,
+	.grows = true,
 };
 
 void
