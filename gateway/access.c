@@ -311,6 +311,15 @@ verdict_text(struct gw_verdict v, char buf[GW_NAME_TEXT_MAX])
 	}
 }
 
+/* What was asked for, without its first and last quotation mark. */
+static void
+open_text(const char *dev_name, const char *sess_name,
+	  char buf[GW_NAME_TEXT_MAX])
+{
+	snprintf(buf, GW_NAME_TEXT_MAX, "%.38s' by session '%.38s",
+		 gw_name_text(dev_name).s, gw_name_text(sess_name).s);
+}
+
 /* Counts and logs what a rule refused to peer. */
 static bool
 refuse_by_rule(struct gw_access *a, const struct sockaddr_storage *peer,
@@ -426,6 +435,7 @@ gw_access_check_open(struct gw_access *a, const struct sockaddr_storage *peers,
 		     char err_text[GW_TEXT_MAX])
 {
 	struct gw_verdict v = {.kind = GW_VERDICT_ALLOWED};
+	char what[GW_NAME_TEXT_MAX];
 	bool wake = false;
 
 	if (!a)
@@ -436,8 +446,8 @@ gw_access_check_open(struct gw_access *a, const struct sockaddr_storage *peers,
 				    mode);
 		if (v.kind == GW_VERDICT_ALLOWED)
 			continue;
-		wake = refuse_by_rule(a, &peers[i], open_reason(v), dev_name,
-				      v);
+		open_text(dev_name, sess_name, what);
+		wake = refuse_by_rule(a, &peers[i], open_reason(v), what, v);
 		break;
 	}
 	unlock_and_wake(a, wake);
@@ -452,6 +462,7 @@ gw_access_check_path(struct gw_access *a, const struct sockaddr_storage *peer,
 		     char err_text[GW_TEXT_MAX])
 {
 	struct gw_verdict v = {.kind = GW_VERDICT_ALLOWED};
+	char what[GW_NAME_TEXT_MAX];
 	bool wake = false;
 
 	if (!a)
@@ -459,9 +470,10 @@ gw_access_check_path(struct gw_access *a, const struct sockaddr_storage *peer,
 	pthread_mutex_lock(&a->lock);
 	if (a->rules)
 		v = gw_ruleset_open(a->rules, peer, sess_name, dev_name, mode);
-	if (v.kind != GW_VERDICT_ALLOWED)
-		wake = refuse_by_rule(a, peer, GW_ACCESS_PATH_RULE, dev_name,
-				      v);
+	if (v.kind != GW_VERDICT_ALLOWED) {
+		open_text(dev_name, sess_name, what);
+		wake = refuse_by_rule(a, peer, GW_ACCESS_PATH_RULE, what, v);
+	}
 	unlock_and_wake(a, wake);
 	return v.kind == GW_VERDICT_ALLOWED
 		       ? 0

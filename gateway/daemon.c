@@ -4,11 +4,13 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "gateway/access.h"
 #include "gateway/control-status.h"
 #include "gateway/notify.h"
 #include "gateway/os.h"
@@ -40,6 +42,9 @@ struct daemon {
 	struct log *log;
 	uint64_t started;
 	struct gw_exports *exports;
+	struct gw_access *access;
+	struct loop_call access_call; /* to look at its deadline */
+	atomic_bool access_called;
 	struct gw_pool *pool;
 	struct route *route;
 	struct loop *loop;
@@ -82,6 +87,8 @@ prepare(void *user)
 		busy |= rtrs_listener_arm(l);
 		deadline = time_min(deadline, rtrs_listener_deadline(l));
 	}
+	gw_access_tick(d->access);
+	deadline = time_min(deadline, gw_access_deadline(d->access));
 	if (!busy)
 		loop_timer_set(d->timer, now, deadline);
 	return busy;
@@ -93,9 +100,15 @@ on_request(void *user, struct rtrs_conn_request *req)
 	struct listener *l = user;
 	struct daemon *d = l->daemon;
 	struct rtrs_uuid uuid = rtrs_conn_request_msg(req)->sess_uuid;
-	int w = route_get(d->route, &uuid);
-	int r;
+	int w, r;
 
+	r = gw_access_check_connect(d->access,
+				    &rtrs_conn_request_addrs(req)->peer);
+	if (r < 0) {
+		rtrs_conn_request_reject(req, r);
+		return;
+	}
+	w = route_get(d->route, &uuid);
 	if (w < 0) {
 		rtrs_conn_request_reject(req, w);
 		return;
@@ -374,6 +387,7 @@ daemon_reload(struct daemon *d, char err[CONF_TEXT_MAX])
 	const struct reload_params p = {
 		.started = d->config,
 		.exports = d->exports,
+		.access = d->access,
 		.log = d->log,
 		.workers = d->workers,
 		.n_workers = d->n_workers,
@@ -402,6 +416,46 @@ on_hangup(void *user)
 
 /* ---------------------------------------------------------------- start */
 
+/* On the control thread: prepare() looks at the deadline. */
+static void
+on_access_call(struct loop_call *call)
+{
+	struct daemon *d = container_of(call, struct daemon, access_call);
+
+	atomic_store(&d->access_called, false);
+}
+
+/* On any thread: something was refused that is to be logged in a while. */
+static void
+on_access_wake(void *user)
+{
+	struct daemon *d = user;
+
+	if (!atomic_exchange(&d->access_called, true))
+		loop_post(d->loop, &d->access_call);
+}
+
+static int
+start_access(struct daemon *d)
+{
+	const struct gw_access_params p = {
+		.log = d->log,
+		.now = os_now,
+		.wake = on_access_wake,
+		.user = d,
+	};
+	int r = gw_access_new(&p, &d->access);
+
+	if (r < 0) {
+		log_err(d->log, "cannot start: %s", strerror(-r));
+		return r;
+	}
+	d->access_call.fn = on_access_call;
+	gw_access_replace(d->access, gw_config_take_rules(d->config));
+	gw_access_set_limits(d->access, &d->config->limits);
+	return 0;
+}
+
 static int
 start_exports(struct daemon *d)
 {
@@ -411,16 +465,6 @@ start_exports(struct daemon *d)
 	if (r < 0)
 		log_err(d->log, "%s", text);
 	return r == -EINVAL || r == -EEXIST ? DAEMON_USAGE : r;
-}
-
-/* Better no service than one without the rules that were asked for. */
-static int
-start_access(struct daemon *d)
-{
-	if (!d->config->rules)
-		return 0;
-	log_err(d->log, "[rule]: this version cannot apply rules yet");
-	return DAEMON_USAGE;
 }
 
 static int
@@ -465,6 +509,7 @@ start_workers(struct daemon *d)
 			.index = i,
 			.opt = d->o,
 			.exports = d->exports,
+			.access = d->access,
 			.pool = d->pool,
 			.route = d->route,
 			.listeners = d->loop,
@@ -555,6 +600,7 @@ daemon_free(struct daemon *d)
 	control_free(d->control);
 	route_free(d->route);
 	gw_pool_free(d->pool);
+	gw_access_free(d->access);
 	gw_exports_free(d->exports);
 	loop_unwatch(d->on_term);
 	loop_unwatch(d->on_int);

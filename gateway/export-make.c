@@ -4,9 +4,11 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "gateway/disk-use.h"
 #include "gateway/export-priv.h"
 
 /* -------------------------------------------------------------- creation */
@@ -89,7 +91,7 @@ export_open_params(const struct gw_export *ex, struct backend_open_params *ret)
 	*ret = (struct backend_open_params){
 		.fd = -1,
 		.path = ex->spec.path,
-		.size = ex->spec.size,
+		.size = ex->size_bytes,
 		.store = ex->store,
 		.read_only = ex->spec.read_only,
 		.buffered = ex->spec.buffered,
@@ -134,9 +136,9 @@ say_unopened(int err, const struct gw_spec *spec, char err_text[GW_TEXT_MAX])
 }
 
 /* A file that cannot be served is better told now than to the first client. */
-static int
-look_at_file(const struct gw_exports *x, struct gw_export *ex,
-	     char err_text[GW_TEXT_MAX])
+int
+export_look(const struct gw_exports *x, const struct gw_export *ex,
+	    uint64_t *ret_size, char err_text[GW_TEXT_MAX])
 {
 	struct backend_open_params params;
 	struct backend *b;
@@ -148,10 +150,27 @@ look_at_file(const struct gw_exports *x, struct gw_export *ex,
 	if (!err) {
 		if (b->geo.read_only && !ex->spec.read_only)
 			err = -EACCES;
-		ex->size_bytes = b->geo.size_bytes;
+		*ret_size = b->geo.size_bytes;
 		ex->ops->close(b);
 	}
 	return err ? say_unopened(err, &ex->spec, err_text) : 0;
+}
+
+/* Whoever names it may have it; but is it what they meant? */
+static void
+warn_if_used(const struct gw_exports *x, const struct gw_spec *spec)
+{
+	cleanup_close int fd = open(spec->path, O_PATH | O_CLOEXEC);
+	struct stat st;
+
+	if (spec->read_only || fd < 0 || fstat(fd, &st) ||
+	    !S_ISBLK(st.st_mode) || gw_disk_in_use(fd) <= 0)
+		return;
+	log_warn(x->log,
+		 "export '%s': '%s' is in use on this machine (mounted, swap, "
+		 "or part of another device): a client that writes to it "
+		 "destroys what is there",
+		 gw_name_text(spec->name).s, gw_name_text(spec->path).s);
 }
 
 /* ------------------------------------------------------------------ make */
@@ -191,7 +210,9 @@ make_backend(const struct gw_exports *x, struct gw_export *ex,
 		if (spec->create)
 			err = create_file(x, ex, err_text);
 		if (!err)
-			err = look_at_file(x, ex, err_text);
+			err = export_look(x, ex, &ex->size_bytes, err_text);
+		if (!err)
+			warn_if_used(x, spec);
 		break;
 	}
 	return err;
@@ -221,6 +242,86 @@ export_make(const struct gw_exports *x, const struct gw_spec *spec,
 		return err;
 	}
 	*ret = ex;
+	return 0;
+}
+
+/* ------------------------------------------------------------------ grow */
+
+static int
+say_ungrown(int err, const struct gw_spec *spec, char err_text[GW_TEXT_MAX])
+{
+	return gw_text_err(err_text, err, "export '%s': cannot grow it: %s",
+			   gw_name_text(spec->name).s, strerrordesc_np(-err));
+}
+
+static int
+grow_file(const struct gw_spec *spec, uint64_t size, char err_text[GW_TEXT_MAX])
+{
+	cleanup_close int fd = -1;
+	struct stat st;
+
+	if (spec->read_only)
+		return gw_text_err(err_text, -EROFS,
+				   "export '%s' is read-only: grow '%s' "
+				   "yourself, then resize without a size",
+				   gw_name_text(spec->name).s,
+				   gw_name_text(spec->path).s);
+	fd = open(spec->path, O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	if (fd < 0 || fstat(fd, &st))
+		return say_ungrown(-errno, spec, err_text);
+	if (!S_ISREG(st.st_mode))
+		return gw_text_err(
+			err_text, -EINVAL,
+			"export '%s': '%s' is a device: grow it with "
+			"its own tools, then resize without a size",
+			gw_name_text(spec->name).s, gw_name_text(spec->path).s);
+	if (size < (uint64_t)st.st_size)
+		return gw_text_err(
+			err_text, -EINVAL,
+			"export '%s' has %" PRIu64 " bytes: it can only grow",
+			gw_name_text(spec->name).s, (uint64_t)st.st_size);
+	if (ftruncate(fd, (off_t)size))
+		return say_ungrown(-errno, spec, err_text);
+	return 0;
+}
+
+int
+export_grow(const struct gw_exports *x, const struct gw_export *ex,
+	    uint64_t size, uint64_t *ret_size, char err_text[GW_TEXT_MAX])
+{
+	const struct gw_spec *spec = &ex->spec;
+	int err;
+
+	if (size % RNBD_SECTOR_SIZE || size > INT64_MAX)
+		return gw_text_err(
+			err_text, -EINVAL,
+			"export '%s': a size is a multiple of %d, up "
+			"to 8E",
+			gw_name_text(spec->name).s, RNBD_SECTOR_SIZE);
+	if (spec->kind == GW_SPEC_NBD)
+		return gw_text_err(err_text, -EINVAL,
+				   "export '%s' is on another server: grow it "
+				   "there, then resize without a size",
+				   gw_name_text(spec->name).s);
+	if (spec->kind == GW_SPEC_FILE) {
+		err = grow_file(spec, size, err_text);
+		return err ? err : export_look(x, ex, ret_size, err_text);
+	}
+	if (size < ex->size_bytes)
+		return gw_text_err(err_text, -EINVAL,
+				   "export '%s' has %" PRIu64
+				   " bytes: it can only grow",
+				   gw_name_text(spec->name).s, ex->size_bytes);
+	err = ex->owned_store ? memory_store_grow(ex->owned_store, size) : 0;
+	if (err == -ENOMEM)
+		return gw_text_err(
+			err_text, err,
+			"export '%s': no memory for that: at most 16 "
+			"times its first size",
+			gw_name_text(spec->name).s);
+	if (err)
+		return say_ungrown(err, spec, err_text);
+	*ret_size = size;
 	return 0;
 }
 

@@ -58,6 +58,12 @@ struct gw_exports {
  */
 int export_make(const struct gw_exports *x, const struct gw_spec *spec,
 		struct gw_export **ret, char err_text[GW_TEXT_MAX]);
+/* The size that a file or device has now; errors as gw_exports_add(). */
+int export_look(const struct gw_exports *x, const struct gw_export *ex,
+		uint64_t *ret_size, char err_text[GW_TEXT_MAX]);
+/* Makes what is behind it larger; *ret_size is what it has then. */
+int export_grow(const struct gw_exports *x, const struct gw_export *ex,
+		uint64_t size, uint64_t *ret_size, char err_text[GW_TEXT_MAX]);
 /* What ops->open gets; the strings are the entry's. */
 void export_open_params(const struct gw_export *ex,
 			struct backend_open_params *ret);

@@ -2,6 +2,7 @@
 #include "gateway/export.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -245,6 +246,36 @@ gw_exports_set_limits(struct gw_exports *x, const char *name, uint64_t iops,
 	return ex ? 0 : say_unknown(name, err_text);
 }
 
+int
+gw_exports_resize(struct gw_exports *x, const char *name, uint64_t size,
+		  uint64_t *ret_size, char err_text[GW_TEXT_MAX])
+{
+	struct gw_export *ex = export_find(x, name);
+	uint64_t now = 0, before;
+	int err = 0;
+
+	/* Only this thread takes it out of the table. */
+	if (!ex)
+		return say_unknown(name, err_text);
+	before = now = ex->size_bytes;
+	if (size)
+		err = export_grow(x, ex, size, &now, err_text);
+	else if (ex->spec.path)
+		err = export_look(x, ex, &now, err_text);
+	if (err)
+		return err;
+	pthread_mutex_lock(&x->lock);
+	ex->size_bytes = now;
+	pthread_mutex_unlock(&x->lock);
+	if (now != before)
+		log_info(x->log,
+			 "export '%s': %" PRIu64 " bytes now, %" PRIu64
+			 " before",
+			 gw_name_text(name).s, now, before);
+	*ret_size = now;
+	return 0;
+}
+
 /* ---------------------------------------------------------------- reload */
 
 /* What an export that stays takes over. */
@@ -259,6 +290,16 @@ struct gw_exports_change {
 	unsigned n_live;
 };
 
+static bool
+stays(const struct gw_export *ex, const struct gw_spec *spec)
+{
+	struct gw_spec wanted = *spec;
+
+	if (ex->spec.kind != GW_SPEC_FILE && spec->size == ex->size_bytes)
+		wanted.size = ex->spec.size;
+	return gw_spec_same_backend(&ex->spec, &wanted);
+}
+
 static int
 change_add(struct gw_exports *x, struct gw_exports_change *c,
 	   const struct gw_spec *spec, char err_text[GW_TEXT_MAX])
@@ -270,7 +311,7 @@ change_add(struct gw_exports *x, struct gw_exports_change *c,
 		return err;
 	if (slot_find(c->table, spec->name))
 		return say_unadded(-EEXIST, spec->name, err_text);
-	if (ex && gw_spec_same_backend(&ex->spec, spec)) {
+	if (ex && stays(ex, spec)) {
 		struct live_change *live = &c->live[c->n_live];
 
 		if (gw_spec_copy(&live->spec, spec))

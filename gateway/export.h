@@ -61,8 +61,19 @@ int gw_exports_set_limits(struct gw_exports *x, const char *name, uint64_t iops,
 			  uint64_t bandwidth, char err_text[GW_TEXT_MAX]);
 
 /*
+ * Looks at the file or device again. With a size, which may not be less than it
+ * has, a file, memory or null export is made that large first. *ret_size is
+ * what clients get with their next open; those that have it open are let in by
+ * gw_server_recheck(). Blocking. -ENOENT; -EINVAL; -EROFS; -ENOMEM; those of
+ * open(2) and ftruncate(2).
+ */
+int gw_exports_resize(struct gw_exports *x, const char *name, uint64_t size,
+		      uint64_t *ret_size, char err_text[GW_TEXT_MAX]);
+
+/*
  * Makes the table what specs say, all or nothing. An export stays, and its
- * mappings with it, where gw_spec_same_backend(); its limits and who may open
+ * mappings with it, where gw_spec_same_backend(), or where the size is the one
+ * that it was given since; its limits and who may open
  * it change live. All others leave. Three steps, so that a caller can prepare
  * other things before any of them changes: prepare opens and creates files
  * (blocking) and fails as gw_exports_add(); then either apply, which cannot

@@ -441,7 +441,7 @@ options_finish(struct options *o, char err[OPT_TEXT_MAX])
 		return refuse(
 			err, "log-target: a daemon has no standard error; give "
 			     "syslog, or foreground too");
-	need = (uint64_t)o->queue_depth * o->chunk_size * o->workers;
+	need = (uint64_t)o->queue_depth * o->chunk_size;
 	/*
 	 * A peer can make us touch all of its buffers before it is anybody:
 	 * by default together they leave half of the machine to others.
@@ -454,11 +454,11 @@ options_finish(struct options *o, char err[OPT_TEXT_MAX])
 	if (o->max_memory && o->max_memory < need)
 		return refuse(err,
 			      "max-memory %" PRIu64
-			      " does not hold one session per worker: %" PRIu64
-			      " is the least for queue-depth %u, "
-			      "chunk-size %" PRIu32 " and workers %u",
+			      " does not hold one session: %" PRIu64
+			      " is the least for queue-depth %u and "
+			      "chunk-size %" PRIu32,
 			      o->max_memory, need, o->queue_depth,
-			      o->chunk_size, o->workers);
+			      o->chunk_size);
 	return o->n_listen ? 0 : add_listen(o, OPT_DEFAULT_LISTEN, err);
 }
 

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <utlist.h>
 
+#include "gateway/access.h"
 #include "gateway/backend/uring.h"
 #include "gateway/session.h"
 
@@ -237,15 +238,45 @@ on_request(void *sess_user, struct rtrs_srv_op *op)
 /* ------------------------------------------------------------- sessions */
 
 static int
+on_path_new(void *user, const struct rtrs_srv_new_path *np)
+{
+	const struct gw_charge c = {
+		.sess_uuid = np->sess_uuid,
+		.path_uuid = np->path_uuid,
+		.n_cons = np->n_cons,
+		.memory = np->chunk_mem,
+	};
+	struct gw_server *s = user;
+
+	return gw_access_charge(s->p.access, &np->addrs->peer, &c);
+}
+
+static void
+on_path_gone(void *user, const struct rtrs_uuid *sess_uuid,
+	     const struct rtrs_uuid *path_uuid)
+{
+	struct gw_server *s = user;
+
+	gw_access_discharge(s->p.access, sess_uuid, path_uuid);
+}
+
+static int
 on_sess_up(void *user, struct rtrs_srv_sess *rtrs, const char *name,
 	   const struct fabric_addrs *addrs, void **ret_sess_user)
 {
 	struct gw_server *s = user;
 	struct gw_sess *sess = *ret_sess_user;
+	char unused[GW_TEXT_MAX]; /* INFO has no room for words */
 	int r;
 
-	if (sess) /* a further path; the name is that of the session */
-		return strcmp(sess->name, name) ? -EINVAL : 0;
+	/* A further path: the name is that of the session. */
+	if (sess && strcmp(sess->name, name))
+		return -EINVAL;
+	r = gw_access_check_session(s->p.access, &addrs->peer, name, unused);
+	if (!r && sess)
+		r = gw_sess_check_path(sess, &addrs->peer);
+	if (r < 0 || sess)
+		return r;
 
 	r = gw_exports_name_claim(s->p.exports, name);
 	if (r < 0)
@@ -326,6 +357,8 @@ gw_server_new(const struct gw_server_params *p, struct gw_server **ret)
 		return -ENOMEM;
 	s->p = *p;
 	s->p.rtrs.user = s;
+	s->p.rtrs.path_new = on_path_new;
+	s->p.rtrs.path_gone = on_path_gone;
 	s->p.rtrs.sess_up = on_sess_up;
 	s->p.rtrs.sess_down = on_sess_down;
 	s->p.rtrs.request = on_request;
@@ -381,11 +414,24 @@ gw_server_deadline(const struct gw_server *s)
 	return due ? time_min(t, due->at) : t;
 }
 
+/* May a path that is up not stay? */
+static bool
+is_refused(void *user, const struct rtrs_srv_path_info *info)
+{
+	const struct gw_server *s = user;
+
+	return info->state == RTRS_SRV_CONNECTED &&
+	       !gw_access_allows_session(s->p.access, &info->addrs.peer,
+					 info->sess_name);
+}
+
 void
 gw_server_recheck(struct gw_server *s)
 {
 	struct gw_sess *sess, *next;
 
+	/* Paths first: those that stay must be allowed what is open. */
+	rtrs_srv_close_paths(s->rtrs, is_refused, s);
 	DL_FOREACH_SAFE(s->sessions, sess, next) {
 		gw_sess_enter(sess);
 		gw_sess_recheck(sess);

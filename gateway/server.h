@@ -11,10 +11,12 @@
 #include "gateway/export.h"
 #include "rtrs/rtrs.h"
 
+struct gw_access;
 struct gw_server;
 
 struct gw_server_params {
 	struct gw_exports *exports;
+	struct gw_access *access; /* NULL: everything is allowed */
 	struct gw_exec *exec;
 	struct gw_io_engine *io; /* NULL: no file exports */
 	/* rtrs.user and the callbacks are filled in by the server; sess_gone
@@ -40,8 +42,9 @@ void gw_server_progress(struct gw_server *s, uint64_t now);
 /* The next round is due then, if not before; TIME_NEVER. */
 uint64_t gw_server_deadline(const struct gw_server *s);
 /*
- * After a change of exports or of who may open them: closes each mapping whose
- * export left or was replaced, or whose session may not have it any more. It
+ * After a change of exports, of access rules or of who may open what: closes
+ * each path that the rules no longer allow, and each mapping whose export left
+ * or was replaced, or whose session may not have it any more. It
  * loses its id at once, so that later IO gets -ENOTCONN and CLOSE succeeds; the
  * backend is closed when what executes has ended. Others take over new limits
  * and sizes. Takes the exports' lock once per mapping.

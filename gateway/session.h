@@ -164,6 +164,12 @@ void gw_req_done(struct gw_req *req, int err);
 /* session.c */
 void gw_sess_open_dev(struct gw_req *req, const struct rnbd_msg_open *m);
 void gw_sess_close_dev(struct gw_req *req, uint32_t device_id);
+/*
+ * May a path from peer join the session, with what it has open? -EACCES, which
+ * is logged.
+ */
+int gw_sess_check_path(struct gw_sess *sess,
+		       const struct sockaddr_storage *peer);
 /* Closes all devices as by CLOSE; those still opening close afterwards. */
 void gw_sess_close_all(struct gw_sess *sess);
 /* Closes those that may not stay, and lets the rest grow. */

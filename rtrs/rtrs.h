@@ -456,6 +456,14 @@ struct rtrs_srv_op {
 	void *user; /* the callee's */
 };
 
+/* A path that a connection request asks for. */
+struct rtrs_srv_new_path {
+	const struct rtrs_uuid *sess_uuid, *path_uuid;
+	const struct fabric_addrs *addrs;
+	unsigned n_cons;  /* that will come */
+	size_t chunk_mem; /* bytes that its peer may write to */
+};
+
 struct rtrs_srv_params {
 	/* Contexts' parameters; contexts are made per fabric when needed. */
 	struct rng rng;
@@ -483,10 +491,20 @@ struct rtrs_srv_params {
 
 	void *user;
 	/*
+	 * May there be this path? Nothing was allocated for it yet. 0: when the
+	 * path and its memory are gone, path_gone() is called. Negative: the
+	 * request is rejected with that; the callee logs why. Both may be NULL
+	 * (all are allowed), and must not call back.
+	 */
+	int (*path_new)(void *user, const struct rtrs_srv_new_path *np);
+	void (*path_gone)(void *user, const struct rtrs_uuid *sess_uuid,
+			  const struct rtrs_uuid *path_uuid);
+	/*
 	 * INFO_REQ came: may this session have this name? Called for each
 	 * path. For the first path that comes up *ret_sess_user is what the
 	 * session callbacks get from now on; later *ret_sess_user is preset.
-	 * Negative: the path is closed (-EPERM name in use).
+	 * Negative: the path is closed (-EPERM name in use; -EACCES not
+	 * allowed, which the callee logs).
 	 */
 	int (*sess_up)(void *user, struct rtrs_srv_sess *sess, const char *name,
 		       const struct fabric_addrs *addrs, void **ret_sess_user);
@@ -553,6 +571,9 @@ enum rtrs_srv_presence_bit {
 };
 unsigned rtrs_srv_presence(const struct rtrs_srv *srv,
 			   const struct rtrs_uuid *sess_uuid);
+/* Connection requests that were answered so far: as long as it stands still
+ * nothing has ceased to be PENDING. */
+uint64_t rtrs_srv_n_answered(const struct rtrs_srv *srv);
 
 /*
  * Descriptors to watch, at most one per fabric; the set grows when a fabric is
@@ -598,8 +619,9 @@ enum rtrs_srv_reject {
 	RTRS_SRV_REJECT_STALE,  /* of an attempt that was given up, or ends */
 	RTRS_SRV_REJECT_BUSY,   /* waited in vain for an older one to end */
 	RTRS_SRV_REJECT_FAILED, /* something could not be had */
+	RTRS_SRV_REJECT_UPPER,  /* by path_new(), which knows why */
 };
-#define RTRS_SRV_N_REJECTS 8
+#define RTRS_SRV_N_REJECTS 9
 /* A word of lower case: "sessions"; "?" for what is none. */
 const char *rtrs_srv_reject_name(unsigned reject);
 
@@ -620,6 +642,9 @@ struct rtrs_srv_path_info {
 	enum rtrs_srv_path_state state;
 	const struct fabric_ops *fabric;
 	struct fabric_addrs addrs;
+	/* The RDMA device and its port, of connection 0; "" and 0: none. */
+	const char *hca_name; /* borrowed */
+	unsigned hca_port;
 	unsigned n_cons;
 	/* Memory that the peer may write to, or will; and on what pages it is:
 	 * "lazy" (as they are used), "plain", "transparent", "hugetlb"; "" not
@@ -634,5 +659,19 @@ void rtrs_srv_for_each_path(struct rtrs_srv *srv,
 			    void (*fn)(void *user,
 				       const struct rtrs_srv_path_info *info),
 			    void *user);
+/*
+ * Closes the paths that match() wants closed; the peer sees a disconnect, and
+ * requests that execute are not answered. Returns how many were not closing
+ * already. match must not change anything.
+ */
+unsigned rtrs_srv_close_paths(struct rtrs_srv *srv,
+			      bool (*match)(void *user,
+					    const struct rtrs_srv_path_info *),
+			      void *user);
+/* Zeroes the counters of the paths that match() wants; not inflight. */
+unsigned rtrs_srv_reset_stats(struct rtrs_srv *srv,
+			      bool (*match)(void *user,
+					    const struct rtrs_srv_path_info *),
+			      void *user);
 
 #endif

@@ -145,6 +145,8 @@ struct backend_ops {
 	 * it.
 	 */
 	void (*kick)(struct backend *b);
+	/* What has grown is reached without opening it again. */
+	bool grows;
 };
 
 /* Backends embed this first. */
@@ -178,6 +180,12 @@ extern const struct backend_ops backend_file;
 /* A sparse region of memory shared by all mappings of one memory export. */
 struct memory_store;
 int memory_store_new(uint64_t size_bytes, struct memory_store **ret);
+/*
+ * More of it, zeroes, for mappings that are opened from now on; a multiple of
+ * 512. Any thread, one at a time. -EINVAL less than before; -ENOMEM, also when
+ * there is no address space behind it, of which it has 16 times its first size.
+ */
+int memory_store_grow(struct memory_store *s, uint64_t size_bytes);
 struct memory_store *memory_store_ref(struct memory_store *s); /* any thread */
 void memory_store_unref(struct memory_store *s);               /* any thread */
 

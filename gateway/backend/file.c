@@ -391,4 +391,5 @@ const struct backend_ops backend_file = {
 	.close = file_close,
 	.submit = file_submit,
 	.kick = file_kick,
+	.grows = true,
 };

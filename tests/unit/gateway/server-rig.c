@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "gateway/backend/uring.h"
+#include "tests/unit/gateway/access-rig.h"
 
 struct rig rig;
 void *rig_sess;
@@ -64,6 +65,24 @@ rtrs_srv_sess_peers(const struct rtrs_srv_sess *sess,
 	return 1;
 }
 
+unsigned
+rtrs_srv_close_paths(struct rtrs_srv *srv,
+		     bool (*match)(void *user,
+				   const struct rtrs_srv_path_info *),
+		     void *user)
+{
+	struct rtrs_srv_path_info info = {
+		.sess_name = "sess",
+		.state = RTRS_SRV_CONNECTED,
+		.addrs.peer = rig.peer,
+	};
+
+	if (!rig_sess || !match(user, &info))
+		return 0;
+	rig.paths_closed++;
+	return 1;
+}
+
 uint64_t
 rtrs_srv_now(const struct rtrs_srv *srv)
 {
@@ -96,12 +115,37 @@ rtrs_srv_sess_down_done(struct rtrs_srv_sess *sess)
 void *
 rig_sess_up(const char *name)
 {
-	const struct fabric_addrs addrs = {0};
+	const struct fabric_addrs addrs = {.peer = rig.peer};
 	void *user = NULL;
 	int r = the_srv->p.sess_up(the_srv->p.user, a_sess, name, &addrs,
 				   &user);
 
 	return r < 0 ? NULL : user;
+}
+
+int
+rig_path_up(void *sess, const char *name, const struct sockaddr_storage *peer)
+{
+	const struct fabric_addrs addrs = {.peer = *peer};
+	void *user = sess;
+	int r = the_srv->p.sess_up(the_srv->p.user, a_sess, name, &addrs,
+				   &user);
+
+	ck_assert(user == sess);
+	return r;
+}
+
+int
+rig_path_new(const struct rtrs_srv_new_path *np)
+{
+	return the_srv->p.path_new(the_srv->p.user, np);
+}
+
+void
+rig_path_gone(const struct rtrs_uuid *sess_uuid,
+	      const struct rtrs_uuid *path_uuid)
+{
+	the_srv->p.path_gone(the_srv->p.user, sess_uuid, path_uuid);
 }
 
 void
@@ -228,7 +272,9 @@ gw_export_is_writethrough(const struct gw_export *ex)
 struct gw_throttle *
 gw_export_throttle(struct gw_export *ex)
 {
-	return &((struct rig_export *)(void *)ex)->throttle;
+	struct rig_export *r = (void *)ex;
+
+	return r->shared ? r->shared : &r->throttle;
 }
 
 void
@@ -312,6 +358,7 @@ static const struct backend_ops rig_backend_ops = {
 	.name = "rig",
 	.submit = rig_submit,
 	.kick = rig_kick,
+	.grows = true,
 };
 
 void
@@ -398,6 +445,7 @@ clock_now(void *user)
 void
 rig_setup(void)
 {
+	const struct gw_access_params ap = {.now = rig_now};
 	struct gw_server_params p = {
 		.exec = &exec,
 		.rtrs = {.queue_depth = RIG_QUEUE_DEPTH,
@@ -408,6 +456,9 @@ rig_setup(void)
 
 	memset(&rig, 0, sizeof(rig));
 	rig.rtrs_deadline = TIME_NEVER;
+	rig_sess = NULL;
+	ck_assert_int_eq(gw_access_new(&ap, &rig.access), 0);
+	p.access = rig.access;
 	ck_assert_int_eq(gw_server_new(&p, &rig.server), 0);
 	rig_sess = rig_sess_up("sess");
 	ck_assert_ptr_nonnull(rig_sess);
@@ -437,6 +488,7 @@ rig_teardown(void)
 	the_srv->p.sess_gone(the_srv->p.user, &uuid);
 	ck_assert_uint_eq(rig.sess_gone, 1);
 	gw_server_free(rig.server);
+	gw_access_free(rig.access);
 }
 
 /* --------------------------------------------------------------- messages */

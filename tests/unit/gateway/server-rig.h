@@ -6,6 +6,7 @@
 #ifndef TESTS_UNIT_GATEWAY_SERVER_RIG_H
 #define TESTS_UNIT_GATEWAY_SERVER_RIG_H
 
+#include "gateway/access.h"
 #include "gateway/server.h"
 
 #define RIG_CHUNK_SIZE  131072u
@@ -26,6 +27,7 @@ struct rig_export {
 	uint64_t size_now;
 	bool writethrough;
 	struct gw_throttle throttle;
+	struct gw_throttle *shared; /* instead, if it is set */
 	/* Seen: */
 	unsigned opens, closes;
 	uint8_t mode; /* of the last open */
@@ -54,6 +56,8 @@ struct rig {
 	unsigned kicks, engine_submits;
 	uint64_t rtrs_deadline;
 	struct sockaddr_storage peer;
+	struct gw_access *access; /* without rules and limits */
+	unsigned paths_closed;    /* by the server, not by the client */
 	/* time */
 	uint64_t now;
 	unsigned clock_reads;
@@ -83,6 +87,13 @@ struct rig_op {
 };
 
 void *rig_sess_up(const char *name);
+/* One more path of the session: 0 or the errno of the refusal. */
+int rig_path_up(void *sess, const char *name,
+		const struct sockaddr_storage *peer);
+/* A path that connects, and one that is gone with its memory. */
+int rig_path_new(const struct rtrs_srv_new_path *np);
+void rig_path_gone(const struct rtrs_uuid *sess_uuid,
+		   const struct rtrs_uuid *path_uuid);
 void rig_sess_down(void *sess);
 void rig_requests_lost(void *sess);
 /* Sends usr (copied) with data_len bytes of data; answers land in op. */

@@ -183,7 +183,7 @@ START_TEST(open_is_refused_in_words)
 			 -EACCES);
 	ck_assert_str_eq(err, "no access to 'one' for session 's'");
 	assert_logged("refused 1 open of 10.0.0.2: no rule allows it (the "
-		      "last: 'one')");
+		      "last: 'one' by session 's')");
 	ck_assert_int_eq(gw_access_check_path(a, &peers[1], "s", "one",
 					      RNBD_ACCESS_RW, err),
 			 -EACCES);
@@ -199,7 +199,7 @@ START_TEST(open_is_refused_in_words)
 	ck_assert_str_eq(err, "session 's' may open 'r' with access_mode ro "
 			      "only");
 	assert_logged("refused 1 open of 10.0.0.1: rule 3 allows access mode "
-		      "ro only (the last: 'r')");
+		      "ro only (the last: 'r' by session 's')");
 	ck_assert_int_eq(gw_access_check_open(a, peers, 2, "s", "m",
 					      RNBD_ACCESS_RW, err),
 			 -EACCES);

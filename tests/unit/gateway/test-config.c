@@ -273,10 +273,9 @@ static const struct {
 				  "journal or syslog"},
 	{G "sandbox = maybe\n", "c:3: sandbox = maybe: give yes or no"},
 	{G "core-dumps = 0\n", "c:3: core-dumps = 0: give yes or no"},
-	{G "workers = 2\nmax-memory = 100M\n",
-	 "c: max-memory 104857600 does not hold one session per worker: "
-	 "134217728 is the least for queue-depth 512, chunk-size 131072 and "
-	 "workers 2"},
+	{G "workers = 2\nmax-memory = 60M\n",
+	 "c: max-memory 62914560 does not hold one session: 67108864 is the "
+	 "least for queue-depth 512 and chunk-size 131072"},
 	{G "chunk-size = 1M\n", "c: chunk-size 1048576 is too large for "
 				"queue-depth 512: at most 524288; lower one of "
 				"them"},
