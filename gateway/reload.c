@@ -32,6 +32,19 @@ same_control(const struct options *a, const struct options *b)
 }
 
 static bool
+same_control_group(const struct options *a, const struct options *b)
+{
+	return a->has_control_group == b->has_control_group &&
+	       a->control_group == b->control_group;
+}
+
+static bool
+same_metrics(const struct options *a, const struct options *b)
+{
+	return same_string(a->metrics_text, b->metrics_text);
+}
+
+static bool
 same_pid_file(const struct options *a, const struct options *b)
 {
 	return same_string(a->pid_file, b->pid_file);
@@ -78,6 +91,8 @@ static const struct {
 	{"heartbeat-interval", same_hb_interval_ms},
 	{"heartbeat-missed", same_hb_missed_max},
 	{"control", same_control},
+	{"control-group", same_control_group},
+	{"metrics", same_metrics},
 	{"foreground", same_foreground},
 	{"pid-file", same_pid_file},
 	{"log-target", same_log_target},

@@ -258,7 +258,8 @@ START_TEST(what_needs_a_restart_is_named_once)
 			       "chunk-size = 64K\nbusy-poll = 5\n"
 			       "no-io-uring = yes\nalways-invalidate = yes\n"
 			       "heartbeat-interval = 10\nheartbeat-missed = 9\n"
-			       "control = /x\nforeground = yes\n"
+			       "control = /x\ncontrol-group = 12345\n"
+			       "metrics = unix:/m\nforeground = yes\n"
 			       "pid-file = /y\nlog-target = journal\n"
 			       "sandbox = no\ncore-dumps = yes\n"
 			       "export = b=null:1M\n"),
@@ -268,8 +269,9 @@ START_TEST(what_needs_a_restart_is_named_once)
 		"reload: new values that need a restart, the old ones stay "
 		"until then: listen, queue-depth, chunk-size, workers, "
 		"busy-poll, no-io-uring, always-invalidate, "
-		"heartbeat-interval, heartbeat-missed, control, foreground, "
-		"pid-file, log-target, sandbox, core-dumps");
+		"heartbeat-interval, heartbeat-missed, control, "
+		"control-group, metrics, foreground, pid-file, log-target, "
+		"sandbox, core-dumps");
 	/* The rest of the file holds. */
 	ck_assert(has_export("b"));
 	/* The old values again: there is nothing to say. */
