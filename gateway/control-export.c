@@ -3,12 +3,13 @@
 #include "gateway/control-env.h"
 
 static void
-add_export(void *user, const char *name, const char *spec, bool read_only)
+add_export(void *user, const struct gw_exports_item *info)
 {
-	json_array_append_new(user, json_pack("{s:o, s:o, s:b}", "name",
-					      control_text(name), "spec",
-					      control_text(spec), "read_only",
-					      (int)read_only));
+	json_array_append_new(user,
+			      json_pack("{s:o, s:o, s:b}", "name",
+					control_text(info->spec->name), "spec",
+					control_text(info->text), "read_only",
+					(int)info->spec->read_only));
 }
 
 void

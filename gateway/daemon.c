@@ -4,11 +4,14 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "gateway/access-conf.h"
+#include "gateway/access.h"
 #include "gateway/control-env.h"
 #include "gateway/metrics.h"
 #include "gateway/notify.h"
@@ -39,6 +42,9 @@ struct daemon {
 	struct log *log;
 	uint64_t started;
 	struct gw_exports *exports;
+	struct gw_access *access;
+	struct loop_call access_call; /* to look at its deadline */
+	atomic_bool access_called;
 	struct gw_pool *pool;
 	struct route *route;
 	struct loop *loop;
@@ -83,6 +89,8 @@ prepare(void *user)
 		busy |= rtrs_listener_arm(l);
 		deadline = time_min(deadline, rtrs_listener_deadline(l));
 	}
+	gw_access_tick(d->access);
+	deadline = time_min(deadline, gw_access_deadline(d->access));
 	if (!busy)
 		loop_timer_set(d->timer, now, deadline);
 	return busy;
@@ -94,9 +102,15 @@ on_request(void *user, struct rtrs_conn_request *req)
 	struct listener *l = user;
 	struct daemon *d = l->daemon;
 	struct rtrs_uuid uuid = rtrs_conn_request_msg(req)->sess_uuid;
-	int w = route_get(d->route, &uuid);
-	int r;
+	int w, r;
 
+	r = gw_access_check_connect(d->access,
+				    &rtrs_conn_request_addrs(req)->peer);
+	if (r < 0) {
+		rtrs_conn_request_reject(req, r);
+		return;
+	}
+	w = route_get(d->route, &uuid);
 	if (w < 0) {
 		rtrs_conn_request_reject(req, w);
 		return;
@@ -354,6 +368,7 @@ start_metrics(struct daemon *d)
 		.workers = d->workers,
 		.n_workers = d->n_workers,
 		.exports = d->exports,
+		.access = d->access,
 		.max_chunk_bytes = d->o->max_memory,
 		.max_sessions = d->o->max_sessions,
 		.for_each_listener = for_each_listener,
@@ -429,6 +444,48 @@ tell_ready(const struct daemon *d)
 
 /* ---------------------------------------------------------------- start */
 
+/* On the control thread: prepare() looks at the deadline. */
+static void
+on_access_call(struct loop_call *call)
+{
+	struct daemon *d = container_of(call, struct daemon, access_call);
+
+	atomic_store(&d->access_called, false);
+}
+
+/* On any thread: something was refused that is to be logged in a while. */
+static void
+on_access_wake(void *user)
+{
+	struct daemon *d = user;
+
+	if (!atomic_exchange(&d->access_called, true))
+		loop_post(d->loop, &d->access_call);
+}
+
+static int
+start_access(struct daemon *d)
+{
+	const struct options *o = d->o;
+	const struct gw_access_params p = {
+		.log = d->log,
+		.now = os_now,
+		.wake = on_access_wake,
+		.user = d,
+	};
+	struct gw_access_limits limits;
+	int r = gw_access_new(&p, &d->access);
+
+	if (r < 0)
+		return r;
+	d->access_call.fn = on_access_call;
+	gw_access_limits_init(&limits);
+	gw_access_limits_complete(&limits, o->max_sessions, o->max_memory,
+				  (uint64_t)o->queue_depth * o->chunk_size);
+	gw_access_set_limits(d->access, &limits);
+	return 0;
+}
+
 static int
 start_exports(struct daemon *d)
 {
@@ -440,7 +497,7 @@ start_exports(struct daemon *d)
 		return r;
 	}
 	for (unsigned i = 0; i < d->o->n_exports && !r; i++)
-		r = gw_exports_add(d->exports, d->o->exports[i], text);
+		r = gw_exports_add_text(d->exports, d->o->exports[i], text);
 	if (!r && d->o->search_path)
 		r = gw_exports_set_search_path(d->exports, d->o->search_path,
 					       text);
@@ -466,6 +523,8 @@ start_base(struct daemon *d)
 		r = gw_pool_new(POOL_THREADS, &d->pool);
 	if (!r)
 		r = route_new(d->o->workers, &d->route);
+	if (!r)
+		r = start_access(d);
 	if (r < 0)
 		log_err(d->log, "cannot start: %s", strerror(-r));
 	else
@@ -488,6 +547,7 @@ start_workers(struct daemon *d)
 			.index = i,
 			.opt = d->o,
 			.exports = d->exports,
+			.access = d->access,
 			.pool = d->pool,
 			.route = d->route,
 			.listeners = d->loop,
@@ -577,6 +637,7 @@ daemon_free(struct daemon *d)
 	metrics_free(d->metrics);
 	route_free(d->route);
 	gw_pool_free(d->pool);
+	gw_access_free(d->access);
 	gw_exports_free(d->exports);
 	loop_unwatch(d->on_term);
 	loop_unwatch(d->on_int);

@@ -110,8 +110,8 @@ stamp_later(struct gw_server *s, const struct gw_req *req)
 		gw_stats_stamp(s);
 }
 
-static void
-io_end(struct gw_req *req, int err)
+void
+gw_io_end(struct gw_req *req, int err)
 {
 	struct gw_device *dev = req->dev;
 	struct gw_server *s = dev->sess->srv;
@@ -179,8 +179,14 @@ step_done(struct backend_io *io, int err)
 		return;
 	}
 	gw_sess_enter(sess);
-	io_end(req, err);
+	gw_io_end(req, err);
 	gw_sess_leave(sess);
+}
+
+void
+gw_io_begin(struct gw_req *req)
+{
+	io_step(req);
 }
 
 /* -1: none of ours */
@@ -211,7 +217,8 @@ static void
 plan(struct gw_req *req, uint32_t rw)
 {
 	const struct backend_geometry *g = &req->dev->backend->geo;
-	bool fua = rw & RNBD_F_FUA;
+	/* Written through, each write is durable, asked for or not. */
+	bool fua = rw & RNBD_F_FUA || req->dev->writethrough;
 
 	req->steps = GW_STEP_MAIN;
 	req->main_flags = 0;
@@ -257,9 +264,10 @@ gw_io_start(struct gw_req *req, const struct rnbd_msg_io *m)
 		req->len = m->bi_size;
 	}
 	if (r < 0) {
-		io_end(req, r);
+		gw_io_end(req, r);
 		return;
 	}
 	plan(req, m->rw);
-	io_step(req);
+	if (!gw_throttled_wait(req))
+		io_step(req);
 }

@@ -467,7 +467,7 @@ check_combinations(struct ctx *c)
 	    !o->foreground)
 		return fail(c, "--log-target: a daemon has no standard error; "
 			       "give syslog, or --foreground too");
-	need = (uint64_t)o->queue_depth * o->chunk_size * o->workers;
+	need = (uint64_t)o->queue_depth * o->chunk_size;
 	/*
 	 * A peer can make us touch all of its buffers before it is anybody:
 	 * by default together they leave half of the machine to others.
@@ -480,11 +480,10 @@ check_combinations(struct ctx *c)
 	if (o->max_memory && o->max_memory < need)
 		return fail(c,
 			    "--max-memory %" PRIu64
-			    " does not hold one session per worker: %" PRIu64
-			    " is the least for --queue-depth %u, "
-			    "--chunk-size %" PRIu32 " and --workers %u",
-			    o->max_memory, need, o->queue_depth, o->chunk_size,
-			    o->workers);
+			    " does not hold one session: %" PRIu64
+			    " is the least for --queue-depth %u and "
+			    "--chunk-size %" PRIu32,
+			    o->max_memory, need, o->queue_depth, o->chunk_size);
 	c->name = "listen";
 	if (!o->n_listen)
 		return parse_listen(c, OPT_DEFAULT_LISTEN);

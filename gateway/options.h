@@ -24,7 +24,7 @@
 struct options {
 	struct listen_addr listen[OPT_MAX_LISTENERS];
 	unsigned n_listen;
-	const char **exports; /* NAME=SPEC, judged by gw_exports_add() */
+	const char **exports; /* NAME=SPEC, judged by gw_exports_add_text() */
 	unsigned n_exports;
 	const char *search_path; /* NULL: none */
 	unsigned queue_depth;

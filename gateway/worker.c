@@ -2,6 +2,7 @@
 #include "gateway/worker.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdio.h>
@@ -47,6 +48,8 @@ struct worker {
 	bool woken;                /* by a descriptor: there was work */
 	bool stopping;
 	struct arrival *unsettled;
+	/* rtrs_srv_n_answered() when they were looked at. */
+	uint64_t settled_at;
 	/* When it began to wait; 0: it is awake. */
 	uint64_t waiting_since;
 	struct worker_times times;
@@ -108,8 +111,13 @@ watch_fds(struct worker *w)
 static void
 settle_arrivals(struct worker *w)
 {
+	uint64_t n_answered = rtrs_srv_n_answered(w->rtrs);
 	struct arrival *a, *next;
 
+	/* Those that wait may be many, and wait long. */
+	if (!w->unsettled || n_answered == w->settled_at)
+		return;
+	w->settled_at = n_answered;
 	DL_FOREACH_SAFE(w->unsettled, a, next) {
 		unsigned p = rtrs_srv_presence(w->rtrs, &a->sess_uuid);
 
@@ -127,7 +135,7 @@ ops_under_way(const struct worker *w)
 	struct gw_server_stats st;
 
 	gw_server_stats(w->server, &st);
-	return st.inflight;
+	return st.inflight - st.throttled_now;
 }
 
 /* Before waiting. Costs a system call for each queue that was busy. */
@@ -149,8 +157,7 @@ round_of_work(struct worker *w, uint64_t now, bool spinning)
 	bool waiting;
 	int n = 0;
 
-	rtrs_srv_progress(w->rtrs, now);
-	gw_server_kick(w->server);
+	gw_server_progress(w->server, now);
 	waiting = ops_under_way(w) != 0;
 	if (w->io_ready || waiting)
 		n += gw_io_engine_reap(w->io);
@@ -231,13 +238,12 @@ prepare(void *user)
 			busy = round_of_work(w, os_now(), false);
 		w->woken = busy;
 	}
-	if (w->unsettled)
-		settle_arrivals(w);
+	settle_arrivals(w);
 	if (w->stopping && rtrs_srv_closed(w->rtrs))
 		loop_stop(w->loop);
 	if (!busy) {
 		now = os_now();
-		loop_timer_set(w->timer, now, rtrs_srv_deadline(w->rtrs));
+		loop_timer_set(w->timer, now, gw_server_deadline(w->server));
 		w->waiting_since = now;
 	}
 	return busy;
@@ -259,19 +265,13 @@ server_now(void *user)
 	return os_now();
 }
 
-/* A limit of the process as a share of each worker, rounded up. */
-static uint64_t
-share(uint64_t total, unsigned n)
-{
-	return (total + n - 1) / n;
-}
-
 static int
 init_server(struct worker *w)
 {
 	const struct options *o = w->p.opt;
 	struct gw_server_params p = {
 		.exports = w->p.exports,
+		.access = w->p.access,
 		.exec = gw_pool_exec_base(w->exec),
 		.io = w->io,
 		.rtrs =
@@ -284,10 +284,8 @@ init_server(struct worker *w)
 				.always_invalidate = o->always_invalidate,
 				.hb_interval_ms = o->hb_interval_ms,
 				.hb_missed_max = o->hb_missed_max,
-				.max_sessions = (unsigned)share(o->max_sessions,
-								o->workers),
-				.max_chunk_mem = (size_t)share(o->max_memory,
-							       o->workers),
+				/* Of all workers together: access counts. */
+				.max_sessions = UINT_MAX,
 			},
 		.sess_gone = on_sess_gone,
 		.now = server_now,

@@ -20,6 +20,7 @@ struct worker_params {
 	unsigned index;
 	const struct options *opt;
 	struct gw_exports *exports;
+	struct gw_access *access;
 	struct gw_pool *pool;
 	struct route *route;
 	/* Of the listeners' thread: what cannot be taken goes back there. */

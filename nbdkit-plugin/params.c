@@ -151,6 +151,48 @@ parse_device(struct params *p, const struct param *d, const char *value,
 }
 
 static int
+parse_exports(struct params *p, const struct param *d, const char *value,
+	      char err[PARAMS_ERR_MAX])
+{
+	char why[EXPORTS_TEXT_MAX];
+	int r = exports_add(&p->exports, value, why);
+
+	if (r)
+		bad(err, d, "%s", why);
+	return r == -ENOMEM ? r : r ? -EINVAL : 0;
+}
+
+static int
+parse_allow(struct params *p, const struct param *d, const char *value,
+	    char err[PARAMS_ERR_MAX])
+{
+	char why[EXPORTS_TEXT_MAX];
+	int r = exports_add_allow(&p->exports, value, why);
+
+	if (r)
+		bad(err, d, "%s", why);
+	return r;
+}
+
+static int
+parse_root(struct params *p, const struct param *d, const char *value,
+	   char err[PARAMS_ERR_MAX])
+{
+	size_t len = strlen(value);
+
+	if (!len || len >= RNBD_NAME_LEN - 1 || value[len - 1] == '/')
+		return bad(err, d,
+			   "'%.100s' is not the beginning of a device name, "
+			   "without '/' at its end",
+			   value);
+	if (store(field(p, d), value)) {
+		bad(err, d, "%s", strerror(ENOMEM));
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+static int
 parse_path(struct params *p, const struct param *d, const char *value,
 	   char err[PARAMS_ERR_MAX])
 {
@@ -279,7 +321,7 @@ static const struct param table[] = {
 	/* The kernel's names first. */
 	{"sessname", parse_sessname, AT(sessname), 0, 0},
 	{"path", parse_path, 0, 0, 0},
-	{"device_path", parse_device, AT(device_path), 0, 0},
+	{"device_path", parse_device, AT(exports.only), 0, 0},
 	{"dest_port", parse_int, AT(dest_port), 1, 65535},
 	{"access_mode", parse_access_mode, AT(access_mode), 0, 0},
 	{"nr_poll_queues", parse_poll_queues, AT(nr_poll_queues), -1, 0},
@@ -290,6 +332,9 @@ static const struct param table[] = {
 	{"io-timeout", parse_seconds, AT(io_timeout_ms), 0, DAY_MS},
 	{"open-timeout", parse_seconds, AT(open_timeout_ms), 1, DAY_MS},
 	{"connect-timeout", parse_seconds, AT(connect_timeout_ms), 1, DAY_MS},
+	{"exports", parse_exports, 0, 0, 0},
+	{"export-root", parse_root, AT(exports.root), 0, 0},
+	{"export-allow", parse_allow, 0, 0, 0},
 	{"mp_policy", parse_policy, AT(mp_policy), 0, 0},
 	{"connect", parse_connect, AT(connect), 0, 0},
 	{"reconnect-delay", parse_seconds, AT(reconnect_delay_ms), 0, DAY_MS},
@@ -305,8 +350,11 @@ static const struct param table[] = {
 };
 
 const char params_help[] =
-	"[device_path=]<NAME>     (required) Name of the export on the "
-	"server.\n"
+	"[device_path=]<NAME>     Device of the server, for every NBD client.\n"
+	"                         Without it the export's name is the device.\n"
+	"exports=[<NAME>=]<DEVICE>[,ro]  One of a fixed list; repeatable.\n"
+	"export-root=<PREFIX>     Put before the names of clients.\n"
+	"export-allow=<PATTERN>   Names that clients may use; repeatable.\n"
 	"sessname=<NAME>          (required) Name of the session.\n"
 	"path=<ADDRESS>           (required) Route to the server; repeatable:\n"
 	"                         ip:<ADDR> or gid:<GID> for RDMA, or\n"
@@ -360,7 +408,7 @@ void
 params_deinit(struct params *p)
 {
 	free(p->sessname);
-	free(p->device_path);
+	exports_deinit(&p->exports);
 	free(p->paths);
 	memset(p, 0, sizeof(*p));
 }
@@ -390,15 +438,19 @@ params_check(const struct params *p, char err[PARAMS_ERR_MAX])
 {
 	const char *missing = NULL;
 
-	if (!p->device_path)
-		missing = "device_path=NAME, the name of an export";
-	else if (!p->sessname)
+	char why[EXPORTS_TEXT_MAX];
+
+	if (!p->sessname)
 		missing = "sessname=NAME, a name for this session";
 	else if (!p->n_paths)
 		missing = "path=ip:ADDR or path=tcp:HOST, a way to the "
 			  "server";
-	if (!missing)
-		return 0;
+	if (!missing) {
+		if (!exports_check(&p->exports, why))
+			return 0;
+		snprintf(err, PARAMS_ERR_MAX, "%s", why);
+		return -EINVAL;
+	}
 	snprintf(err, PARAMS_ERR_MAX, "missing parameter: %s", missing);
 	return -EINVAL;
 }

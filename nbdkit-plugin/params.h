@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "nbdkit-plugin/exports.h"
 #include "nbdkit-plugin/resolve.h"
 #include "nbdkit-plugin/wait.h"
 
@@ -22,7 +23,7 @@ enum params_zero {
 
 struct params {
 	char *sessname;
-	char *device_path;
+	struct exports exports; /* device_path= and its alternatives */
 	struct path_spec *paths;
 	unsigned n_paths;
 	unsigned dest_port;   /* for the paths that follow */

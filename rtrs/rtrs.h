@@ -456,6 +456,14 @@ struct rtrs_srv_op {
 	void *user; /* the callee's */
 };
 
+/* A path that a connection request asks for. */
+struct rtrs_srv_new_path {
+	const struct rtrs_uuid *sess_uuid, *path_uuid;
+	const struct fabric_addrs *addrs;
+	unsigned n_cons;  /* that will come */
+	size_t chunk_mem; /* bytes that its peer may write to */
+};
+
 struct rtrs_srv_params {
 	/* Contexts' parameters; contexts are made per fabric when needed. */
 	struct rng rng;
@@ -483,10 +491,20 @@ struct rtrs_srv_params {
 
 	void *user;
 	/*
+	 * May there be this path? Nothing was allocated for it yet. 0: when the
+	 * path and its memory are gone, path_gone() is called. Negative: the
+	 * request is rejected with that; the callee logs why. Both may be NULL
+	 * (all are allowed), and must not call back.
+	 */
+	int (*path_new)(void *user, const struct rtrs_srv_new_path *np);
+	void (*path_gone)(void *user, const struct rtrs_uuid *sess_uuid,
+			  const struct rtrs_uuid *path_uuid);
+	/*
 	 * INFO_REQ came: may this session have this name? Called for each
 	 * path. For the first path that comes up *ret_sess_user is what the
 	 * session callbacks get from now on; later *ret_sess_user is preset.
-	 * Negative: the path is closed (-EPERM name in use).
+	 * Negative: the path is closed (-EPERM name in use; -EACCES not
+	 * allowed, which the callee logs).
 	 */
 	int (*sess_up)(void *user, struct rtrs_srv_sess *sess, const char *name,
 		       const struct fabric_addrs *addrs, void **ret_sess_user);
@@ -499,6 +517,13 @@ struct rtrs_srv_params {
 	 */
 	void (*sess_down)(void *sess_user, struct rtrs_srv_sess *sess);
 	void (*request)(void *sess_user, struct rtrs_srv_op *op);
+	/*
+	 * A path left while requests of it were under way: rtrs_srv_op_lost()
+	 * tells which. Nobody gets their answers, and the client cannot come
+	 * back by this path before they are given, so what has not begun to
+	 * execute may be answered now. NULL is fine.
+	 */
+	void (*requests_lost)(void *sess_user);
 	/* The session object of this uuid is gone (for routing tables). */
 	void (*sess_gone)(void *user, const struct rtrs_uuid *sess_uuid);
 };
@@ -546,6 +571,9 @@ enum rtrs_srv_presence_bit {
 };
 unsigned rtrs_srv_presence(const struct rtrs_srv *srv,
 			   const struct rtrs_uuid *sess_uuid);
+/* Connection requests that were answered so far: as long as it stands still
+ * nothing has ceased to be PENDING. */
+uint64_t rtrs_srv_n_answered(const struct rtrs_srv *srv);
 
 /*
  * Descriptors to watch, at most one per fabric; the set grows when a fabric is
@@ -565,10 +593,18 @@ void rtrs_srv_flush(struct rtrs_srv *srv);
  * sends data_len bytes. If the path is gone the answer is dropped.
  */
 void rtrs_srv_op_done(struct rtrs_srv_op *op, int err);
+/* The path by which it came left: its answer will be dropped. */
+bool rtrs_srv_op_lost(const struct rtrs_srv_op *op);
 void rtrs_srv_sess_down_done(struct rtrs_srv_sess *sess);
 
 uint32_t rtrs_srv_max_io_size(const struct rtrs_srv *srv);
 const char *rtrs_srv_sess_name(const struct rtrs_srv_sess *sess);
+/*
+ * The addresses of the client, of each connected path one; at most max, the
+ * rest is left out. Returns how many.
+ */
+unsigned rtrs_srv_sess_peers(const struct rtrs_srv_sess *sess,
+			     struct sockaddr_storage *ret, unsigned max);
 unsigned rtrs_srv_n_sessions(const struct rtrs_srv *srv);
 /* Closes every path of the session; the peer sees a disconnect. */
 void rtrs_srv_sess_close(struct rtrs_srv_sess *sess);
@@ -583,8 +619,9 @@ enum rtrs_srv_reject {
 	RTRS_SRV_REJECT_STALE,  /* of an attempt that was given up, or ends */
 	RTRS_SRV_REJECT_BUSY,   /* waited in vain for an older one to end */
 	RTRS_SRV_REJECT_FAILED, /* something could not be had */
+	RTRS_SRV_REJECT_UPPER,  /* by path_new(), which knows why */
 };
-#define RTRS_SRV_N_REJECTS 8
+#define RTRS_SRV_N_REJECTS 9
 /* A word of lower case: "sessions"; "?" for what is none. */
 const char *rtrs_srv_reject_name(unsigned reject);
 
@@ -593,7 +630,7 @@ struct rtrs_srv_counts {
 	uint64_t accepted; /* connections */
 	uint64_t rejected[RTRS_SRV_N_REJECTS];
 	uint64_t paths_up;      /* INFO_REQ was answered */
-	uint64_t names_refused; /* by sess_up() */
+	uint64_t names_refused; /* sess_up() said -EPERM */
 	uint64_t hb_timeouts;   /* paths that ended since the peer was silent */
 	/* Now: */
 	size_t chunk_mem; /* bytes promised to paths, of max_chunk_mem */

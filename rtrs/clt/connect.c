@@ -153,10 +153,12 @@ clt_connect_disconnected(struct clt_con *con, int err)
 	if (path->state == RTRS_CLT_CONNECTING && path->info_sent &&
 	    (!err || err == -ECONNRESET)) {
 		/* A server that refuses the name has no other way to say it. */
-		clt_path_fail(path, -ECONNRESET,
-			      "closed the connection after the session name "
-			      "was sent: is session name '%s' already in use?",
-			      path->clt->name);
+		clt_path_fail(
+			path, -ECONNRESET,
+			"closed the connection after the session name "
+			"was sent: is session name '%s' already in use? Or "
+			"do its access rules not allow it?",
+			path->clt->name);
 		return;
 	}
 	switch (err) {

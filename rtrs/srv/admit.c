@@ -28,6 +28,7 @@ rtrs_srv_reject_name(unsigned reject)
 		[RTRS_SRV_REJECT_STALE] = "stale",
 		[RTRS_SRV_REJECT_BUSY] = "busy",
 		[RTRS_SRV_REJECT_FAILED] = "failed",
+		[RTRS_SRV_REJECT_UPPER] = "upper_layer",
 	};
 
 	return reject < RTRS_SRV_N_REJECTS ? names[reject] : "?";
@@ -138,6 +139,30 @@ check_new_path(struct rtrs_srv *srv, struct rtrs_srv_sess *sess,
 	return 0;
 }
 
+/* The upper layer's limits, before anything is allocated. */
+static int
+count_path(struct rtrs_srv *srv, const struct rtrs_conn_request *req)
+{
+	const struct rtrs_srv_new_path np = {
+		.sess_uuid = &req->msg.sess_uuid,
+		.path_uuid = &req->msg.path_uuid,
+		.addrs = &req->addrs,
+		.n_cons = req->msg.cid_num,
+		.chunk_mem = (size_t)srv->p.queue_depth * srv->p.chunk_size,
+	};
+	int err = srv->p.path_new ? srv->p.path_new(srv->p.user, &np) : 0;
+
+	return err < 0 ? limit(srv, RTRS_SRV_REJECT_UPPER, err) : 0;
+}
+
+static void
+uncount_path(struct rtrs_srv *srv, const struct rtrs_conn_request *req)
+{
+	if (srv->p.path_gone)
+		srv->p.path_gone(srv->p.user, &req->msg.sess_uuid,
+				 &req->msg.path_uuid);
+}
+
 static int
 admit_new_path(struct rtrs_srv *srv, struct rtrs_srv_sess *sess,
 	       const struct rtrs_conn_request *req, struct srv_path **ret)
@@ -151,16 +176,19 @@ admit_new_path(struct rtrs_srv *srv, struct rtrs_srv_sess *sess,
 		return limit(srv, RTRS_SRV_REJECT_SESSIONS, -ENOMEM);
 	}
 	err = check_new_path(srv, sess, req);
+	if (!err)
+		err = count_path(srv, req);
 	if (err)
 		return err;
-	if (new_sess) {
+	if (new_sess)
 		err = srv_sess_new(srv, &req->msg.sess_uuid, &sess);
-		if (err)
-			return err;
+	if (!err) {
+		err = srv_path_new(sess, req, ret);
+		if (err && new_sess)
+			srv_work(srv, SRV_WORK_TEARDOWN); /* has no path */
 	}
-	err = srv_path_new(sess, req, ret);
-	if (err && new_sess)
-		srv_work(srv, SRV_WORK_TEARDOWN); /* it has no path: gone */
+	if (err)
+		uncount_path(srv, req);
 	return err;
 }
 
@@ -220,6 +248,12 @@ admit(struct rtrs_srv *srv, const struct rtrs_conn_request *req)
 	return err;
 }
 
+uint64_t
+rtrs_srv_n_answered(const struct rtrs_srv *srv)
+{
+	return srv->n_answered;
+}
+
 static unsigned
 n_parked(const struct rtrs_srv *srv, const struct rtrs_uuid *sess_uuid)
 {
@@ -261,13 +295,18 @@ rtrs_srv_presence(const struct rtrs_srv *srv, const struct rtrs_uuid *sess_uuid)
 static void
 refuse(struct rtrs_srv *srv, struct rtrs_conn_request *req, int err)
 {
+	enum rtrs_srv_reject why =
+		srv->limit_err == err ? srv->limit : reject_of(err);
 	char peer[RTRS_ADDR_TEXT_MAX];
 
-	srv->counts.rejected[srv->limit_err == err ? srv->limit
-						   : reject_of(err)]++;
+	srv->counts.rejected[why]++;
 	rtrs_addr_text(req->ops, &req->addrs.peer, peer);
-	log_info(srv->log, "%s: connection %u of %u rejected: %s", peer,
-		 req->msg.cid, req->msg.cid_num, strerror(-err));
+	srv->n_answered++;
+	/* The upper layer has said it already. */
+	log_at(srv->log,
+	       why == RTRS_SRV_REJECT_UPPER ? LOG_LVL_DEBUG : LOG_LVL_INFO,
+	       "%s: connection %u of %u rejected: %s", peer, req->msg.cid,
+	       req->msg.cid_num, strerror(-err));
 	rtrs_conn_request_reject(req, err);
 }
 
@@ -310,9 +349,17 @@ park(struct rtrs_srv *srv, struct rtrs_conn_request *req)
 		return;
 	}
 	req->expires = time_after_ms(srv->now, SRV_PARK_TIMEOUT_MS);
-	srv_deadline(srv, req->expires);
+	srv->parked_due = time_min(srv->parked_due, req->expires);
 	DL_APPEND(srv->parked, req);
 	srv->n_parked++;
+}
+
+static void
+accepted(struct rtrs_srv *srv, struct rtrs_conn_request *req)
+{
+	srv->n_answered++;
+	srv->counts.accepted++;
+	free(req);
 }
 
 /*
@@ -339,8 +386,7 @@ judge(struct rtrs_srv *srv, bool fresh)
 		} else if (err) {
 			refuse(srv, req, err);
 		} else {
-			srv->counts.accepted++;
-			free(req);
+			accepted(srv, req);
 		}
 	}
 }
@@ -384,6 +430,7 @@ srv_admit_drop(struct rtrs_srv *srv, const struct fabric_conn *conn)
 		DL_DELETE(srv->incoming, req);
 	}
 	req->ops->conn_free(req->conn);
+	srv->n_answered++;
 	free(req);
 	return true;
 }

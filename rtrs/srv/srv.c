@@ -48,7 +48,7 @@ rtrs_srv_new(const struct rtrs_srv_params *p, struct rtrs_srv **ret)
 	}
 	srv->log = p->log;
 	srv->now = p->now;
-	srv->deadline = TIME_NEVER;
+	srv->parked_due = TIME_NEVER;
 	srv->mem_bits = rtrs_imm_mem_bits(srv->p.queue_depth);
 	*ret = srv;
 	return 0;
@@ -79,6 +79,7 @@ rtrs_srv_free(struct rtrs_srv *srv)
 	assert(!srv->sessions && !srv->incoming && !srv->parked);
 	for (unsigned i = 0; i < srv->n_ctxs; i++)
 		srv->ctxs[i].ops->ctx_free(srv->ctxs[i].fabric);
+	dues_free(&srv->dues);
 	free(srv);
 }
 
@@ -156,8 +157,10 @@ rtrs_srv_arm(struct rtrs_srv *srv)
 uint64_t
 rtrs_srv_deadline(const struct rtrs_srv *srv)
 {
-	uint64_t t = srv->work ? 0 : srv->deadline;
+	uint64_t t = time_min(srv->parked_due, dues_first_at(&srv->dues));
 
+	if (srv->work)
+		t = 0;
 	for (unsigned i = 0; i < srv->n_ctxs; i++)
 		t = time_min(
 			t, srv->ctxs[i].ops->ctx_deadline(srv->ctxs[i].fabric));
@@ -271,7 +274,7 @@ run_work(struct rtrs_srv *srv)
 
 		srv->work = 0;
 		if (work & SRV_WORK_WAKE)
-			for (sess = srv->sessions; sess; sess = sess->hh.next)
+			while ((sess = srv->waking))
 				srv_ops_wake(sess);
 		if (work & SRV_WORK_TEARDOWN) {
 			DL_FOREACH_SAFE(srv->paths, path, next_path)
@@ -288,14 +291,15 @@ static void
 run_timers(struct rtrs_srv *srv)
 {
 	struct srv_path *path;
-	uint64_t t;
+	struct due *due;
 
-	if (srv->now < srv->deadline)
-		return;
-	t = srv_admit_expire(srv);
-	DL_FOREACH(srv->paths, path)
-		t = time_min(t, srv_path_timer(path));
-	srv->deadline = t;
+	if (srv->now >= srv->parked_due)
+		srv->parked_due = srv_admit_expire(srv);
+	while ((due = dues_first(&srv->dues)) && due->at <= srv->now) {
+		path = container_of(due, struct srv_path, due);
+		/* Later than now, or never. */
+		dues_set(&srv->dues, due, srv_path_timer(path));
+	}
 }
 
 void

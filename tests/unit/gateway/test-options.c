@@ -294,10 +294,9 @@ static const struct {
 	{{EXPORT, "--queue-depth", "4097"},
 	 "--chunk-size 131072 is too large for --queue-depth 4097: at most "
 	 "32768; lower one of them"},
-	{{EXPORT, "--workers", "2", "--max-memory", "100M"},
-	 "--max-memory 104857600 does not hold one session per worker: "
-	 "134217728 is the least for --queue-depth 512, --chunk-size 131072 "
-	 "and --workers 2"},
+	{{EXPORT, "--workers", "2", "--max-memory", "60M"},
+	 "--max-memory 62914560 does not hold one session: 67108864 is the "
+	 "least for --queue-depth 512 and --chunk-size 131072"},
 	{{EXPORT, "--workers", "0"},
 	 "--workers 0: give a number from 1 to 256"},
 	{{EXPORT, "--busy-poll", "1000001"},

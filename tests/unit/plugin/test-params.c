@@ -101,6 +101,11 @@ static const struct {
 	{"connect", "some", "connect=: 'some' is none of all, any, lazy"},
 	{"mp_policy", "3",
 	 "mp_policy=: '3' is none of round-robin, min-inflight, min-latency"},
+	{"exports", "=x", "exports=: '=x' is not [NAME=]DEVICE[,ro]"},
+	{"export-allow", "", "export-allow=: the pattern is empty"},
+	{"export-root", "a/",
+	 "export-root=: 'a/' is not the beginning of a device name, without "
+	 "'/' at its end"},
 	{"path", "tcp:", "path=: 'tcp:' has no host"},
 	{"paths", "x", "unknown parameter 'paths'"},
 	{"", "x", "unknown parameter ''"},
@@ -172,7 +177,7 @@ START_TEST(all__arrive)
 	ck_assert_int_eq(params_check(&p, err), 0);
 	params_session(&p, &wp);
 	ck_assert_str_eq(wp.clt.rtrs.name, "vm-1");
-	ck_assert_str_eq(p.device_path, "dir/disk.img");
+	ck_assert_str_eq(p.exports.only, "dir/disk.img");
 	ck_assert_uint_eq(p.access_mode, RNBD_ACCESS_MIGRATION);
 	ck_assert_int_eq(p.nr_poll_queues, -1);
 	ck_assert_uint_eq(wp.clt.rtrs.n_cons, 3);
@@ -278,9 +283,6 @@ END_TEST
 
 START_TEST(check__names_what_is_missing)
 {
-	ck_assert_int_eq(params_check(&p, err), -EINVAL);
-	ck_assert_ptr_nonnull(strstr(err, "device_path="));
-	set("device_path", "d");
 	ck_assert_int_eq(params_check(&p, err), -EINVAL);
 	ck_assert_ptr_nonnull(strstr(err, "sessname="));
 	set("sessname", "s");

@@ -398,6 +398,57 @@ START_TEST(bad_sizes_make_no_server)
 }
 END_TEST
 
+START_TEST(upper_layer_counts_paths)
+{
+	f.path_new_err = -EDQUOT;
+	ck_assert_int_eq(fx_reject_errno(fx_connect(&a, 0)), -EDQUOT);
+	ck_assert_uint_eq(f.asked, 1);
+	ck_assert_uint_eq(f.new_path.n_cons, 2);
+	ck_assert_uint_eq(f.new_path.chunk_mem, 2 * CHUNK);
+	ck_assert_uint_eq(f.addrs.peer.ss_family, AF_INET);
+	/* Nothing was made for it. */
+	ck_assert_uint_eq(rtrs_srv_n_sessions(f.srv), 0);
+	ck_assert_uint_eq(f.gones, 0);
+	fx_rejects(&f, 1, RTRS_SRV_REJECT_UPPER, 1);
+	f.path_new_err = 0;
+	fx_connect(&a, 0);
+	/* Asked once for each path, not for each connection. */
+	fx_connect(&a, 1);
+	ck_assert_uint_eq(f.asked, 2);
+	ck_assert_int_eq(f.counted, 1);
+	/* A path that there is, is not harmed. */
+	f.path_new_err = -ENOMEM;
+	ck_assert_int_eq(fx_reject_errno(fx_connect(&b, 0)), -ENOMEM);
+	fx_info_req(&a, "clt1-srv1");
+	ck_assert_uint_eq(f.ups, 1);
+	ck_assert_int_eq(f.counted, 1);
+	f.path_new_err = 0;
+}
+END_TEST
+
+START_TEST(upper_layer_is_not_asked_in_vain)
+{
+	fx_path_up(&a);
+	ck_assert_uint_eq(f.asked, 1);
+	/* These are refused or wait for other reasons. */
+	b.req.sess_uuid = a.req.sess_uuid;
+	b.local = a.local;
+	b.peer = a.peer;
+	ck_assert_int_eq(fx_reject_errno(fx_connect(&b, 0)), -EEXIST);
+	ck_assert_uint_eq(f.asked, 1);
+	ck_assert_int_eq(f.counted, 1);
+}
+END_TEST
+
+START_TEST(accept_that_fails_gives_the_path_back)
+{
+	f.m.err_accept = -ENOMEM;
+	fx_connect(&a, 0);
+	ck_assert_uint_eq(f.asked, 1);
+	ck_assert_int_eq(f.counted, 0);
+}
+END_TEST
+
 START_TEST(descriptors_of_the_contexts)
 {
 	int fds[4];
@@ -470,6 +521,9 @@ main(void)
 	tcase_add_test(tc, a_big_client);
 	tcase_add_test(tc, bad_sizes_make_no_server);
 	tcase_add_test(tc, descriptors_of_the_contexts);
+	tcase_add_test(tc, upper_layer_counts_paths);
+	tcase_add_test(tc, upper_layer_is_not_asked_in_vain);
+	tcase_add_test(tc, accept_that_fails_gives_the_path_back);
 	suite_add_tcase(s, tc);
 	tc = tcase_create("limits");
 	tcase_add_checked_fixture(tc, setup_small, teardown);

@@ -220,6 +220,46 @@ START_TEST(name_of_a_second_path_refused)
 }
 END_TEST
 
+START_TEST(name_that_is_not_allowed_is_told_by_the_upper_layer)
+{
+	f.sess_up_err = -EACCES;
+	fx_connect_all(&a);
+	fx_info_req(&a, "secret");
+	ck_assert(a.con[0]->disconnected);
+	ck_assert_uint_eq(f.warnings, 0);
+	ck_assert_ptr_nonnull(strstr(f.last_close, "Permission denied"));
+}
+END_TEST
+
+static bool
+is_up_from(void *user, const struct rtrs_srv_path_info *info)
+{
+	return info->state == RTRS_SRV_CONNECTED &&
+	       rtrs_addr_same_host(user, &info->addrs.peer);
+}
+
+START_TEST(paths_close_one_by_one)
+{
+	struct sockaddr_storage none = {.ss_family = AF_UNIX}, peer;
+	struct rtrs_srv_path_info info;
+
+	fx_path_up(&a);
+	ck_assert(fx_path_info(&f, 0, &info));
+	peer = info.addrs.peer;
+	fx_path_up(&b);
+	ck_assert_uint_eq(rtrs_srv_close_paths(f.srv, is_up_from, &none), 0);
+	ck_assert_uint_eq(rtrs_srv_close_paths(f.srv, is_up_from, &peer), 1);
+	ck_assert(a.con[0]->disconnected);
+	ck_assert(!b.con[0]->disconnected);
+	/* Not twice, though it is still there. */
+	ck_assert_uint_eq(rtrs_srv_close_paths(f.srv, is_up_from, &peer), 0);
+	fx_run(&f);
+	ck_assert_uint_eq(f.downs, 0);
+	ck_assert_uint_eq(fx_n_paths(&f), 1);
+	ck_assert_int_eq(f.counted, 1);
+}
+END_TEST
+
 START_TEST(closed_from_within_sess_up)
 {
 	f.close_in_up = true;
@@ -813,6 +853,8 @@ main(void)
 	tcase_add_test(tc, second_info_req);
 	tcase_add_test(tc, name_refused_by_the_upper_layer);
 	tcase_add_test(tc, name_of_a_second_path_refused);
+	tcase_add_test(tc, name_that_is_not_allowed_is_told_by_the_upper_layer);
+	tcase_add_test(tc, paths_close_one_by_one);
 	tcase_add_test(tc, closed_from_within_sess_up);
 	tcase_add_test(tc, no_region_takes_the_session_down_again);
 	tcase_add_test(tc, no_region_in_the_words_of_the_fabric);
