@@ -320,6 +320,9 @@ static const struct {
 	 "--log-level loud: give error, warning, info or debug"},
 	{{"--search-path", "dev"}, "--search-path dev: give an absolute path"},
 	{{EXPORT, "--control", ""}, "--control: the path is empty"},
+	{{EXPORT, "--metrics", "9100"},
+	 "--metrics 9100: give ADDRESS:PORT, as 127.0.0.1:9100 or "
+	 "[::1]:9100, or unix:PATH"},
 	{{EXPORT, "--pid-file", ""}, "--pid-file: the path is empty"},
 };
 
