@@ -121,7 +121,8 @@ path_found(struct gather *g)
 		for (size_t k = 0; k < snap->n_paths; k++) {
 			const struct snap_path *p = &snap->paths[k];
 
-			if (!is_target(t, &p->info))
+			if (p->info.state >= RTRS_SRV_CLOSING ||
+			    !is_target(t, &p->info))
 				continue;
 			if (sess && strcmp(sess, p->sess_name)) {
 				control_fail(g->call, CONTROL_REFUSED,
@@ -153,6 +154,6 @@ control_path_disconnect(void *user, struct control_call *call)
 	else if (*t->sess)
 		return gather_start(user, call, close_work, close_done, t);
 	else
-		return gather_snapshots(user, call, path_found, t);
+		return gather_snapshots(user, call, 0, path_found, t);
 	free(t);
 }

@@ -31,6 +31,7 @@ struct control_env {
 	void *user;
 	/* What `stats` counts from: the sums at the last reset. */
 	struct gw_server_stats base;
+	struct gw_latency base_latency;
 	uint64_t base_at; /* os_now() of then; `started` at first */
 };
 
@@ -58,6 +59,8 @@ struct gather {
 	void (*done)(struct gather *g);
 	/* For work(), which may only read it; freed with the gather. */
 	void *arg;
+	unsigned want; /* gather_snapshots(): snap_want bits, and what then */
+	void (*then)(struct gather *g);
 	unsigned left, n_parts;
 	struct gather_part parts[];
 };
@@ -71,7 +74,7 @@ void gather_start(struct control_env *env, struct control_call *call,
 		  void (*done)(struct gather *g), void *arg);
 /* The same with a snapshot of each worker; one that failed ends the call. */
 void gather_snapshots(struct control_env *env, struct control_call *call,
-		      void (*done)(struct gather *g), void *arg);
+		      unsigned want, void (*done)(struct gather *g), void *arg);
 unsigned gather_count(const struct gather *g);
 
 /* --- parts of answers */
@@ -80,7 +83,7 @@ unsigned gather_count(const struct gather *g);
 json_t *control_ops_json(const struct gw_op_stats op[BACKEND_N_OPS]);
 /* A path and a device as the list methods tell them. */
 json_t *control_path_json(const struct rtrs_srv_path_info *info);
-json_t *control_device_json(const struct gw_device_info *info);
+json_t *control_device_json(const struct snap_device *dev);
 
 /* Whether a name of a session or device is what a client of ours calls it. */
 bool control_name_is(const char *raw, const char *shown);
@@ -103,10 +106,15 @@ void control_session_close(void *user, struct control_call *call);
 void control_path_disconnect(void *user, struct control_call *call);
 /* control-export.c */
 void control_export_list(void *user, struct control_call *call);
+void control_export_add(void *user, struct control_call *call);
+void control_export_remove(void *user, struct control_call *call);
+void control_export_limits(void *user, struct control_call *call);
+void control_device_close(void *user, struct control_call *call);
 /* control-daemon.c */
 void control_version(void *user, struct control_call *call);
 void control_list_methods(void *user, struct control_call *call);
 void control_log_level(void *user, struct control_call *call);
+void control_log_level_set(void *user, struct control_call *call);
 void control_drain(void *user, struct control_call *call);
 
 #endif

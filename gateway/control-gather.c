@@ -30,10 +30,9 @@ part_run(struct loop_call *call)
 	loop_post(part->gather->env->loop, &part->call);
 }
 
-void
-gather_start(struct control_env *env, struct control_call *call,
-	     void (*work)(struct gather_part *part),
-	     void (*done)(struct gather *g), void *arg)
+/* NULL: answered, arg freed. */
+static struct gather *
+gather_new(struct control_env *env, struct control_call *call, void *arg)
 {
 	unsigned n = env->n_workers;
 	struct gather *g = calloc(1, sizeof(*g) + n * sizeof(*g->parts));
@@ -41,66 +40,75 @@ gather_start(struct control_env *env, struct control_call *call,
 	if (!g) {
 		free(arg);
 		control_reply(call, NULL);
-		return;
+		return NULL;
 	}
 	g->env = env;
 	g->call = call;
-	g->work = work;
-	g->done = done;
 	g->arg = arg;
 	g->left = g->n_parts = n;
-	for (unsigned i = 0; i < n; i++) {
+	return g;
+}
+
+static void
+gather_run(struct gather *g)
+{
+	/* What comes back is taken on this thread, not before this ends. */
+	for (unsigned i = 0; i < g->n_parts; i++) {
 		struct gather_part *part = &g->parts[i];
 
 		part->call.fn = part_run;
 		part->gather = g;
-		part->worker = env->workers[i];
+		part->worker = g->env->workers[i];
 		worker_post(part->worker, &part->call);
 	}
+}
+
+void
+gather_start(struct control_env *env, struct control_call *call,
+	     void (*work)(struct gather_part *part),
+	     void (*done)(struct gather *g), void *arg)
+{
+	struct gather *g = gather_new(env, call, arg);
+
+	if (!g)
+		return;
+	g->work = work;
+	g->done = done;
+	gather_run(g);
 }
 
 static void
 take(struct gather_part *part)
 {
-	snapshot_take(worker_server(part->worker), &part->snap);
+	snapshot_take(worker_server(part->worker), part->gather->want,
+		      &part->snap);
 }
-
-struct wrapped {
-	void (*done)(struct gather *g);
-	void *arg;
-};
 
 static void
 snapshots_done(struct gather *g)
 {
-	struct wrapped *w = g->arg;
-	void (*done)(struct gather * g) = w->done;
-
-	g->arg = w->arg;
-	free(w);
 	for (unsigned i = 0; i < g->n_parts; i++) {
 		if (g->parts[i].snap.err < 0) {
 			control_reply(g->call, NULL);
 			return;
 		}
 	}
-	done(g);
+	g->then(g);
 }
 
 void
 gather_snapshots(struct control_env *env, struct control_call *call,
-		 void (*done)(struct gather *g), void *arg)
+		 unsigned want, void (*done)(struct gather *g), void *arg)
 {
-	struct wrapped *w = calloc(1, sizeof(*w));
+	struct gather *g = gather_new(env, call, arg);
 
-	if (!w) {
-		free(arg);
-		control_reply(call, NULL);
+	if (!g)
 		return;
-	}
-	w->done = done;
-	w->arg = arg;
-	gather_start(env, call, take, snapshots_done, w);
+	g->work = take;
+	g->done = snapshots_done;
+	g->then = done;
+	g->want = want;
+	gather_run(g);
 }
 
 unsigned

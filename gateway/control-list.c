@@ -36,16 +36,23 @@ control_path_json(const struct rtrs_srv_path_info *info)
 }
 
 json_t *
-control_device_json(const struct gw_device_info *info)
+control_device_json(const struct snap_device *dev)
 {
-	return json_pack("{s:o, s:o, s:I, s:s, s:i, s:I, s:s, s:o}", "sessname",
-			 control_text(info->sess_name), "mapping_path",
-			 control_text(info->dev_name), "id",
-			 (json_int_t)info->device_id, "access_mode",
-			 rnbd_access_mode_name(info->access_mode), "read_only",
-			 info->access_mode == RNBD_ACCESS_RO, "size_bytes",
-			 (json_int_t)info->size_bytes, "direction", "exported",
-			 "ops", control_ops_json(info->op));
+	const struct gw_device_info *info = &dev->info;
+
+	return json_pack(
+		"{s:o, s:o, s:o, s:I, s:s, s:i, s:I, s:i, s:i, s:s, s:I, s:I, "
+		"s:o}",
+		"sessname", control_text(info->sess_name), "mapping_path",
+		control_text(info->dev_name), "export",
+		control_text(info->export_name), "id",
+		(json_int_t)info->device_id, "access_mode",
+		rnbd_access_mode_name(info->access_mode), "read_only",
+		info->access_mode == RNBD_ACCESS_RO, "size_bytes",
+		(json_int_t)info->size_bytes, "inflights", (int)info->inflight,
+		"throttled", (int)info->throttled, "direction", "exported",
+		"p50_ns", (json_int_t)dev->p50_ns, "p99_ns",
+		(json_int_t)dev->p99_ns, "ops", control_ops_json(info->op));
 }
 
 /* ------------------------------------------------------------- sessions */
@@ -136,7 +143,7 @@ sessions_json(const struct gather *g, const char *only)
 			add(sess, "devices", 1);
 			json_array_append_new(
 				json_object_get(sess, "device_list"),
-				control_device_json(d));
+				control_device_json(&snap->devices[k]));
 		}
 	}
 	return all;
@@ -160,7 +167,7 @@ session_list_done(struct gather *g)
 void
 control_session_list(void *user, struct control_call *call)
 {
-	gather_snapshots(user, call, session_list_done, NULL);
+	gather_snapshots(user, call, 0, session_list_done, NULL);
 }
 
 static void
@@ -181,7 +188,8 @@ session_show_done(struct gather *g)
 void
 control_session_show(void *user, struct control_call *call)
 {
-	gather_snapshots(user, call, session_show_done, NULL);
+	gather_snapshots(user, call, SNAP_DEVICE_LATENCY, session_show_done,
+			 NULL);
 }
 
 /* ---------------------------------------------------- devices and paths */
@@ -201,8 +209,9 @@ device_list_done(struct gather *g)
 
 			if ((!sess || control_name_is(d->sess_name, sess)) &&
 			    (!name || control_name_is(d->dev_name, name)))
-				json_array_append_new(list,
-						      control_device_json(d));
+				json_array_append_new(
+					list,
+					control_device_json(&snap->devices[k]));
 		}
 	}
 	control_reply(g->call, list);
@@ -211,7 +220,8 @@ device_list_done(struct gather *g)
 void
 control_device_list(void *user, struct control_call *call)
 {
-	gather_snapshots(user, call, device_list_done, NULL);
+	gather_snapshots(user, call, SNAP_DEVICE_LATENCY, device_list_done,
+			 NULL);
 }
 
 static void
@@ -240,5 +250,5 @@ path_list_done(struct gather *g)
 void
 control_path_list(void *user, struct control_call *call)
 {
-	gather_snapshots(user, call, path_list_done, NULL);
+	gather_snapshots(user, call, 0, path_list_done, NULL);
 }

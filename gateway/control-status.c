@@ -134,7 +134,7 @@ status_done(struct gather *g)
 void
 control_status(void *user, struct control_call *call)
 {
-	gather_snapshots(user, call, status_done, NULL);
+	gather_snapshots(user, call, 0, status_done, NULL);
 }
 
 /* ---------------------------------------------------------------- stats */
@@ -154,6 +154,8 @@ sum(const struct gather *g, struct gw_server_stats *ret)
 		ret->opens += st->opens;
 		ret->open_errors += st->open_errors;
 		ret->closes += st->closes;
+		ret->revokes += st->revokes;
+		ret->throttled += st->throttled;
 		ret->inflight += st->inflight;
 		ret->sessions += st->sessions;
 		ret->devices += st->devices;
@@ -172,6 +174,70 @@ subtract(struct gw_server_stats *st, const struct gw_server_stats *base)
 	st->opens -= base->opens;
 	st->open_errors -= base->open_errors;
 	st->closes -= base->closes;
+	st->revokes -= base->revokes;
+	st->throttled -= base->throttled;
+}
+
+static void
+sum_latency(const struct gather *g, struct gw_latency *ret)
+{
+	*ret = (struct gw_latency){0};
+	for (unsigned i = 0; i < g->n_parts; i++)
+		for (int op = 0; op < BACKEND_N_OPS; op++)
+			hist_merge(&ret->op[op],
+				   &g->parts[i].snap.latency->op[op]);
+}
+
+/* The largest value stays that since the start. */
+static void
+subtract_latency(struct gw_latency *l, const struct gw_latency *base)
+{
+	for (int op = 0; op < BACKEND_N_OPS; op++) {
+		l->op[op].sum -= base->op[op].sum;
+		for (unsigned i = 0; i < HIST_BUCKETS; i++)
+			l->op[op].n[i] -= base->op[op].n[i];
+	}
+}
+
+static json_t *
+hist_json(const struct hist *h)
+{
+	return json_pack("{s:I, s:I, s:I, s:I}", "count",
+			 (json_int_t)hist_count(h), "p50_ns",
+			 (json_int_t)hist_quantile(h, 0.5), "p99_ns",
+			 (json_int_t)hist_quantile(h, 0.99), "sum_ns",
+			 (json_int_t)h->sum);
+}
+
+/* [[what is not larger, how many], ...] of those that there are. */
+static json_t *
+buckets_json(const struct gw_latency *l)
+{
+	json_t *list = json_array();
+	struct hist all = {0};
+
+	for (int op = 0; op < BACKEND_N_OPS; op++)
+		hist_merge(&all, &l->op[op]);
+	for (unsigned i = 0; i < HIST_BUCKETS; i++) {
+		uint64_t top =
+			i + 1 < HIST_BUCKETS ? hist_lower(i + 1) - 1 : all.max;
+
+		if (all.n[i])
+			json_array_append_new(
+				list, json_pack("[I, I]", (json_int_t)top,
+						(json_int_t)all.n[i]));
+	}
+	return list;
+}
+
+static json_t *
+latency_json(const struct gw_latency *l)
+{
+	json_t *obj = json_object();
+
+	for (int op = 0; op < BACKEND_N_OPS; op++)
+		json_object_set_new(obj, op_names[op], hist_json(&l->op[op]));
+	return obj;
 }
 
 static void
@@ -179,31 +245,38 @@ stats_done(struct gather *g)
 {
 	const struct control_env *env = g->env;
 	struct gw_server_stats st;
+	struct gw_latency latency;
 	unsigned paths = 0;
+	json_t *obj;
 
 	sum(g, &st);
 	subtract(&st, &env->base);
+	sum_latency(g, &latency);
+	subtract_latency(&latency, &env->base_latency);
 	for (unsigned i = 0; i < g->n_parts; i++)
 		paths += (unsigned)g->parts[i].snap.n_paths;
-	control_reply(
-		g->call,
-		json_pack(
-			"{s:s, s:I, s:I, s:i, s:i, s:i, s:i, s:I, s:I, s:I, "
-			"s:I, s:o}",
-			"version", RNBD_VERSION, "uptime_s",
-			seconds_since(env->started), "since_s",
-			seconds_since(env->base_at), "workers", (int)g->n_parts,
-			"sessions", (int)st.sessions, "paths", (int)paths,
-			"devices", (int)st.devices, "inflights",
-			(json_int_t)st.inflight, "opens", (json_int_t)st.opens,
-			"open_errors", (json_int_t)st.open_errors, "closes",
-			(json_int_t)st.closes, "ops", control_ops_json(st.op)));
+	obj = json_pack(
+		"{s:s, s:I, s:I, s:i, s:i, s:i, s:i, s:I, s:I, s:I, "
+		"s:I, s:I, s:I, s:o, s:o}",
+		"version", RNBD_VERSION, "uptime_s",
+		seconds_since(env->started), "since_s",
+		seconds_since(env->base_at), "workers", (int)g->n_parts,
+		"sessions", (int)st.sessions, "paths", (int)paths, "devices",
+		(int)st.devices, "inflights", (json_int_t)st.inflight, "opens",
+		(json_int_t)st.opens, "open_errors", (json_int_t)st.open_errors,
+		"closes", (json_int_t)st.closes, "revokes",
+		(json_int_t)st.revokes, "throttled", (json_int_t)st.throttled,
+		"ops", control_ops_json(st.op), "latency",
+		latency_json(&latency));
+	if (control_boolean(g->call, "buckets"))
+		json_object_set_new(obj, "buckets", buckets_json(&latency));
+	control_reply(g->call, obj);
 }
 
 void
 control_stats(void *user, struct control_call *call)
 {
-	gather_snapshots(user, call, stats_done, NULL);
+	gather_snapshots(user, call, SNAP_LATENCY, stats_done, NULL);
 }
 
 static bool
@@ -217,7 +290,7 @@ reset_work(struct gather_part *part)
 {
 	struct gw_server *s = worker_server(part->worker);
 
-	snapshot_take(s, &part->snap);
+	snapshot_take(s, SNAP_LATENCY, &part->snap);
 	part->count = rtrs_srv_reset_stats(gw_server_rtrs(s), every_path, NULL);
 }
 
@@ -228,7 +301,14 @@ reset_work(struct gather_part *part)
 static void
 reset_done(struct gather *g)
 {
+	for (unsigned i = 0; i < g->n_parts; i++) {
+		if (g->parts[i].snap.err < 0) {
+			control_reply(g->call, NULL);
+			return;
+		}
+	}
 	sum(g, &g->env->base);
+	sum_latency(g, &g->env->base_latency);
 	g->env->base_at = os_now();
 	control_reply(g->call,
 		      json_pack("{s:i}", "paths", (int)gather_count(g)));

@@ -41,6 +41,32 @@ add_path(void *user, const struct rtrs_srv_path_info *info)
 }
 
 static void
+latency_add(struct gw_latency *sum, const struct gw_latency *l)
+{
+	for (int i = 0; l && i < BACKEND_N_OPS; i++)
+		hist_merge(&sum->op[i], &l->op[i]);
+}
+
+static void
+add_export(void *user, const struct gw_export_info *info)
+{
+	struct snapshot *snap = user;
+
+	latency_add(snap->latency, info->latency);
+}
+
+static void
+device_quantiles(struct snap_device *d, const struct gw_latency *l)
+{
+	struct hist all = l->op[0];
+
+	for (int i = 1; i < BACKEND_N_OPS; i++)
+		hist_merge(&all, &l->op[i]);
+	d->p50_ns = hist_quantile(&all, 0.5);
+	d->p99_ns = hist_quantile(&all, 0.99);
+}
+
+static void
 add_device(void *user, const struct gw_device_info *info)
 {
 	struct snapshot *snap = user;
@@ -53,16 +79,28 @@ add_device(void *user, const struct gw_device_info *info)
 		return;
 	}
 	snap->n_devices++;
-	d->info = *info;
+	*d = (struct snap_device){.info = *info};
+	if (info->latency && snap->want & SNAP_DEVICE_LATENCY)
+		device_quantiles(d, info->latency);
+	d->info.latency = NULL; /* the worker's own */
+	snprintf(d->export_name, sizeof(d->export_name), "%s",
+		 info->export_name);
 	d->info.latency = NULL; /* of the worker */
 	snprintf(d->sess_name, sizeof(d->sess_name), "%s", info->sess_name);
 	snprintf(d->dev_name, sizeof(d->dev_name), "%s", info->dev_name);
 }
 
 void
-snapshot_take(struct gw_server *s, struct snapshot *snap)
+snapshot_take(struct gw_server *s, unsigned want, struct snapshot *snap)
 {
-	*snap = (struct snapshot){0};
+	*snap = (struct snapshot){.want = want};
+	if (want & SNAP_LATENCY) {
+		snap->latency = calloc(1, sizeof(*snap->latency));
+		if (snap->latency)
+			gw_server_for_each_export(s, add_export, snap);
+		else
+			snap->err = -ENOMEM;
+	}
 	gw_server_stats(s, &snap->stats);
 	rtrs_srv_for_each_path(gw_server_rtrs(s), add_path, snap);
 	gw_server_for_each_device(s, add_device, snap);
@@ -74,6 +112,8 @@ snapshot_take(struct gw_server *s, struct snapshot *snap)
 	for (size_t i = 0; i < snap->n_devices; i++) {
 		snap->devices[i].info.sess_name = snap->devices[i].sess_name;
 		snap->devices[i].info.dev_name = snap->devices[i].dev_name;
+		snap->devices[i].info.export_name =
+			snap->devices[i].export_name;
 	}
 }
 
@@ -82,6 +122,7 @@ snapshot_deinit(struct snapshot *snap)
 {
 	free(snap->paths);
 	free(snap->devices);
+	free(snap->latency);
 	*snap = (struct snapshot){0};
 }
 
