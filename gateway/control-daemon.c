@@ -73,6 +73,26 @@ static const struct control_param device_filter[] = {
 	{"session", CONTROL_STRING, false, "only of this session"},
 	{NULL},
 };
+static const struct control_param device_required[] = {
+	{"device", CONTROL_STRING, true, "its mapping path"},
+	{"session", CONTROL_STRING, false, "who has it open"},
+	{NULL},
+};
+static const struct control_param export_spec[] = {
+	{"spec", CONTROL_STRING, true, "NAME=BACKEND[,ATTRIBUTE]..."},
+	{NULL},
+};
+static const struct control_param export_name[] = {
+	{"name", CONTROL_STRING, true, "the export's name"},
+	{NULL},
+};
+static const struct control_param export_limits[] = {
+	{"name", CONTROL_STRING, true, "the export's name"},
+	{"iops", CONTROL_INTEGER, false, "requests per second; 0: no limit"},
+	{"bandwidth", CONTROL_STRING, false,
+	 "bytes per second, K, M, G or T may follow; 0: no limit"},
+	{NULL},
+};
 static const struct control_param path_filter[] = {
 	{"path", CONTROL_STRING, false, "only this one"},
 	{"session", CONTROL_STRING, false, "only of this session"},
@@ -102,10 +122,17 @@ const struct control_method control_methods[] = {
 	{"session.close", control_session_close,
 	 "disconnect all paths of a session", session_required, true},
 	{"device.list", control_device_list, "open devices", device_filter},
+	{"device.close", control_device_close, "take an open device away",
+	 device_required, true},
 	{"path.list", control_path_list, "paths", path_filter},
 	{"path.disconnect", control_path_disconnect, "disconnect a path",
 	 path_required, true},
 	{"export.list", control_export_list, "exports"},
+	{"export.add", control_export_add, "offer one more", export_spec, true},
+	{"export.remove", control_export_remove,
+	 "offer one no more, and close who has it open", export_name, true},
+	{"export.limits", control_export_limits, "how fast one is",
+	 export_limits, true},
 	{"log_level", control_log_level, "the level of the log"},
 	{"log_level.set", control_log_level_set, "set the level of the log",
 	 level, true},

@@ -106,6 +106,10 @@ void control_session_close(void *user, struct control_call *call);
 void control_path_disconnect(void *user, struct control_call *call);
 /* control-export.c */
 void control_export_list(void *user, struct control_call *call);
+void control_export_add(void *user, struct control_call *call);
+void control_export_remove(void *user, struct control_call *call);
+void control_export_limits(void *user, struct control_call *call);
+void control_device_close(void *user, struct control_call *call);
 /* control-daemon.c */
 void control_version(void *user, struct control_call *call);
 void control_list_methods(void *user, struct control_call *call);

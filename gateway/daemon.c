@@ -13,6 +13,7 @@
 #include "gateway/access-conf.h"
 #include "gateway/access.h"
 #include "gateway/control-env.h"
+#include "gateway/metrics.h"
 #include "gateway/notify.h"
 #include "gateway/os.h"
 #include "gateway/preflight.h"
@@ -50,6 +51,7 @@ struct daemon {
 	struct loop_timer *timer;
 	struct loop_watch *on_term, *on_int;
 	struct control *control;
+	struct metrics *metrics;
 	struct control_env env;
 	struct loop_call drain_call; /* posted by the control socket */
 	struct listener listeners[OPT_MAX_LISTENERS];
@@ -252,6 +254,8 @@ begin_drain(struct daemon *d)
 	notify_stopping("draining");
 	control_free(d->control);
 	d->control = NULL;
+	metrics_free(d->metrics);
+	d->metrics = NULL;
 	/* Not freed yet: requests that are on their way still belong to the
 	 * listener's context. */
 	for (unsigned i = 0; i < d->n_listeners; i++) {
@@ -349,6 +353,35 @@ start_control(struct daemon *d)
 	r = control_new(&p, text, &d->control);
 	if (r < 0)
 		log_err(d->log, "%s", text);
+	return r;
+}
+
+/* -------------------------------------------------------------- metrics */
+
+static int
+start_metrics(struct daemon *d)
+{
+	char text[HTTP_TEXT_MAX];
+	struct metrics_params p = {
+		.loop = d->loop,
+		.addr = &d->o->metrics,
+		.workers = d->workers,
+		.n_workers = d->n_workers,
+		.exports = d->exports,
+		.max_chunk_bytes = d->o->max_memory,
+		.max_sessions = d->o->max_sessions,
+		.for_each_listener = for_each_listener,
+		.user = d,
+	};
+	int r;
+
+	if (!d->o->has_metrics)
+		return 0;
+	r = metrics_new(&p, text, &d->metrics);
+	if (r < 0)
+		log_err(d->log, "--metrics: %s", text);
+	else
+		log_info(d->log, "metrics at %s", metrics_uri(d->metrics));
 	return r;
 }
 
@@ -556,6 +589,8 @@ daemon_new(const struct options *o, struct log *log, FILE *out,
 		r = start_control(d);
 	if (!r)
 		r = start_workers(d);
+	if (!r)
+		r = start_metrics(d);
 	for (unsigned i = 0; i < o->n_listen && !r; i++)
 		r = start_listener(d, &o->listen[i], out);
 	if (!r)
@@ -598,6 +633,7 @@ daemon_free(struct daemon *d)
 	watchdog_free(d->watchdog);
 	free_listeners(d);
 	control_free(d->control);
+	metrics_free(d->metrics);
 	route_free(d->route);
 	gw_pool_free(d->pool);
 	gw_access_free(d->access);

@@ -33,3 +33,20 @@ cmd_path_disconnect(const struct ctl *ctl, char **args, unsigned n)
 	json_decref(res);
 	return ctl_flush();
 }
+
+int
+cmd_device_close(const struct ctl *ctl, char **args, unsigned n)
+{
+	json_t *res;
+	int r = ctl_call(ctl, "device.close",
+			 json_pack("{s:s, s:s*}", "device", args[0], "session",
+				   n > 1 ? args[1] : NULL),
+			 &res);
+
+	if (r)
+		return r;
+	ctl_say(ctl, "device %s: closed for session %s", args[0],
+		json_str(res, "sessname"));
+	json_decref(res);
+	return ctl_flush();
+}

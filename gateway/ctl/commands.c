@@ -20,6 +20,8 @@ const struct command commands[] = {
 	 "devices that clients have open"},
 	{"device show", "DEVICE [SESSION]", 1, 2, SHOW, cmd_device_show,
 	 &device_table, "one device, of each session that has it open"},
+	{"device close", "DEVICE [SESSION]", 1, 2, OPT_VERBOSE,
+	 cmd_device_close, NULL, "take a device away from who has it open"},
 	{"path list", "[SESSION]", 0, 1, LIST, cmd_path_list, &path_table,
 	 "paths of sessions"},
 	{"path show", "PATH [SESSION]", 1, 2, SHOW, cmd_path_show, &path_table,
@@ -28,6 +30,12 @@ const struct command commands[] = {
 	 cmd_path_disconnect, NULL, "disconnect a path"},
 	{"export list", "", 0, 0, LIST, cmd_export_list, &export_table,
 	 "what is offered"},
+	{"export add", "NAME=SPEC", 1, 1, OPT_VERBOSE, cmd_export_add, NULL,
+	 "offer one more; SPEC as on the daemon's command line"},
+	{"export remove", "NAME", 1, 1, OPT_VERBOSE, cmd_export_remove, NULL,
+	 "offer it no more, and take it from who has it"},
+	{"export limits", "NAME LIMIT [LIMIT]", 2, 3, OPT_VERBOSE,
+	 cmd_export_limits, NULL, "iops=N, bandwidth=BYTES, per second"},
 	{"status", "", 0, 0, OPT_JSON, cmd_status, NULL,
 	 "listeners, exports, sessions, devices and counters"},
 	{"stats show", "", 0, 0, OPT_JSON | OPT_UNITS, cmd_stats, NULL,
@@ -56,7 +64,7 @@ print_help(FILE *out)
 		char left[64];
 
 		snprintf(left, sizeof(left), "%s %s", c->words, c->args);
-		fprintf(out, "  %-32s %s\n", left, c->help);
+		fprintf(out, "  %-34s %s\n", left, c->help);
 	}
 	fputs("\nOptions:\n"
 	      "  --control SOCKET    the daemon's socket (" CTL_SERVER_SOCKET

@@ -49,9 +49,7 @@ struct ctl {
 	const char *fields; /* NULL: those by default */
 	char unit;          /* B, K, M, ...; 0: what fits */
 	bool noheaders, nototals, notree;
-	bool verbose, force, wait, help;
-	/* export add: */
-	bool ro;
+	bool verbose, wait, help;
 	/* top: */
 	unsigned samples; /* 0: without end */
 	double delay;     /* seconds */
@@ -89,6 +87,7 @@ enum column_kind {
 	COL_TEXT,
 	COL_NUM,
 	COL_BYTES,
+	COL_TIME, /* ns */
 	COL_BOOL,
 	COL_JOIN, /* several numbers, as a file of sysfs has them */
 };
@@ -134,6 +133,8 @@ int ctl_print_json(const json_t *v);
 void print_text(const char *s);
 /* 1536 with unit 0 is "1.5K". buf has at least 32 bytes. */
 const char *bytes_text(json_int_t bytes, char unit, char *buf, size_t len);
+/* 1500 is "1.5us"; 0, which is none, is "-". */
+const char *time_text(double ns, char *buf, size_t len);
 /* The value at a.b.c; NULL: not there. */
 const json_t *json_at(const json_t *row, const char *key);
 json_int_t json_num(const json_t *row, const char *key);
@@ -148,10 +149,8 @@ enum command_opt {
 	OPT_LIST = BIT(3), /* noheaders nototals notree */
 	OPT_JSON = BIT(4), /* json only */
 	OPT_VERBOSE = BIT(5),
-	OPT_FORCE = BIT(6),
-	OPT_WAIT = BIT(7),
-	OPT_RO = BIT(8),
-	OPT_TOP = BIT(9), /* -n, -d */
+	OPT_WAIT = BIT(6),
+	OPT_TOP = BIT(7), /* -n, -d */
 };
 
 struct command {
@@ -202,6 +201,10 @@ int cmd_path_list(const struct ctl *ctl, char **args, unsigned n);
 int cmd_path_show(const struct ctl *ctl, char **args, unsigned n);
 int cmd_export_list(const struct ctl *ctl, char **args, unsigned n);
 
+int cmd_export_add(const struct ctl *ctl, char **args, unsigned n);
+int cmd_export_remove(const struct ctl *ctl, char **args, unsigned n);
+int cmd_export_limits(const struct ctl *ctl, char **args, unsigned n);
+int cmd_device_close(const struct ctl *ctl, char **args, unsigned n);
 int cmd_session_close(const struct ctl *ctl, char **args, unsigned n);
 int cmd_path_disconnect(const struct ctl *ctl, char **args, unsigned n);
 

@@ -146,44 +146,59 @@ cmd_version(const struct ctl *ctl, char **args, unsigned n)
 /* ---------------------------------------------------------------- stats */
 
 static void
-print_op_row(const struct ctl *ctl, const char *name, const json_t *op)
+print_op_row(const struct ctl *ctl, const char *name, const json_t *op,
+	     const json_t *latency)
 {
-	char bytes[32];
+	char bytes[32], p50[32], p99[32];
 
-	printf("%-13s %12" PRId64 " %12s %8" PRId64 "\n", name,
+	printf("%-13s %12" PRId64 " %10s %8" PRId64 " %9s %9s\n", name,
 	       (int64_t)json_num(op, "ops"),
 	       bytes_text(json_num(op, "bytes"), ctl->unit, bytes,
 			  sizeof(bytes)),
-	       (int64_t)json_num(op, "errors"));
+	       (int64_t)json_num(op, "errors"),
+	       time_text((double)json_num(latency, "p50_ns"), p50, sizeof(p50)),
+	       time_text((double)json_num(latency, "p99_ns"), p99,
+			 sizeof(p99)));
+}
+
+static void
+print_stats(const struct ctl *ctl, const json_t *st)
+{
+	const char *name;
+	json_t *op;
+
+	printf("sessions %d, paths %d, devices %d, under way %d\n"
+	       "since %d s: opens %d (%d failed), closes %d, revoked %d, "
+	       "throttled %" PRId64 "\n\n"
+	       "%-13s %12s %10s %8s %9s %9s\n",
+	       (int)json_num(st, "sessions"), (int)json_num(st, "paths"),
+	       (int)json_num(st, "devices"), (int)json_num(st, "inflights"),
+	       (int)json_num(st, "since_s"),
+	       (int)(json_num(st, "opens") + json_num(st, "open_errors")),
+	       (int)json_num(st, "open_errors"), (int)json_num(st, "closes"),
+	       (int)json_num(st, "revokes"), (int64_t)json_num(st, "throttled"),
+	       "operation", "requests", "bytes", "errors", "p50", "p99");
+	json_object_foreach(json_object_get(st, "ops"), name, op) print_op_row(
+		ctl, name, op,
+		json_object_get(json_object_get(st, "latency"), name));
 }
 
 int
 cmd_stats(const struct ctl *ctl, char **args, unsigned n)
 {
-	json_t *st, *op;
-	const char *name;
+	json_t *st;
 	int r = ctl_call(ctl, "stats", NULL, &st);
 
 	if (r)
 		return r;
 	if (ctl->format == CTL_JSON) {
 		r = ctl_print_json(st);
-		json_decref(st);
-		return r;
+	} else {
+		print_stats(ctl, st);
+		r = ctl_flush();
 	}
-	printf("sessions %d, paths %d, devices %d, under way %d\n"
-	       "since %d s: opens %d (%d failed), closes %d\n\n"
-	       "%-13s %12s %12s %8s\n",
-	       (int)json_num(st, "sessions"), (int)json_num(st, "paths"),
-	       (int)json_num(st, "devices"), (int)json_num(st, "inflights"),
-	       (int)json_num(st, "since_s"),
-	       (int)(json_num(st, "opens") + json_num(st, "open_errors")),
-	       (int)json_num(st, "open_errors"), (int)json_num(st, "closes"),
-	       "operation", "requests", "bytes", "errors");
-	json_object_foreach(json_object_get(st, "ops"), name, op)
-		print_op_row(ctl, name, op);
 	json_decref(st);
-	return ctl_flush();
+	return r;
 }
 
 int

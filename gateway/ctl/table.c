@@ -78,6 +78,22 @@ bytes_text(json_int_t bytes, char unit, char *buf, size_t len)
 	return buf;
 }
 
+const char *
+time_text(double ns, char *buf, size_t len)
+{
+	static const char *const names[] = {"ns", "us", "ms", "s"};
+	unsigned i = 0;
+
+	/* 999.95us would be printed as 1000.0us. */
+	for (; ns >= 999.95 && i + 1 < ARRAY_SIZE(names); i++)
+		ns /= 1000;
+	if (ns > 0)
+		snprintf(buf, len, i ? "%.1f%s" : "%.0f%s", ns, names[i]);
+	else
+		snprintf(buf, len, "-");
+	return buf;
+}
+
 static const char *
 key_of(const struct column *c)
 {
@@ -118,6 +134,12 @@ cell(const struct ctl *ctl, const struct column *c, const json_t *row,
 		return bytes_text(json_integer_value(v),
 				  human || ctl->unit ? ctl->unit : 'B', buf,
 				  len);
+	case COL_TIME:
+		if (human)
+			return time_text((double)json_integer_value(v), buf,
+					 len);
+		snprintf(buf, len, "%" PRId64, (int64_t)json_integer_value(v));
+		return buf;
 	case COL_NUM:
 		snprintf(buf, len, "%" PRId64, (int64_t)json_integer_value(v));
 		return buf;
@@ -230,7 +252,8 @@ table_knows(const struct table *t, const char *text)
 static bool
 is_right(const struct column *c)
 {
-	return c->kind == COL_NUM || c->kind == COL_BYTES;
+	return c->kind == COL_NUM || c->kind == COL_BYTES ||
+	       c->kind == COL_TIME;
 }
 
 static void

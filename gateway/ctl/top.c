@@ -48,7 +48,8 @@ static int
 sample_take(struct rpc *rpc, struct sample *ret)
 {
 	struct timespec ts;
-	int r = rpc_call(rpc, "stats", NULL, &ret->stats);
+	int r = rpc_call(rpc, "stats", json_pack("{s:b}", "buckets", 1),
+			 &ret->stats);
 
 	if (!r)
 		r = rpc_call(rpc, "device.list", NULL, &ret->devices);
@@ -66,6 +67,55 @@ rate(const json_t *now, const json_t *then, const char *key, double span)
 	json_int_t a = json_num(now, key), b = then ? json_num(then, key) : 0;
 
 	return span > 0 ? (double)(a < b ? a : a - b) / span : 0;
+}
+
+/* How many of a histogram are in the bucket that ends at top. */
+static json_int_t
+in_bucket(const json_t *hist, json_int_t top)
+{
+	json_t *b;
+	size_t i;
+
+	json_array_foreach(
+		hist, i,
+		b) if (json_integer_value(json_array_get(b, 0)) ==
+		       top) return json_integer_value(json_array_get(b, 1));
+	return 0;
+}
+
+/* What the share q of the requests between two looks did not exceed, ns. */
+static double
+quantile(const struct sample *now, const struct sample *then, double q)
+{
+	const json_t *a = json_object_get(now->stats, "buckets");
+	const json_t *b = json_object_get(then->stats, "buckets");
+	json_int_t total = 0, seen = 0, top = 0, n;
+	json_t *bucket;
+	size_t i;
+
+	for (int counting = 1; counting >= 0; counting--) {
+		json_array_foreach(a, i, bucket)
+		{
+			json_int_t v =
+				json_integer_value(json_array_get(bucket, 0));
+
+			n = json_integer_value(json_array_get(bucket, 1)) -
+			    in_bucket(b, v);
+			/* The sums were reset in between. */
+			if (n < 0)
+				return 0;
+			if (counting) {
+				total += n;
+				continue;
+			}
+			seen += n;
+			if (n)
+				top = v;
+			if (n && (double)seen >= q * (double)total)
+				return (double)top;
+		}
+	}
+	return 0;
 }
 
 static const json_t *
@@ -192,6 +242,9 @@ draw_head(struct canvas *cv, const struct sample *now,
 	     rate(now->stats, then->stats, "ops.write.ops", span),
 	     bps(rate(now->stats, then->stats, "ops.write.bytes", span), w),
 	     rate(now->stats, then->stats, "ops.flush.ops", span));
+	line(cv, "latency: p50 %s  p99 %s",
+	     time_text(quantile(now, then, 0.5), r, sizeof(r)),
+	     time_text(quantile(now, then, 0.99), w, sizeof(w)));
 	line(cv, "%s", "");
 	line(cv, "%-20s %-20s %8s %8s %9s %9s", "SESSION", "DEVICE", "READS/S",
 	     "WRITES/S", "READ/S", "WRITTEN/S");

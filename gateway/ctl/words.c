@@ -50,21 +50,9 @@ set_verbose(struct ctl *ctl, const char *word)
 }
 
 static void
-set_force(struct ctl *ctl, const char *word)
-{
-	ctl->force = true;
-}
-
-static void
 set_wait(struct ctl *ctl, const char *word)
 {
 	ctl->wait = true;
-}
-
-static void
-set_ro(struct ctl *ctl, const char *word)
-{
-	ctl->ro = true;
 }
 
 static void
@@ -88,8 +76,6 @@ const struct word_opt word_opts[] = {
 	{"notree", OPT_LIST, set_notree, "do not print what belongs to a row"},
 	{"noheaders", OPT_LIST, set_noheaders, "do not print headers"},
 	{"nototals", OPT_LIST, set_nototals, "do not print sums"},
-	{"force", OPT_FORCE, set_force, "do it although others are hit"},
-	{"ro", OPT_RO, set_ro, "read-only"},
 	{"wait", OPT_WAIT, set_wait, "return when the daemon has ended"},
 	{"verbose", OPT_VERBOSE, set_verbose, "say what was done"},
 	{"help", ~0u, set_help, "print this"},
