@@ -36,7 +36,11 @@ kill -0 "$fio" 2>/dev/null || fail "fio ended"
 
 kill "$pid_b"
 wait_gone "$pid_b"
-until_true eval '[ "$(downs)" -gt "$before" ]'
+one_left() {
+	[ "$(downs)" -gt "$before" ]
+}
+until_true one_left
+# shellcheck disable=SC2016 # nbdkit's shell expands it
 run_nbdkit 'nbdcopy "$uri" null:' "${c_args[@]}" || fail "no room after one left"
 kill -INT "$fio"
 wait "$fio" || [ $? = 128 ] || fail "fio saw an error"
