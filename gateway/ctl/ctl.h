@@ -21,7 +21,7 @@
 
 #include "rtrs/base/util.h"
 
-#define CTL_SERVER_SOCKET "/run/rnbd-gatewayd.sock"
+#define CTL_SERVER_SOCKET "/run/rnbd/gatewayd.sock"
 /* Where a client of ours would answer. */
 #define CTL_CLIENT_SOCKET "/run/nbdkit-rnbd.sock"
 
