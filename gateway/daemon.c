@@ -377,6 +377,7 @@ start_metrics(struct daemon *d)
 		.workers = d->workers,
 		.n_workers = d->n_workers,
 		.exports = d->exports,
+		.access = d->access,
 		.max_chunk_bytes = d->o->max_memory,
 		.max_sessions = d->o->max_sessions,
 		.for_each_listener = for_each_listener,
