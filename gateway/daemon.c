@@ -300,6 +300,12 @@ for_each_listener(void *user,
 		   rtrs_listener_stats(d->listeners[i].rtrs));
 }
 
+static int
+reload_hook(void *user, char err[CONF_TEXT_MAX])
+{
+	return daemon_reload(user, err);
+}
+
 static void
 on_drain(struct loop_call *call)
 {
@@ -349,6 +355,7 @@ start_control(struct daemon *d)
 		.access = d->access,
 		.workers = d->workers,
 		.for_each_listener = for_each_listener,
+		.reload = reload_hook,
 		.drain = drain,
 		.user = d,
 	};
