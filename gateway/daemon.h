@@ -15,10 +15,11 @@ struct daemon;
 
 /*
  * Starts everything and prints "listening on ADDR" to out for each listener.
- * Errors are logged. Positive: the options are wrong (exit code 2).
+ * Errors are logged. The level of log may be changed by the control socket.
+ * Positive: the options are wrong (exit code 2).
  */
 #define DAEMON_USAGE 1
-int daemon_new(const struct options *o, const struct log *log, FILE *out,
+int daemon_new(const struct options *o, struct log *log, FILE *out,
 	       struct daemon **ret);
 /*
  * Serves until SIGTERM or SIGINT, then drains: no new connections, requests

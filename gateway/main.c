@@ -108,7 +108,7 @@ enter_sandbox(const struct options *o, const struct log *log)
 static int
 serve(const struct options *o, struct log_sink *sink, int ready_fd)
 {
-	const struct log *log = log_sink_log(sink);
+	struct log *log = log_sink_log(sink);
 	struct daemon *d;
 	int r = daemon_new(o, log, stdout, &d);
 

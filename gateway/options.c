@@ -249,6 +249,32 @@ parse_control(const struct ctx *c, const char *s)
 }
 
 static int
+parse_control_group(const struct ctx *c, const char *s)
+{
+	unsigned id;
+	int r = os_group(s, &id);
+
+	if (r < 0)
+		return fail(c, "--%s %s: %s", c->name, s,
+			    r == -ENOENT ? "there is no such group"
+					 : strerror(-r));
+	c->o->has_control_group = true;
+	c->o->control_group = id;
+	return 0;
+}
+
+static int
+parse_metrics(const struct ctx *c, const char *s)
+{
+	char err[HTTP_TEXT_MAX];
+
+	if (http_addr_parse(s, &c->o->metrics, err, sizeof(err)) < 0)
+		return fail(c, "--%s %s: %s", c->name, s, err);
+	c->o->has_metrics = true;
+	return 0;
+}
+
+static int
 parse_search_path(const struct ctx *c, const char *s)
 {
 	if (*s != '/')
@@ -327,6 +353,10 @@ static const struct option_row rows[] = {
 	 "missed heartbeats until a path is given up (5)"},
 	{"control", "SOCKET", parse_control,
 	 "answer rnbdctl on this unix socket"},
+	{"control-group", "GROUP", parse_control_group,
+	 "let members of this group use it too (that of the process)"},
+	{"metrics", "ADDRESS", parse_metrics,
+	 "serve OpenMetrics by HTTP at ADDR:PORT or unix:PATH"},
 	{"foreground", NULL, parse_foreground,
 	 "do not become a daemon; log to stderr"},
 	{"pid-file", "FILE", parse_pid_file, "write the process id here"},

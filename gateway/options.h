@@ -8,7 +8,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <sys/types.h>
 
+#include "gateway/http.h"
 #include "gateway/listen-addr.h"
 #include "gateway/log-sink.h"
 #include "rtrs/base/log.h"
@@ -29,6 +31,10 @@ struct options {
 	uint32_t chunk_size; /* bytes */
 	unsigned workers;
 	const char *control; /* path; NULL: no control socket */
+	bool has_metrics;
+	struct http_addr metrics;
+	bool has_control_group;
+	gid_t control_group;
 	uint64_t busy_poll_us;
 	bool no_io_uring;
 	bool always_invalidate;
