@@ -345,6 +345,7 @@ start_control(struct daemon *d)
 		.base_at = d->started,
 		.log = d->log,
 		.exports = d->exports,
+		.access = d->access,
 		.workers = d->workers,
 		.for_each_listener = for_each_listener,
 		.drain = drain,

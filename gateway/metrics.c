@@ -93,9 +93,9 @@ export_row(struct sum *s, const char *name)
 }
 
 static void
-add_configured(void *user, const struct gw_exports_item *item)
+add_configured(void *user, const struct gw_exports_item *info)
 {
-	(void)export_row(user, item->spec->name);
+	(void)export_row(user, info->spec->name);
 }
 
 static void
