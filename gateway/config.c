@@ -124,7 +124,7 @@ int
 gw_config_load(const struct cmdline *cl, const struct gw_config *prior,
 	       struct gw_config *ret, char err[OPT_TEXT_MAX])
 {
-	struct gw_config c = {0};
+	struct gw_config c = {.cl = cl};
 	int r = 0;
 
 	gw_access_limits_init(&c.limits);

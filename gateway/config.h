@@ -13,10 +13,9 @@
 #include "gateway/options.h"
 
 struct gw_config {
-	struct options opt; /* and the exports */
-	/* Owned, until whoever applies them takes them and leaves NULL; NULL:
-	 * no rule was given. */
-	struct gw_ruleset *rules;
+	const struct cmdline *cl; /* that it was read by; borrowed */
+	struct options opt;       /* and the exports */
+	struct gw_ruleset *rules; /* owned; NULL: none, or they were taken */
 	struct gw_access_limits limits; /* complete */
 };
 
@@ -30,7 +29,8 @@ extern const struct conf_section gw_config_sections[];
  * Reads the file that cl names, if it names one, and puts cl over it. prior
  * (NULL: none) is the configuration in force. On failure err is one line that
  * names the file and line or the option, and *ret is untouched. -EINVAL,
- * -ENOMEM, errors of open(2) and read(2). Blocking; control thread.
+ * -ENOMEM, errors of open(2) and read(2). Blocking; control thread. cl outlives
+ * the configuration.
  */
 int gw_config_load(const struct cmdline *cl, const struct gw_config *prior,
 		   struct gw_config *ret, char err[OPT_TEXT_MAX]);

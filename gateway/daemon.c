@@ -15,6 +15,7 @@
 #include "gateway/notify.h"
 #include "gateway/os.h"
 #include "gateway/preflight.h"
+#include "gateway/reload.h"
 #include "gateway/watchdog.h"
 #include "gateway/worker.h"
 
@@ -36,9 +37,9 @@ struct farewell {
 };
 
 struct daemon {
-	struct gw_config *config;
-	const struct options *o; /* of config */
-	const struct log *log;
+	struct gw_config *config; /* that it was started with */
+	const struct options *o;  /* of config */
+	struct log *log;
 	uint64_t started;
 	struct gw_exports *exports;
 	struct gw_access *access;
@@ -48,7 +49,7 @@ struct daemon {
 	struct route *route;
 	struct loop *loop;
 	struct loop_timer *timer;
-	struct loop_watch *on_term, *on_int;
+	struct loop_watch *on_term, *on_int, *on_hup;
 	struct control *control;
 	struct status_source status;
 	struct listener listeners[OPT_MAX_LISTENERS];
@@ -378,6 +379,41 @@ tell_ready(const struct daemon *d)
 	notify_ready(text);
 }
 
+/* --------------------------------------------------------------- reload */
+
+int
+daemon_reload(struct daemon *d, char err[CONF_TEXT_MAX])
+{
+	const struct reload_params p = {
+		.started = d->config,
+		.exports = d->exports,
+		.access = d->access,
+		.log = d->log,
+		.workers = d->workers,
+		.n_workers = d->n_workers,
+	};
+	int r;
+
+	if (d->draining) {
+		snprintf(err, CONF_TEXT_MAX, "the daemon is draining");
+		return -EBUSY;
+	}
+	notify_reloading();
+	r = reload(&p, err);
+	if (r)
+		log_err(d->log, "reload: %s; what was in force stays", err);
+	tell_ready(d);
+	return r;
+}
+
+static void
+on_hangup(void *user)
+{
+	char err[CONF_TEXT_MAX];
+
+	(void)daemon_reload(user, err); /* it was logged */
+}
+
 /* ---------------------------------------------------------------- start */
 
 /* On the control thread: prepare() looks at the deadline. */
@@ -445,6 +481,9 @@ start_base(struct daemon *d)
 		r = loop_watch_signal(d->loop, SIGINT, on_signal, d,
 				      &d->on_int);
 	if (!r)
+		r = loop_watch_signal(d->loop, SIGHUP, on_hangup, d,
+				      &d->on_hup);
+	if (!r)
 		r = gw_pool_new(POOL_THREADS, &d->pool);
 	if (!r)
 		r = route_new(d->o->workers, &d->route);
@@ -491,7 +530,7 @@ start_workers(struct daemon *d)
 }
 
 int
-daemon_new(struct gw_config *config, const struct log *log, FILE *out,
+daemon_new(struct gw_config *config, struct log *log, FILE *out,
 	   struct daemon **ret)
 {
 	const struct options *o = &config->opt;
@@ -565,6 +604,7 @@ daemon_free(struct daemon *d)
 	gw_exports_free(d->exports);
 	loop_unwatch(d->on_term);
 	loop_unwatch(d->on_int);
+	loop_unwatch(d->on_hup);
 	loop_timer_free(d->timer);
 	loop_free(d->loop);
 	free(d);

@@ -110,7 +110,7 @@ static int
 serve(struct gw_config *config, struct log_sink *sink, int ready_fd)
 {
 	const struct options *o = &config->opt;
-	const struct log *log = log_sink_log(sink);
+	struct log *log = log_sink_log(sink);
 	struct daemon *d;
 	int r = daemon_new(config, log, stdout, &d);
 

@@ -34,7 +34,7 @@ sink(void *user, enum log_level level, const char *line)
 	pthread_mutex_unlock(&log_lock);
 }
 
-static const struct log lg = {.sink = sink, .threshold = LOG_LVL_INFO};
+static struct log lg = {.sink = sink, .threshold = LOG_LVL_INFO};
 
 static int
 start(const char *const args[MAX_ARGS])
