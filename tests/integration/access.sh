@@ -121,6 +121,48 @@ if twopaths worse 127.0.0.66; then
 fi
 stop "$pid_gw" || { echo "gateway: exit code $?"; bad=1; }
 
+# Rules that change: who is no longer allowed is closed, and nobody else.
+conf reload </dev/null
+: >"$tmp/gw.log"
+start_gateway gw --config "$tmp/reload.conf"
+for n in 2 3; do
+	start_nbdkit "from$n" "$RNBD_PLUGIN" "sessname=from$n" io-timeout=1 \
+		"path=tcp:127.0.0.$n@$path_gw" device_path=disk access_mode=ro
+done
+for uri in "$uri_from2" "$uri_from3"; do
+	hold "$uri"
+done
+conf reload <<-'END'
+	[rule]
+	action = allow
+	address = 127.0.0.3
+	mode = ro
+END
+: >"$tmp/gw.log" # nbdkit's look before it serves is in it
+SECONDS=0
+kill -HUP "$pid_gw"
+wait_log "$tmp/gw.log" "session 'from2': down"
+[ "$SECONDS" -le 5 ] || { echo "revoked after $SECONDS s"; bad=1; }
+wait_log "$tmp/gw.log" "refused 1 connection of 127.0.0.2: no rule allows it"
+nbdsh -u "$uri_from3" -c 'h.pread(4096, 0)' ||
+	{ echo "who is still allowed was harmed"; bad=1; }
+if grep -q "'from3' closes\|'from3': closed" "$tmp/gw.log"; then
+	echo "who is still allowed was closed"
+	bad=1
+fi
+refused "with access_mode ro only" 127.0.0.3 other golden
+# Bad rules change nothing.
+conf reload <<-'END'
+	[rule]
+	action = allow
+	address = 127.0.0.300
+END
+kill -HUP "$pid_gw"
+wait_log "$tmp/gw.log" "127.0.0.300.*not a network"
+allowed 127.0.0.3 other golden access_mode=ro
+refused "access rules" 127.0.0.2 other golden access_mode=ro
+stop "$pid_gw" || { echo "gateway: exit code $?"; bad=1; }
+
 # limit SECTION KEYS WORDS LINE CONNECTIONS: one client holds what fits, a second
 # one with so many connections is refused in these words.
 limit() {
