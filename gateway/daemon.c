@@ -11,7 +11,8 @@
 #include <unistd.h>
 
 #include "gateway/access.h"
-#include "gateway/control-status.h"
+#include "gateway/control-env.h"
+#include "gateway/metrics.h"
 #include "gateway/notify.h"
 #include "gateway/os.h"
 #include "gateway/preflight.h"
@@ -51,7 +52,9 @@ struct daemon {
 	struct loop_timer *timer;
 	struct loop_watch *on_term, *on_int, *on_hup;
 	struct control *control;
-	struct status_source status;
+	struct metrics *metrics;
+	struct control_env env;
+	struct loop_call drain_call; /* posted by the control socket */
 	struct listener listeners[OPT_MAX_LISTENERS];
 	unsigned n_listeners;
 	struct worker *workers[OPT_MAX_WORKERS];
@@ -252,6 +255,8 @@ begin_drain(struct daemon *d)
 	notify_stopping("draining");
 	control_free(d->control);
 	d->control = NULL;
+	metrics_free(d->metrics);
+	d->metrics = NULL;
 	/* Not freed yet: requests that are on their way still belong to the
 	 * listener's context. */
 	for (unsigned i = 0; i < d->n_listeners; i++) {
@@ -295,6 +300,29 @@ for_each_listener(void *user,
 		   rtrs_listener_stats(d->listeners[i].rtrs));
 }
 
+static void
+on_drain(struct loop_call *call)
+{
+	struct daemon *d = container_of(call, struct daemon, drain_call);
+
+	if (d->draining)
+		return;
+	log_info(d->log, "draining, as asked for on the control socket");
+	begin_drain(d);
+}
+
+/* Not from inside the call of a client: that goes with the socket. */
+static void
+drain(void *user)
+{
+	struct daemon *d = user;
+
+	if (d->drain_call.fn)
+		return;
+	d->drain_call.fn = on_drain;
+	loop_post(d->loop, &d->drain_call);
+}
+
 static int
 start_control(struct daemon *d)
 {
@@ -302,24 +330,59 @@ start_control(struct daemon *d)
 	struct control_params p = {
 		.loop = d->loop,
 		.path = d->o->control,
-		.methods = control_status_methods,
-		.user = &d->status,
+		.methods = control_methods,
+		.user = &d->env,
+		.log = d->log,
+		.has_group = d->o->has_control_group,
+		.group = d->o->control_group,
 	};
 	int r;
 
 	if (!d->o->control)
 		return 0;
-	d->status = (struct status_source){
+	d->env = (struct control_env){
 		.loop = d->loop,
 		.started = d->started,
+		.base_at = d->started,
+		.log = d->log,
 		.exports = d->exports,
 		.workers = d->workers,
 		.for_each_listener = for_each_listener,
+		.drain = drain,
 		.user = d,
 	};
 	r = control_new(&p, text, &d->control);
 	if (r < 0)
 		log_err(d->log, "%s", text);
+	return r;
+}
+
+/* -------------------------------------------------------------- metrics */
+
+static int
+start_metrics(struct daemon *d)
+{
+	char text[HTTP_TEXT_MAX];
+	struct metrics_params p = {
+		.loop = d->loop,
+		.addr = &d->o->metrics,
+		.workers = d->workers,
+		.n_workers = d->n_workers,
+		.exports = d->exports,
+		.max_chunk_bytes = d->o->max_memory,
+		.max_sessions = d->o->max_sessions,
+		.for_each_listener = for_each_listener,
+		.user = d,
+	};
+	int r;
+
+	if (!d->o->has_metrics)
+		return 0;
+	r = metrics_new(&p, text, &d->metrics);
+	if (r < 0)
+		log_err(d->log, "--metrics: %s", text);
+	else
+		log_info(d->log, "metrics at %s", metrics_uri(d->metrics));
 	return r;
 }
 
@@ -525,7 +588,7 @@ start_workers(struct daemon *d)
 			d->n_workers++;
 	}
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	d->status.n_workers = d->n_workers;
+	d->env.n_workers = d->n_workers;
 	return r;
 }
 
@@ -556,6 +619,8 @@ daemon_new(struct gw_config *config, struct log *log, FILE *out,
 		r = start_control(d);
 	if (!r)
 		r = start_workers(d);
+	if (!r)
+		r = start_metrics(d);
 	for (unsigned i = 0; i < o->n_listen && !r; i++)
 		r = start_listener(d, &o->listen[i], out);
 	if (!r)
@@ -598,6 +663,7 @@ daemon_free(struct daemon *d)
 	watchdog_free(d->watchdog);
 	free_listeners(d);
 	control_free(d->control);
+	metrics_free(d->metrics);
 	route_free(d->route);
 	gw_pool_free(d->pool);
 	gw_access_free(d->access);

@@ -267,6 +267,36 @@ set_control(void *obj, const char *s, char err[CONF_TEXT_MAX])
 }
 
 static int
+set_control_group(void *obj, const char *s, char err[CONF_TEXT_MAX])
+{
+	struct options *o = obj;
+	unsigned id;
+	int r = os_group(s, &id);
+
+	if (r < 0)
+		return refuse(err, "%s",
+			      r == -ENOENT ? "there is no such group"
+					   : strerror(-r));
+	o->has_control_group = true;
+	o->control_group = id;
+	return 0;
+}
+
+static int
+set_metrics(void *obj, const char *s, char err[CONF_TEXT_MAX])
+{
+	struct options *o = obj;
+	/* The address borrows from it. */
+	int r = set_string(&o->metrics_text, s, err);
+
+	if (!r)
+		r = http_addr_parse(o->metrics_text, &o->metrics, err,
+				    CONF_TEXT_MAX);
+	o->has_metrics = !r;
+	return r;
+}
+
+static int
 set_search_path(void *obj, const char *s, char err[CONF_TEXT_MAX])
 {
 	struct options *o = obj;
@@ -395,6 +425,11 @@ const struct conf_key gw_option_keys[] = {
 	 "missed heartbeats until a path is given up (5)", set_hb_missed},
 	{"control", "SOCKET", "answer rnbdctl on this unix socket",
 	 set_control},
+	{"control-group", "GROUP",
+	 "let members of this group use it too (that of the process)",
+	 set_control_group},
+	{"metrics", "ADDRESS",
+	 "serve OpenMetrics by HTTP at ADDR:PORT or unix:PATH", set_metrics},
 	{"foreground", "[yes|no]", "do not become a daemon; log to stderr (no)",
 	 set_foreground},
 	{"pid-file", "FILE", "write the process id here", set_pid_file},
@@ -491,6 +526,7 @@ options_deinit(struct options *o)
 	free(o->specs);
 	free(o->search_path);
 	free(o->control);
+	free(o->metrics_text);
 	free(o->pid_file);
 	*o = (struct options){0};
 }

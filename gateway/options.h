@@ -9,8 +9,10 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "config/conf.h"
+#include "gateway/http.h"
 #include "gateway/listen-addr.h"
 #include "gateway/log-sink.h"
 #include "gateway/spec.h"
@@ -35,6 +37,11 @@ struct options {
 	uint32_t chunk_size; /* bytes */
 	unsigned workers;
 	char *control; /* path; NULL: no control socket */
+	char *metrics_text; /* as given */
+	bool has_metrics;
+	struct http_addr metrics;
+	bool has_control_group;
+	gid_t control_group;
 	uint64_t busy_poll_us;
 	bool no_io_uring;
 	bool always_invalidate;

@@ -32,6 +32,19 @@ same_control(const struct options *a, const struct options *b)
 }
 
 static bool
+same_control_group(const struct options *a, const struct options *b)
+{
+	return a->has_control_group == b->has_control_group &&
+	       a->control_group == b->control_group;
+}
+
+static bool
+same_metrics(const struct options *a, const struct options *b)
+{
+	return same_string(a->metrics_text, b->metrics_text);
+}
+
+static bool
 same_pid_file(const struct options *a, const struct options *b)
 {
 	return same_string(a->pid_file, b->pid_file);
@@ -57,8 +70,6 @@ SAME_VALUE(workers)
 SAME_VALUE(busy_poll_us)
 SAME_VALUE(no_io_uring)
 SAME_VALUE(always_invalidate)
-SAME_VALUE(max_sessions)
-SAME_VALUE(max_memory)
 SAME_VALUE(hb_interval_ms)
 SAME_VALUE(hb_missed_max)
 SAME_VALUE(foreground)
@@ -77,11 +88,11 @@ static const struct {
 	{"busy-poll", same_busy_poll_us},
 	{"no-io-uring", same_no_io_uring},
 	{"always-invalidate", same_always_invalidate},
-	{"max-sessions", same_max_sessions},
-	{"max-memory", same_max_memory},
 	{"heartbeat-interval", same_hb_interval_ms},
 	{"heartbeat-missed", same_hb_missed_max},
 	{"control", same_control},
+	{"control-group", same_control_group},
+	{"metrics", same_metrics},
 	{"foreground", same_foreground},
 	{"pid-file", same_pid_file},
 	{"log-target", same_log_target},
@@ -89,7 +100,8 @@ static const struct {
 	{"core-dumps", same_core_dumps},
 };
 
-static const char *const live[] = {"export", "search-path", "log-level"};
+static const char *const live[] = {"export", "search-path", "max-sessions",
+				   "max-memory", "log-level"};
 
 int
 reload_effect(const char *key)
@@ -202,11 +214,6 @@ prepare(const struct reload_params *p, const struct gw_config *next,
 		snprintf(err, CONF_TEXT_MAX, "out of memory");
 		return r;
 	}
-	if (next->rules && !p->access) {
-		r = gw_text_err(text, -EOPNOTSUPP,
-				"[rule]: this version cannot apply rules yet");
-		goto err_looks;
-	}
 	r = gw_exports_prepare(p->exports, next->opt.specs, next->opt.n_specs,
 			       &change, text);
 	if (r)
@@ -253,10 +260,8 @@ reload(const struct reload_params *p, char err[CONF_TEXT_MAX])
 	}
 	gw_exports_apply(p->exports, change);
 	n_rules = next.rules ? gw_ruleset_count(next.rules) : 0;
-	if (p->access) {
-		gw_access_replace(p->access, gw_config_take_rules(&next));
-		gw_access_set_limits(p->access, &next.limits);
-	}
+	gw_access_replace(p->access, gw_config_take_rules(&next));
+	gw_access_set_limits(p->access, &next.limits);
 	log_set_level(p->log, next.opt.log_level);
 	post_looks(looks);
 	log_info(p->log, "reloaded %s: %u exports, %u rules", cl->config,

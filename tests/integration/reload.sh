@@ -158,6 +158,19 @@ hup 'reloaded .*: 3 exports'
 within_5s "mapping of a session that lost its right" not_mapped goes
 within_5s "its client is told" test -s "$tmp/again.gone"
 
+# The same by a rule: the first one matches, the second lets the load go on.
+export_conf goes "$tmp/goes"
+hup 'reloaded .*: 3 exports, 0 rules'
+start_nbdkit ruled "$RNBD_PLUGIN" "sessname=ruled-$$" "path=$path_gw" \
+	device_path=goes io-timeout=1
+watch ruled "$uri_ruled"
+printf '[rule]\naction = deny\nsession = ruled-*\nexport = goes\n[rule]\naction = allow\n' \
+	>"$tmp/exports.d/rules.conf"
+hup 'reloaded .*: 3 exports, 2 rules'
+within_5s "mapping that a rule denies" not_mapped goes
+within_5s "its client is told" test -s "$tmp/ruled.gone"
+running "by a rule about another session"
+
 # Values that need a restart are named, the rest of the file holds.
 printf 'workers = 7\nqueue-depth = 64\n[export]\nname = late\nbackend = null:1M\n' >>"$conf"
 hup 'need a restart.*: queue-depth, workers'

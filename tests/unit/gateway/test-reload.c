@@ -7,12 +7,14 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "gateway/os.h"
 #include "gateway/reload.h"
 
 static char dir[64];
 static struct cmdline cl;
 static struct gw_config started;
 static struct gw_exports *x;
+static struct gw_access *access_now;
 static char err[CONF_TEXT_MAX];
 static char warnings[2048];
 
@@ -57,6 +59,8 @@ start(const char *conf, bool with_file)
 	r = gw_config_load(&cl, NULL, &started, err);
 	ck_assert_msg(!r, "%s", err);
 	lg.threshold = started.opt.log_level;
+	gw_access_replace(access_now, gw_config_take_rules(&started));
+	gw_access_set_limits(access_now, &started.limits);
 	r = gw_config_exports(&started, &lg, &x, err);
 	ck_assert_msg(!r, "%s", err);
 }
@@ -67,6 +71,7 @@ read_again(void)
 	const struct reload_params p = {
 		.started = &started,
 		.exports = x,
+		.access = access_now,
 		.log = &lg,
 	};
 
@@ -103,9 +108,12 @@ has_export(const char *name)
 static void
 setup(void)
 {
+	const struct gw_access_params ap = {.log = &lg, .now = os_now};
+
 	strcpy(dir, "/tmp/test-reload-XXXXXX");
 	ck_assert_ptr_nonnull(mkdtemp(dir));
 	ck_assert_int_eq(chdir(dir), 0);
+	ck_assert_int_eq(gw_access_new(&ap, &access_now), 0);
 }
 
 static void
@@ -114,6 +122,7 @@ teardown(void)
 	char cmd[128];
 
 	gw_exports_free(x);
+	gw_access_free(access_now);
 	gw_config_deinit(&started);
 	cmdline_deinit(&cl);
 	ck_assert_int_eq(chdir("/"), 0);
@@ -148,6 +157,34 @@ START_TEST(log_level_changes)
 }
 END_TEST
 
+START_TEST(rules_and_limits_change)
+{
+	struct gw_access_stats st;
+
+	start(G "max-sessions = 9\n", true);
+	gw_access_stats(access_now, &st);
+	ck_assert_uint_eq(st.rules, 0);
+	ck_assert_uint_eq(st.limits.sessions, 9);
+	ck_assert_int_eq(again(G "max-sessions = 8\nmax-memory = 4G\n"
+				 "[rule]\naction = deny\nsession = a\n"
+				 "[rule]\naction = allow\n"
+				 "[limits]\naddress-sessions = 7\n"),
+			 0);
+	gw_access_stats(access_now, &st);
+	ck_assert_uint_eq(st.rules, 2);
+	ck_assert_uint_eq(st.limits.sessions, 8);
+	ck_assert_uint_eq(st.limits.memory, UINT64_C(4) << 30);
+	ck_assert_uint_eq(st.limits.addr_sessions, 7);
+	ck_assert_str_eq(warnings, "");
+	/* What is not in the file any more is not in force. */
+	ck_assert_int_eq(again(G), 0);
+	gw_access_stats(access_now, &st);
+	ck_assert_uint_eq(st.rules, 0);
+	ck_assert_uint_eq(st.limits.sessions, 1024);
+	ck_assert_uint_eq(st.limits.addr_sessions, 0);
+}
+END_TEST
+
 /* Each is wrong in another way; each leaves everything as it was. */
 static const struct {
 	const char *conf;
@@ -169,7 +206,11 @@ static const struct {
 
 START_TEST(a_bad_file_changes_nothing)
 {
-	start(G "export = a=null:1M\n", true);
+	struct gw_access_stats st;
+
+	start(G "export = a=null:1M\n[rule]\naction = allow\n"
+		"[limits]\naddress-sessions = 5\n",
+	      true);
 	ck_assert_int_eq(again(bad[_i].conf), bad[_i].r);
 	if (bad[_i].text)
 		ck_assert_str_eq(err, bad[_i].text);
@@ -178,6 +219,9 @@ START_TEST(a_bad_file_changes_nothing)
 	ck_assert(has_export("a") && !has_export("b"));
 	ck_assert_uint_eq(gw_exports_count(x), 2);
 	ck_assert_int_eq(log_threshold(&lg), LOG_LVL_INFO);
+	gw_access_stats(access_now, &st);
+	ck_assert_uint_eq(st.rules, 1);
+	ck_assert_uint_eq(st.limits.addr_sessions, 5);
 	ck_assert_str_eq(warnings, "");
 	/* And the next good one is taken. */
 	ck_assert_int_eq(again(G "export = b=null:1M\n"), 0);
@@ -214,7 +258,8 @@ START_TEST(what_needs_a_restart_is_named_once)
 			       "chunk-size = 64K\nbusy-poll = 5\n"
 			       "no-io-uring = yes\nalways-invalidate = yes\n"
 			       "heartbeat-interval = 10\nheartbeat-missed = 9\n"
-			       "control = /x\nforeground = yes\n"
+			       "control = /x\ncontrol-group = 12345\n"
+			       "metrics = unix:/m\nforeground = yes\n"
 			       "pid-file = /y\nlog-target = journal\n"
 			       "sandbox = no\ncore-dumps = yes\n"
 			       "export = b=null:1M\n"),
@@ -224,8 +269,9 @@ START_TEST(what_needs_a_restart_is_named_once)
 		"reload: new values that need a restart, the old ones stay "
 		"until then: listen, queue-depth, chunk-size, workers, "
 		"busy-poll, no-io-uring, always-invalidate, "
-		"heartbeat-interval, heartbeat-missed, control, foreground, "
-		"pid-file, log-target, sandbox, core-dumps");
+		"heartbeat-interval, heartbeat-missed, control, "
+		"control-group, metrics, foreground, pid-file, log-target, "
+		"sandbox, core-dumps");
 	/* The rest of the file holds. */
 	ck_assert(has_export("b"));
 	/* The old values again: there is nothing to say. */
@@ -269,6 +315,7 @@ main(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, exports_come_and_go);
 	tcase_add_test(tc, log_level_changes);
+	tcase_add_test(tc, rules_and_limits_change);
 	tcase_add_loop_test(tc, a_bad_file_changes_nothing, 0, ARRAY_SIZE(bad));
 	tcase_add_test(tc, a_missing_file_changes_nothing);
 	tcase_add_test(tc, without_a_file_there_is_nothing_to_read);
