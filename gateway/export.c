@@ -200,10 +200,16 @@ export_by_spec(const struct gw_exports *x, struct export *ex,
 					   strerrordesc_np(-err));
 		ex->store = ex->owned_store;
 		break;
+	case GW_SPEC_NBD:
+		return gw_text_err(err_text, -EOPNOTSUPP,
+				   "export '%s': this build has no backend for "
+				   "NBD servers",
+				   gw_name_text(ex->name).s);
 	case GW_SPEC_FILE:
 		ex->ops = &backend_file;
-		ex->path = spec->path;
-		spec->path = NULL;
+		ex->path = strdup(spec->path);
+		if (!ex->path)
+			return gw_text_err(err_text, -ENOMEM, "out of memory");
 		ex->buffered = spec->buffered;
 		err = probe_file(x, ex, err_text);
 		break;

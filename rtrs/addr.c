@@ -211,6 +211,23 @@ ip_of(const struct sockaddr_storage *ss, struct in6_addr *ret,
 	}
 }
 
+enum rtrs_addr_kind
+rtrs_addr_bytes(const struct sockaddr_storage *ss, uint8_t ret[RTRS_ADDR_BYTES])
+{
+	struct in6_addr ip;
+	uint32_t scope;
+	uint16_t port;
+
+	if (verbs_addr_gid(ss, ret, &port))
+		return RTRS_ADDR_GID;
+	if (ip_of(ss, &ip, &scope)) {
+		memcpy(ret, &ip, RTRS_ADDR_BYTES);
+		return RTRS_ADDR_IP;
+	}
+	memset(ret, 0, RTRS_ADDR_BYTES);
+	return RTRS_ADDR_OTHER;
+}
+
 bool
 rtrs_addr_same_host(const struct sockaddr_storage *a,
 		    const struct sockaddr_storage *b)

@@ -38,6 +38,19 @@ int rtrs_addr_parse_gid(const char *host, uint16_t port,
 			char *err, size_t err_len);
 
 /*
+ * The bare address, without port and interface: IPv4 in its mapped form
+ * (::ffff:a.b.c.d), IPv6, or a GID. OTHER: neither; ret is zeroes.
+ */
+enum rtrs_addr_kind {
+	RTRS_ADDR_OTHER,
+	RTRS_ADDR_IP,
+	RTRS_ADDR_GID,
+};
+#define RTRS_ADDR_BYTES 16
+enum rtrs_addr_kind rtrs_addr_bytes(const struct sockaddr_storage *ss,
+				    uint8_t ret[RTRS_ADDR_BYTES]);
+
+/*
  * Do they name the same interface, whatever the port? IPv4 is the same as its
  * mapped form. Equal link-local addresses of two interfaces are not the same.
  */
