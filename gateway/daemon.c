@@ -13,7 +13,7 @@
 #include "gateway/preflight.h"
 #include "gateway/worker.h"
 
-/* Threads for blocking work; they start as they are needed. */
+/* Threads for blocking work, of each pool; they start as they are needed. */
 #define POOL_THREADS 16
 
 struct listener {
@@ -35,7 +35,7 @@ struct daemon {
 	const struct log *log;
 	uint64_t started;
 	struct gw_exports *exports;
-	struct gw_pool *pool;
+	struct gw_pool *pool, *remote_pool;
 	struct route *route;
 	struct loop *loop;
 	struct loop_timer *timer;
@@ -339,6 +339,8 @@ start_base(struct daemon *d)
 	if (!r)
 		r = gw_pool_new(POOL_THREADS, &d->pool);
 	if (!r)
+		r = gw_pool_new(POOL_THREADS, &d->remote_pool);
+	if (!r)
 		r = route_new(d->o->workers, &d->route);
 	if (r < 0)
 		log_err(d->log, "cannot start: %s", strerror(-r));
@@ -363,6 +365,7 @@ start_workers(struct daemon *d)
 			.opt = d->o,
 			.exports = d->exports,
 			.pool = d->pool,
+			.remote_pool = d->remote_pool,
 			.route = d->route,
 			.listeners = d->loop,
 			.log = d->log,
@@ -443,6 +446,7 @@ daemon_free(struct daemon *d)
 	control_free(d->control);
 	route_free(d->route);
 	gw_pool_free(d->pool);
+	gw_pool_free(d->remote_pool);
 	gw_exports_free(d->exports);
 	loop_unwatch(d->on_term);
 	loop_unwatch(d->on_int);

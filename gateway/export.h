@@ -68,6 +68,7 @@ struct gw_open_params {
 	uint8_t access_mode;
 	struct gw_exec *exec;
 	struct gw_io_engine *io;
+	struct gw_events *events;
 	const struct log *log;
 };
 int gw_exports_open(struct gw_exports *x, const struct gw_open_params *p,

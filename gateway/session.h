@@ -73,6 +73,7 @@ struct gw_device {
 	/* OPENs of this name that came while it was neither open nor gone;
 	 * dispatched again once it is either. In order of arrival. */
 	struct gw_req *waiters;
+	struct backend_io detach_io; /* counts as one in flight */
 	struct gw_op_stats stats[BACKEND_N_OPS];
 	/* The job's from run() to done(): */
 	struct gw_job job;
@@ -148,6 +149,8 @@ struct gw_device *gw_sess_find_dev(struct gw_sess *sess, uint32_t device_id);
 void gw_device_start_close(struct gw_device *dev);
 
 /* io.c */
+/* One less in flight; what drains and has drained is closed soon. */
+void gw_device_io_ended(struct gw_device *dev);
 void gw_io_start(struct gw_req *req, const struct rnbd_msg_io *m);
 
 #endif

@@ -21,6 +21,7 @@ struct worker_params {
 	const struct options *opt;
 	struct gw_exports *exports;
 	struct gw_pool *pool;
+	struct gw_pool *remote_pool; /* for what waits for other machines */
 	struct route *route;
 	/* Of the listeners' thread: what cannot be taken goes back there. */
 	struct loop *listeners;
