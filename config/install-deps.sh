@@ -18,7 +18,7 @@ run_packages=(
 )
 test_packages=(
 	check libsubunit-dev clang libclang-rt-14-dev python3 python3-libnbd
-	qemu-utils fio strace iproute2 procps man-db shellcheck
+	qemu-utils nbd-server gnutls-bin fio strace iproute2 procps man-db shellcheck
 )
 vm_packages=(
 	qemu-system-x86 busybox-static kmod cpio xz-utils make libelf1 libssl3

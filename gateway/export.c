@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "gateway/backend/nbd-params.h"
 #include "gateway/claim.h"
 #include "gateway/hash.h"
 #include "gateway/resolve.h"
@@ -173,6 +174,24 @@ probe_file(const struct gw_exports *x, const struct export *ex,
 	return err ? say_unopened(err, ex, err_text) : 0;
 }
 
+/*
+ * As text only: a server that is away now may be there when a client opens, and
+ * the other exports do not have to wait for it.
+ */
+static int
+check_nbd(const struct export *ex, char err_text[GW_TEXT_MAX])
+{
+	struct nbd_params params;
+	char text[GW_TEXT_MAX];
+	int err = nbd_params_parse(ex->path, &params, text);
+
+	if (err)
+		return gw_text_err(err_text, err, "export '%s': %s",
+				   gw_name_text(ex->name).s, text);
+	nbd_params_deinit(&params);
+	return 0;
+}
+
 /* Fills ex by spec, whose path it takes over. */
 static int
 export_by_spec(const struct gw_exports *x, struct export *ex,
@@ -201,10 +220,12 @@ export_by_spec(const struct gw_exports *x, struct export *ex,
 		ex->store = ex->owned_store;
 		break;
 	case GW_SPEC_NBD:
-		return gw_text_err(err_text, -EOPNOTSUPP,
-				   "export '%s': this build has no backend for "
-				   "NBD servers",
-				   gw_name_text(ex->name).s);
+		ex->ops = &backend_nbd;
+		ex->path = strdup(spec->path);
+		if (!ex->path)
+			return gw_text_err(err_text, -ENOMEM, "out of memory");
+		err = check_nbd(ex, err_text);
+		break;
 	case GW_SPEC_FILE:
 		ex->ops = &backend_file;
 		ex->path = strdup(spec->path);
@@ -365,6 +386,7 @@ open_named(const struct export *ex, const struct gw_open_params *p,
 	   char err_text[GW_TEXT_MAX])
 {
 	bool read_only = p->access_mode == RNBD_ACCESS_RO;
+	char text[GW_TEXT_MAX] = "";
 	int err;
 
 	if (ex->read_only && !read_only)
@@ -372,13 +394,16 @@ open_named(const struct export *ex, const struct gw_open_params *p,
 	export_params(ex, params);
 	params->exec = p->exec;
 	params->io = p->io;
+	params->events = p->events;
 	params->log = p->log;
 	params->read_only = read_only;
+	params->err_text = text;
 	err = ex->ops->open(params, ret);
 	if (err)
 		return gw_text_err(err_text, err == -EROFS ? -EACCES : err,
 				   "the server cannot open export '%s': %s",
-				   gw_name_text(p->dev_name).s, reason(err));
+				   gw_name_text(p->dev_name).s,
+				   *text ? text : reason(err));
 	return 0;
 }
 

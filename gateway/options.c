@@ -266,7 +266,8 @@ static const struct option_row rows[] = {
 	 "gid:GID[:PORT], dev:RDMA-DEVICE[:PORT]; repeatable "
 	 "(" OPT_DEFAULT_LISTEN ")"},
 	{"export", "NAME=SPEC", parse_export,
-	 "offer PATH, file:PATH, memory:SIZE or null:SIZE, then [,ro]; "
+	 "offer PATH, file:PATH, memory:SIZE, null:SIZE or an NBD URI, "
+	 "then [,ro]; "
 	 "repeatable"},
 	{"search-path", "DIR", parse_search_path,
 	 "offer what is below DIR; %SESSNAME% is the client's session name"},

@@ -185,6 +185,7 @@ struct backend {
 extern const struct backend_ops backend_null;
 extern const struct backend_ops backend_memory;
 extern const struct backend_ops backend_file;
+extern const struct backend_ops backend_nbd;
 
 /* A sparse region of memory shared by all mappings of one memory export. */
 struct memory_store;
