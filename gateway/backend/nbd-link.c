@@ -11,9 +11,9 @@
 #include "gateway/backend/nbd.h"
 
 #define BACKOFF_MIN  (100 * NSEC_PER_MSEC)
-#define BACKOFF_MAX  (5 * NSEC_PER_SEC)
+#define BACKOFF_MAX  NSEC_PER_SEC
 /* A connection that was up for less is no reason to hurry to the next. */
-#define LIVE_ENOUGH  (5 * NSEC_PER_SEC)
+#define LIVE_ENOUGH  NSEC_PER_SEC
 /* At the end, for requests that a server has and does not answer. */
 #define END_PATIENCE (5 * NSEC_PER_SEC)
 
