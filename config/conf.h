@@ -43,9 +43,19 @@ struct conf_section {
 };
 
 /*
- * Reads path and what it includes. On failure err is one line "FILE:LINE:
- * KEY VALUE: what is accepted". -EINVAL for what is written there, errors of
- * open(2) and read(2) for a file, -ENOMEM. Blocking; any thread.
+ * The key that every file has besides those of its sections: "include = PATH"
+ * reads a file, or all of a directory that are named *.conf, sorted by name, as
+ * if they stood there. PATH is relative to the directory of the file that names
+ * it. It may stand before the first section and in one that is not repeated.
+ */
+#define CONF_INCLUDE   "include"
+#define CONF_DEPTH_MAX 16 /* files that include one another */
+
+/*
+ * Reads path and what it includes; sections is ended by a NULL name. On failure
+ * err is one line "FILE:LINE: KEY = VALUE: what is accepted". -EINVAL for what
+ * is written there, errors of open(2) and read(2) for a file, -ENOMEM.
+ * Blocking; any thread.
  */
 int conf_read(const char *path, const struct conf_section *sections, void *user,
 	      char err[CONF_TEXT_MAX]);

@@ -11,7 +11,8 @@ set -euo pipefail
 
 run_packages=(
 	gcc libc6-dev meson ninja-build pkg-config perl
-	libevent-dev liburing-dev libjansson-dev uthash-dev
+	libevent-dev liburing-dev libjansson-dev libinih-dev uthash-dev
+	libseccomp-dev libsystemd-dev
 	nbdkit nbdkit-plugin-dev libnbd-bin libnbd-dev
 	librdmacm-dev libibverbs-dev ibverbs-providers
 	e2fsprogs
@@ -19,6 +20,7 @@ run_packages=(
 test_packages=(
 	check libsubunit-dev clang libclang-rt-14-dev python3 python3-libnbd
 	qemu-utils nbd-server gnutls-bin fio strace iproute2 procps man-db shellcheck
+	systemd
 )
 vm_packages=(
 	qemu-system-x86 busybox-static kmod cpio xz-utils make libelf1 libssl3

@@ -122,11 +122,12 @@ part_run(struct loop_call *call)
 /* ------------------------------------------------ on the control thread */
 
 static void
-add_export(void *user, const char *name, const char *spec, bool read_only)
+add_export(void *user, const struct gw_exports_item *info)
 {
-	json_array_append_new(user,
-			      json_pack("{s:s, s:s, s:b}", "name", name, "spec",
-					spec, "read_only", (int)read_only));
+	json_array_append_new(user, json_pack("{s:s, s:s, s:b}", "name",
+					      info->spec->name, "spec",
+					      info->text, "read_only",
+					      (int)info->spec->read_only));
 }
 
 static void

@@ -2,15 +2,21 @@
 #include "gateway/daemon.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "gateway/access-conf.h"
+#include "gateway/access.h"
 #include "gateway/control-status.h"
+#include "gateway/notify.h"
 #include "gateway/os.h"
 #include "gateway/preflight.h"
+#include "gateway/watchdog.h"
 #include "gateway/worker.h"
 
 /* Threads for blocking work, of each pool; they start as they are needed. */
@@ -36,6 +42,9 @@ struct daemon {
 	uint64_t started;
 	struct gw_exports *exports;
 	struct gw_pool *pool, *remote_pool;
+	struct gw_access *access;
+	struct loop_call access_call; /* to look at its deadline */
+	atomic_bool access_called;
 	struct route *route;
 	struct loop *loop;
 	struct loop_timer *timer;
@@ -50,6 +59,7 @@ struct daemon {
 	struct farewell begun[OPT_MAX_WORKERS], done[OPT_MAX_WORKERS];
 	unsigned n_workers, n_begun, n_done;
 	bool draining;
+	struct watchdog *watchdog; /* NULL: nobody wants to know */
 };
 
 /* ------------------------------------------------------------ listeners */
@@ -67,15 +77,17 @@ prepare(void *user)
 	uint64_t now = os_now(), deadline = TIME_NEVER;
 	bool busy = false;
 
-	if (d->draining)
-		return false;
-	for (unsigned i = 0; i < d->n_listeners; i++) {
+	if (d->watchdog)
+		deadline = watchdog_run(d->watchdog, now);
+	for (unsigned i = 0; !d->draining && i < d->n_listeners; i++) {
 		struct rtrs_listener *l = d->listeners[i].rtrs;
 
 		rtrs_listener_progress(l, now);
 		busy |= rtrs_listener_arm(l);
 		deadline = time_min(deadline, rtrs_listener_deadline(l));
 	}
+	gw_access_tick(d->access);
+	deadline = time_min(deadline, gw_access_deadline(d->access));
 	if (!busy)
 		loop_timer_set(d->timer, now, deadline);
 	return busy;
@@ -87,9 +99,15 @@ on_request(void *user, struct rtrs_conn_request *req)
 	struct listener *l = user;
 	struct daemon *d = l->daemon;
 	struct rtrs_uuid uuid = rtrs_conn_request_msg(req)->sess_uuid;
-	int w = route_get(d->route, &uuid);
-	int r;
+	int w, r;
 
+	r = gw_access_check_connect(d->access,
+				    &rtrs_conn_request_addrs(req)->peer);
+	if (r < 0) {
+		rtrs_conn_request_reject(req, r);
+		return;
+	}
+	w = route_get(d->route, &uuid);
 	if (w < 0) {
 		rtrs_conn_request_reject(req, w);
 		return;
@@ -210,6 +228,8 @@ on_worker_done(struct loop_call *call)
 	struct farewell *f = container_of(call, struct farewell, call);
 	struct daemon *d = f->daemon;
 
+	if (d->watchdog)
+		watchdog_gone(d->watchdog, f->index);
 	if (++d->n_done == d->n_workers)
 		loop_stop(d->loop);
 }
@@ -228,6 +248,7 @@ static void
 begin_drain(struct daemon *d)
 {
 	d->draining = true;
+	notify_stopping("draining");
 	control_free(d->control);
 	d->control = NULL;
 	/* Not freed yet: requests that are on their way still belong to the
@@ -301,7 +322,105 @@ start_control(struct daemon *d)
 	return r;
 }
 
+/* ------------------------------------------------------ service manager */
+
+static void
+ask_worker(void *user, unsigned i, struct loop_call *call)
+{
+	struct daemon *d = user;
+
+	worker_post(d->workers[i], call);
+}
+
+static void
+on_workers_alive(void *user)
+{
+	notify_alive();
+}
+
+static void
+on_worker_late(void *user, unsigned i, uint64_t since)
+{
+	struct daemon *d = user;
+
+	log_warn(d->log, "worker %u has not answered for %" PRIu64 " ms", i,
+		 (os_now() - since) / NSEC_PER_MSEC);
+}
+
+/* The manager's watchdog is fed by the workers: a control thread that runs
+ * proves nothing about them. */
+static int
+start_watchdog(struct daemon *d)
+{
+	struct watchdog_params p = {
+		.loop = d->loop,
+		.n = d->n_workers,
+		.interval = notify_watchdog_ns() / 3,
+		.post = ask_worker,
+		.alive = on_workers_alive,
+		.late = on_worker_late,
+		.user = d,
+	};
+
+	if (notify_missing())
+		log_warn(d->log, "NOTIFY_SOCKET is set, but this is a build "
+				 "without libsystemd: nobody is notified");
+	return p.interval ? watchdog_new(&p, &d->watchdog) : 0;
+}
+
+static void
+tell_ready(const struct daemon *d)
+{
+	char text[64];
+
+	snprintf(text, sizeof(text), "serving on %u address%s", d->n_listeners,
+		 d->n_listeners == 1 ? "" : "es");
+	notify_ready(text);
+}
+
 /* ---------------------------------------------------------------- start */
+
+/* On the control thread: prepare() looks at the deadline. */
+static void
+on_access_call(struct loop_call *call)
+{
+	struct daemon *d = container_of(call, struct daemon, access_call);
+
+	atomic_store(&d->access_called, false);
+}
+
+/* On any thread: something was refused that is to be logged in a while. */
+static void
+on_access_wake(void *user)
+{
+	struct daemon *d = user;
+
+	if (!atomic_exchange(&d->access_called, true))
+		loop_post(d->loop, &d->access_call);
+}
+
+static int
+start_access(struct daemon *d)
+{
+	const struct options *o = d->o;
+	const struct gw_access_params p = {
+		.log = d->log,
+		.now = os_now,
+		.wake = on_access_wake,
+		.user = d,
+	};
+	struct gw_access_limits limits;
+	int r = gw_access_new(&p, &d->access);
+
+	if (r < 0)
+		return r;
+	d->access_call.fn = on_access_call;
+	gw_access_limits_init(&limits);
+	gw_access_limits_complete(&limits, o->max_sessions, o->max_memory,
+				  (uint64_t)o->queue_depth * o->chunk_size);
+	gw_access_set_limits(d->access, &limits);
+	return 0;
+}
 
 static int
 start_exports(struct daemon *d)
@@ -314,7 +433,7 @@ start_exports(struct daemon *d)
 		return r;
 	}
 	for (unsigned i = 0; i < d->o->n_exports && !r; i++)
-		r = gw_exports_add(d->exports, d->o->exports[i], text);
+		r = gw_exports_add_text(d->exports, d->o->exports[i], text);
 	if (!r && d->o->search_path)
 		r = gw_exports_set_search_path(d->exports, d->o->search_path,
 					       text);
@@ -342,6 +461,8 @@ start_base(struct daemon *d)
 		r = gw_pool_new(POOL_THREADS, &d->remote_pool);
 	if (!r)
 		r = route_new(d->o->workers, &d->route);
+	if (!r)
+		r = start_access(d);
 	if (r < 0)
 		log_err(d->log, "cannot start: %s", strerror(-r));
 	else
@@ -364,6 +485,7 @@ start_workers(struct daemon *d)
 			.index = i,
 			.opt = d->o,
 			.exports = d->exports,
+			.access = d->access,
 			.pool = d->pool,
 			.remote_pool = d->remote_pool,
 			.route = d->route,
@@ -409,6 +531,8 @@ daemon_new(const struct options *o, const struct log *log, FILE *out,
 		r = start_workers(d);
 	for (unsigned i = 0; i < o->n_listen && !r; i++)
 		r = start_listener(d, &o->listen[i], out);
+	if (!r)
+		r = start_watchdog(d);
 	if (r) {
 		daemon_free(d);
 		return r;
@@ -420,8 +544,10 @@ daemon_new(const struct options *o, const struct log *log, FILE *out,
 int
 daemon_run(struct daemon *d)
 {
-	int r = loop_run(d->loop);
+	int r;
 
+	tell_ready(d);
+	r = loop_run(d->loop);
 	if (r < 0)
 		log_err(d->log, "event loop failed: %s", strerror(-r));
 	else
@@ -442,11 +568,13 @@ daemon_free(struct daemon *d)
 	}
 	for (unsigned i = 0; i < d->n_workers; i++)
 		worker_join(d->workers[i]);
+	watchdog_free(d->watchdog);
 	free_listeners(d);
 	control_free(d->control);
 	route_free(d->route);
 	gw_pool_free(d->pool);
 	gw_pool_free(d->remote_pool);
+	gw_access_free(d->access);
 	gw_exports_free(d->exports);
 	loop_unwatch(d->on_term);
 	loop_unwatch(d->on_int);

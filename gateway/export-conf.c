@@ -8,9 +8,6 @@
 
 #include "gateway/spec.h"
 
-/* 100 million a second are 10 ns each: beyond that a limit limits nothing. */
-#define MAX_IOPS UINT64_C(100000000)
-
 static int
 set_name(void *obj, const char *value, char err[CONF_TEXT_MAX])
 {
@@ -36,37 +33,27 @@ set_name(void *obj, const char *value, char err[CONF_TEXT_MAX])
 	return 0;
 }
 
-static int
-set_bytes(const char *what, const char *value, uint64_t *ret,
-	  char err[CONF_TEXT_MAX])
-{
-	int r = gw_size_parse(value, ret);
-
-	if (r == -ERANGE)
-		snprintf(err, CONF_TEXT_MAX, "the %s '%s' is too large", what,
-			 gw_name_text(value).s);
-	else if (r)
-		snprintf(err, CONF_TEXT_MAX,
-			 "'%s' is no %s: give a number, with K, M, G or T",
-			 gw_name_text(value).s, what);
-	return r ? -EINVAL : 0;
-}
-
 /* Of something that clients see in sectors. */
 static int
 set_size(const char *value, uint64_t *ret, char err[CONF_TEXT_MAX])
 {
-	int r = set_bytes("size", value, ret, err);
+	struct gw_name_text text = gw_name_text(value);
+	int r = gw_size_parse(value, ret);
 
-	if (r)
-		return r;
-	if (!*ret || *ret % RNBD_SECTOR_SIZE) {
+	if (r == -ERANGE)
+		snprintf(err, CONF_TEXT_MAX, "the size '%s' is too large",
+			 text.s);
+	else if (r)
 		snprintf(err, CONF_TEXT_MAX,
-			 "the size '%s' is no multiple of %d",
-			 gw_name_text(value).s, RNBD_SECTOR_SIZE);
-		return -EINVAL;
-	}
-	return 0;
+			 "'%s' is no size: give a number, with K, M, G or T",
+			 text.s);
+	else if (!*ret || *ret % RNBD_SECTOR_SIZE)
+		snprintf(err, CONF_TEXT_MAX,
+			 "the size '%s' is no multiple of %d", text.s,
+			 RNBD_SECTOR_SIZE);
+	else
+		return 0;
+	return -EINVAL;
 }
 
 static int
@@ -214,7 +201,7 @@ set_iops(void *obj, const char *value, char err[CONF_TEXT_MAX])
 
 	/* Plain digits: a K of 1024 operations would surprise. */
 	if (value[strspn(value, "0123456789")] || gw_size_parse(value, &v) ||
-	    v > MAX_IOPS) {
+	    v > GW_SPEC_MAX_IOPS) {
 		snprintf(err, CONF_TEXT_MAX,
 			 "give a number of operations per second up to "
 			 "100000000, 0 for no limit");
@@ -228,9 +215,16 @@ static int
 set_bandwidth(void *obj, const char *value, char err[CONF_TEXT_MAX])
 {
 	struct gw_spec *spec = obj;
+	uint64_t v;
 
-	return set_bytes("number of bytes per second", value, &spec->bandwidth,
-			 err);
+	if (gw_size_parse(value, &v) || (v && v < GW_SPEC_MIN_BANDWIDTH)) {
+		snprintf(err, CONF_TEXT_MAX,
+			 "give a number of bytes per second from 4096 on, with "
+			 "K, M, G or T, or 0 for no limit");
+		return -EINVAL;
+	}
+	spec->bandwidth = v;
+	return 0;
 }
 
 const struct conf_key gw_export_keys[] = {

@@ -2,44 +2,11 @@
 #include "gateway/export.h"
 
 #include <errno.h>
-#include <pthread.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "gateway/backend/nbd-params.h"
-#include "gateway/claim.h"
-#include "gateway/hash.h"
-#include "gateway/resolve.h"
-#include "gateway/spec.h"
-
-/* Constant once it is in the table, and never removed. */
-struct export
-{
-	char name[RNBD_NAME_LEN];
-	char *spec; /* for people */
-	const struct backend_ops *ops;
-	char *path; /* of a file */
-	void *store;
-	struct memory_store *owned_store;
-	uint64_t size;
-	bool read_only;
-	bool buffered;
-	UT_hash_handle hh;
-};
-
-struct sess_name {
-	char name[RNBD_NAME_LEN];
-	UT_hash_handle hh;
-};
-
-struct gw_exports {
-	const struct log *log;
-	pthread_mutex_t lock; /* guards all below; never held while opening */
-	struct export *exports;
-	struct gw_search *search; /* constant once set */
-	struct gw_claims claims;
-	struct sess_name *sess_names;
-};
+#include "gateway/export-priv.h"
 
 int
 gw_exports_new(const struct log *log, struct gw_exports **ret)
@@ -54,220 +21,138 @@ gw_exports_new(const struct log *log, struct gw_exports **ret)
 	return 0;
 }
 
-static void
-export_free(struct export *ex)
+void
+export_unref(struct gw_exports *x, struct gw_export *ex)
 {
-	memory_store_unref(ex->owned_store);
-	free(ex->path);
-	free(ex->spec);
-	free(ex);
+	unsigned refs;
+
+	if (!ex)
+		return;
+	pthread_mutex_lock(&x->lock);
+	refs = --ex->refs;
+	pthread_mutex_unlock(&x->lock);
+	if (!refs)
+		export_free(ex);
+}
+
+/* The references of a table that is none any more. */
+static void
+table_free(struct gw_exports *x, struct export_slot *table)
+{
+	struct export_slot *slot, *next;
+
+	HASH_ITER(hh, table, slot, next) {
+		HASH_DEL(table, slot);
+		export_unref(x, slot->ex);
+		free(slot);
+	}
 }
 
 void
 gw_exports_free(struct gw_exports *x)
 {
-	struct export *ex, *next_ex;
 	struct sess_name *name, *next_name;
 
 	if (!x)
 		return;
-	HASH_ITER(hh, x->exports, ex, next_ex) {
-		HASH_DEL(x->exports, ex);
-		export_free(ex);
-	}
+	table_free(x, x->table);
 	HASH_ITER(hh, x->sess_names, name, next_name) {
 		HASH_DEL(x->sess_names, name);
 		free(name);
 	}
-	gw_search_free(x->search);
+	export_unref(x, x->search);
 	pthread_mutex_destroy(&x->lock);
 	free(x);
 }
 
-static void
-export_params(const struct export *ex, struct backend_open_params *ret)
+static struct export_slot *
+slot_find(struct export_slot *table, const char *name)
 {
-	*ret = (struct backend_open_params){
-		.fd = -1,
-		.path = ex->path,
-		.size = ex->size,
-		.store = ex->store,
-		.read_only = ex->read_only,
-		.buffered = ex->buffered,
-	};
+	struct export_slot *slot;
+
+	HASH_FIND_STR(table, name, slot);
+	return slot;
+}
+
+/* Takes over the reference, but not on failure. -EEXIST, -ENOMEM. */
+static int
+slot_add(struct export_slot **table, struct gw_export *ex)
+{
+	struct export_slot *slot;
+
+	if (slot_find(*table, ex->spec.name))
+		return -EEXIST;
+	slot = calloc(1, sizeof(*slot));
+	if (!slot)
+		return -ENOMEM;
+	slot->ex = ex;
+	HASH_ADD_KEYPTR(hh, *table, ex->spec.name, strlen(ex->spec.name), slot);
+	if (!slot->hh.tbl) {
+		free(slot);
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+static int
+say_unadded(int err, const char *name, char err_text[GW_TEXT_MAX])
+{
+	return gw_text_err(err_text, err, "export '%s': %s",
+			   gw_name_text(name).s,
+			   err == -EEXIST ? "there is one of that name already"
+					  : "out of memory");
+}
+
+struct gw_export *
+export_find(const struct gw_exports *x, const char *name)
+{
+	struct export_slot *slot = slot_find(x->table, name);
+
+	return slot ? slot->ex : NULL;
 }
 
 /* Puts ex into the table, or frees it. */
 static int
-export_insert(struct gw_exports *x, struct export *ex)
+insert(struct gw_exports *x, struct gw_export *ex)
 {
-	struct export *old;
-	int err = 0;
-
-	pthread_mutex_lock(&x->lock);
-	HASH_FIND_STR(x->exports, ex->name, old);
-	if (old) {
-		err = -EEXIST;
-	} else {
-		HASH_ADD_STR(x->exports, name, ex);
-		if (!ex->hh.tbl)
-			err = -ENOMEM;
-	}
-	pthread_mutex_unlock(&x->lock);
-	if (err)
-		export_free(ex);
-	return err;
-}
-
-static int
-say_unopened(int err, const struct export *ex, char err_text[GW_TEXT_MAX])
-{
-	const char *hint = "";
-
-	switch (err) {
-	case -ENOENT:
-		hint = ": create it first (truncate -s SIZE)";
-		break;
-	case -EACCES:
-	case -EROFS:
-		if (!ex->read_only)
-			hint = ": to offer it read-only add ',ro'";
-		break;
-	case -ENOTBLK:
-		return gw_text_err(err_text, err,
-				   "export '%s': '%s' is neither a regular "
-				   "file nor a block device",
-				   gw_name_text(ex->name).s,
-				   gw_name_text(ex->path).s);
-	case -EINVAL:
-		return gw_text_err(err_text, err,
-				   "export '%s': '%s' is empty, shorter than a "
-				   "block, or has blocks of more than 4096 "
-				   "bytes",
-				   gw_name_text(ex->name).s,
-				   gw_name_text(ex->path).s);
-	default:
-		break;
-	}
-	return gw_text_err(err_text, err, "export '%s': cannot open '%s': %s%s",
-			   gw_name_text(ex->name).s, gw_name_text(ex->path).s,
-			   strerrordesc_np(-err), hint);
-}
-
-/* A file that cannot be served is better told now than to the first client. */
-static int
-probe_file(const struct gw_exports *x, const struct export *ex,
-	   char err_text[GW_TEXT_MAX])
-{
-	struct backend_open_params params;
-	struct backend *b;
 	int err;
 
-	export_params(ex, &params);
-	params.log = x->log;
-	err = ex->ops->open(&params, &b);
-	if (!err) {
-		if (b->geo.read_only && !ex->read_only)
-			err = -EACCES;
-		ex->ops->close(b);
-	}
-	return err ? say_unopened(err, ex, err_text) : 0;
-}
-
-/*
- * As text only: a server that is away now may be there when a client opens, and
- * the other exports do not have to wait for it.
- */
-static int
-check_nbd(const struct export *ex, char err_text[GW_TEXT_MAX])
-{
-	struct nbd_params params;
-	char text[GW_TEXT_MAX];
-	int err = nbd_params_parse(ex->path, &params, text);
-
+	pthread_mutex_lock(&x->lock);
+	err = slot_add(&x->table, ex);
+	ex->listed = !err;
+	pthread_mutex_unlock(&x->lock);
 	if (err)
-		return gw_text_err(err_text, err, "export '%s': %s",
-				   gw_name_text(ex->name).s, text);
-	nbd_params_deinit(&params);
-	return 0;
-}
-
-/* Fills ex by spec, whose path it takes over. */
-static int
-export_by_spec(const struct gw_exports *x, struct export *ex,
-	       struct gw_spec *spec, char err_text[GW_TEXT_MAX])
-{
-	int err = 0;
-
-	memcpy(ex->name, spec->name, sizeof(ex->name));
-	ex->read_only = spec->read_only;
-	ex->size = spec->size;
-	switch (spec->kind) {
-	case GW_SPEC_NULL:
-		ex->ops = &backend_null;
-		ex->store = ex;
-		break;
-	case GW_SPEC_MEMORY:
-		ex->ops = &backend_memory;
-		err = memory_store_new(spec->size, &ex->owned_store);
-		if (err)
-			return gw_text_err(err_text, err,
-					   "export '%s': cannot reserve %llu "
-					   "bytes of memory: %s",
-					   gw_name_text(ex->name).s,
-					   (unsigned long long)spec->size,
-					   strerrordesc_np(-err));
-		ex->store = ex->owned_store;
-		break;
-	case GW_SPEC_NBD:
-		ex->ops = &backend_nbd;
-		ex->path = strdup(spec->path);
-		if (!ex->path)
-			return gw_text_err(err_text, -ENOMEM, "out of memory");
-		err = check_nbd(ex, err_text);
-		break;
-	case GW_SPEC_FILE:
-		ex->ops = &backend_file;
-		ex->path = strdup(spec->path);
-		if (!ex->path)
-			return gw_text_err(err_text, -ENOMEM, "out of memory");
-		ex->buffered = spec->buffered;
-		err = probe_file(x, ex, err_text);
-		break;
-	}
+		export_unref(x, ex);
 	return err;
 }
 
 int
-gw_exports_add(struct gw_exports *x, const char *name_spec,
+gw_exports_add(struct gw_exports *x, const struct gw_spec *spec,
 	       char err_text[GW_TEXT_MAX])
 {
-	struct gw_spec spec;
-	struct export *ex;
+	struct gw_export *ex;
 	int err;
 
-	err = gw_spec_parse(name_spec, &spec, err_text);
+	/* Before a file is made for it. */
+	if (export_find(x, spec->name))
+		return say_unadded(-EEXIST, spec->name, err_text);
+	err = export_make(x, spec, &ex, err_text);
 	if (err)
 		return err;
-	ex = calloc(1, sizeof(*ex));
-	if (!ex) {
-		err = gw_text_err(err_text, -ENOMEM, "out of memory");
-		goto out;
-	}
-	ex->spec = strdup(name_spec + strlen(spec.name) + 1);
-	err = ex->spec ? export_by_spec(x, ex, &spec, err_text)
-		       : gw_text_err(err_text, -ENOMEM, "out of memory");
-	if (err) {
-		export_free(ex);
-		goto out;
-	}
-	err = export_insert(x, ex);
+	err = insert(x, ex);
+	return err ? say_unadded(err, spec->name, err_text) : 0;
+}
+
+int
+gw_exports_add_text(struct gw_exports *x, const char *name_spec,
+		    char err_text[GW_TEXT_MAX])
+{
+	struct gw_spec spec;
+	int err = gw_spec_parse(name_spec, &spec, err_text);
+
 	if (err)
-		gw_text_err(err_text, err, "export '%s': %s",
-			    gw_name_text(spec.name).s,
-			    err == -EEXIST ? "there is one of that name already"
-					   : "out of memory");
-out:
+		return err;
+	err = gw_exports_add(x, &spec, err_text);
 	gw_spec_deinit(&spec);
 	return err;
 }
@@ -278,43 +163,308 @@ gw_exports_add_backend(struct gw_exports *x, const char *name,
 		       uint64_t size, bool read_only)
 {
 	char unused[GW_TEXT_MAX];
-	struct export *ex;
+	struct gw_export *ex;
 
 	if (gw_spec_check_name(name, unused))
 		return -EINVAL;
 	ex = calloc(1, sizeof(*ex));
 	if (!ex)
 		return -ENOMEM;
-	snprintf(ex->name, sizeof(ex->name), "%s", name);
-	ex->spec = strdup(ops->name);
-	if (!ex->spec) {
+	ex->refs = 1;
+	snprintf(ex->spec.name, sizeof(ex->spec.name), "%s", name);
+	ex->spec.backend = strdup(ops->name);
+	if (!ex->spec.backend) {
 		export_free(ex);
 		return -ENOMEM;
 	}
 	ex->ops = ops;
 	ex->store = store;
-	ex->size = size;
-	ex->read_only = read_only;
-	return export_insert(x, ex);
+	ex->spec.size = size;
+	ex->spec.read_only = read_only;
+	ex->size_bytes = size;
+	return insert(x, ex);
+}
+
+static int
+say_unknown(const char *name, char err_text[GW_TEXT_MAX])
+{
+	return gw_text_err(err_text, -ENOENT,
+			   "export '%s': there is none of that name",
+			   gw_name_text(name).s);
+}
+
+int
+gw_exports_remove(struct gw_exports *x, const char *name,
+		  char err_text[GW_TEXT_MAX])
+{
+	struct export_slot *slot;
+
+	pthread_mutex_lock(&x->lock);
+	slot = slot_find(x->table, name);
+	if (slot) {
+		HASH_DEL(x->table, slot);
+		slot->ex->listed = false;
+	}
+	pthread_mutex_unlock(&x->lock);
+	if (!slot)
+		return say_unknown(name, err_text);
+	log_info(x->log, "export '%s': removed", gw_name_text(name).s);
+	export_unref(x, slot->ex);
+	free(slot);
+	return 0;
+}
+
+/* Under the lock. */
+static void
+set_limits(struct gw_export *ex, uint64_t iops, uint64_t bandwidth)
+{
+	if (ex->spec.iops == iops && ex->spec.bandwidth == bandwidth)
+		return;
+	ex->spec.iops = iops;
+	ex->spec.bandwidth = bandwidth;
+	gw_throttle_set(&ex->throttle, iops, bandwidth);
+}
+
+int
+gw_exports_set_limits(struct gw_exports *x, const char *name, uint64_t iops,
+		      uint64_t bandwidth, char err_text[GW_TEXT_MAX])
+{
+	struct gw_export *ex;
+
+	if (iops > GW_SPEC_MAX_IOPS ||
+	    (bandwidth && bandwidth < GW_SPEC_MIN_BANDWIDTH))
+		return gw_text_err(err_text, -EINVAL,
+				   "export '%s': give iops up to 100000000, "
+				   "and a bandwidth of 4096 or more; 0 is no "
+				   "limit",
+				   gw_name_text(name).s);
+	pthread_mutex_lock(&x->lock);
+	ex = export_find(x, name);
+	if (ex)
+		set_limits(ex, iops, bandwidth);
+	pthread_mutex_unlock(&x->lock);
+	return ex ? 0 : say_unknown(name, err_text);
+}
+
+int
+gw_exports_resize(struct gw_exports *x, const char *name, uint64_t size,
+		  uint64_t *ret_size, char err_text[GW_TEXT_MAX])
+{
+	struct gw_export *ex = export_find(x, name);
+	uint64_t now = 0, before;
+	int err = 0;
+
+	/* Only this thread takes it out of the table. */
+	if (!ex)
+		return say_unknown(name, err_text);
+	before = now = ex->size_bytes;
+	if (size)
+		err = export_grow(x, ex, size, &now, err_text);
+	else if (ex->spec.path)
+		err = export_look(x, ex, &now, err_text);
+	if (err)
+		return err;
+	pthread_mutex_lock(&x->lock);
+	ex->size_bytes = now;
+	pthread_mutex_unlock(&x->lock);
+	if (now != before)
+		log_info(x->log,
+			 "export '%s': %" PRIu64 " bytes now, %" PRIu64
+			 " before",
+			 gw_name_text(name).s, now, before);
+	*ret_size = now;
+	return 0;
+}
+
+/* ---------------------------------------------------------------- reload */
+
+/* What an export that stays takes over. */
+struct live_change {
+	struct gw_export *ex;
+	struct gw_spec spec;
+};
+
+struct gw_exports_change {
+	struct export_slot *table; /* the new one, with references */
+	struct live_change *live;
+	unsigned n_live;
+};
+
+static bool
+stays(const struct gw_export *ex, const struct gw_spec *spec)
+{
+	struct gw_spec wanted = *spec;
+
+	if (ex->spec.kind != GW_SPEC_FILE && spec->size == ex->size_bytes)
+		wanted.size = ex->spec.size;
+	return gw_spec_same_backend(&ex->spec, &wanted);
+}
+
+static int
+change_add(struct gw_exports *x, struct gw_exports_change *c,
+	   const struct gw_spec *spec, char err_text[GW_TEXT_MAX])
+{
+	struct gw_export *ex = export_find(x, spec->name);
+	int err = gw_spec_check(spec, err_text);
+
+	if (err)
+		return err;
+	if (slot_find(c->table, spec->name))
+		return say_unadded(-EEXIST, spec->name, err_text);
+	if (ex && stays(ex, spec)) {
+		struct live_change *live = &c->live[c->n_live];
+
+		if (gw_spec_copy(&live->spec, spec))
+			return say_unadded(-ENOMEM, spec->name, err_text);
+		live->ex = ex;
+		c->n_live++;
+		pthread_mutex_lock(&x->lock);
+		ex->refs++;
+		pthread_mutex_unlock(&x->lock);
+	} else {
+		err = export_make(x, spec, &ex, err_text);
+		if (err)
+			return err;
+	}
+	err = slot_add(&c->table, ex);
+	if (err) {
+		export_unref(x, ex);
+		return say_unadded(err, spec->name, err_text);
+	}
+	return 0;
+}
+
+int
+gw_exports_prepare(struct gw_exports *x, const struct gw_spec *specs,
+		   unsigned n, struct gw_exports_change **ret,
+		   char err_text[GW_TEXT_MAX])
+{
+	struct gw_exports_change *c = calloc(1, sizeof(*c));
+	int err = 0;
+
+	if (c)
+		c->live = calloc(n + 1, sizeof(*c->live));
+	if (!c || !c->live) {
+		free(c);
+		return gw_text_err(err_text, -ENOMEM, "out of memory");
+	}
+	for (unsigned i = 0; i < n && !err; i++)
+		err = change_add(x, c, &specs[i], err_text);
+	if (err)
+		gw_exports_drop(x, c);
+	else
+		*ret = c;
+	return err;
+}
+
+static void
+change_free(struct gw_exports_change *c)
+{
+	for (unsigned i = 0; i < c->n_live; i++)
+		gw_spec_deinit(&c->live[i].spec);
+	free(c->live);
+	free(c);
+}
+
+void
+gw_exports_drop(struct gw_exports *x, struct gw_exports_change *c)
+{
+	struct export_slot *slot, *next;
+
+	HASH_ITER(hh, c->table, slot, next)
+		if (slot->ex->made_file && !slot->ex->listed)
+			(void)unlink(slot->ex->spec.path);
+	table_free(x, c->table);
+	change_free(c);
+}
+
+/* Under the lock. The old lists end up in the change. */
+static void
+apply_live(struct live_change *live)
+{
+	struct gw_spec *spec = &live->ex->spec, *new = &live->spec;
+	struct gw_name_list sessions = spec->sessions;
+	struct gw_net_list addresses = spec->addresses;
+
+	set_limits(live->ex, new->iops, new->bandwidth);
+	spec->create = new->create;
+	spec->sessions = new->sessions;
+	spec->addresses = new->addresses;
+	new->sessions = sessions;
+	new->addresses = addresses;
+}
+
+void
+gw_exports_apply(struct gw_exports *x, struct gw_exports_change *c)
+{
+	struct export_slot *old, *slot, *next;
+	unsigned n_old, n_new;
+
+	pthread_mutex_lock(&x->lock);
+	old = x->table;
+	n_old = HASH_COUNT(old);
+	HASH_ITER(hh, old, slot, next)
+		slot->ex->listed = false;
+	x->table = c->table;
+	c->table = NULL;
+	n_new = HASH_COUNT(x->table);
+	HASH_ITER(hh, x->table, slot, next)
+		slot->ex->listed = true;
+	for (unsigned i = 0; i < c->n_live; i++)
+		apply_live(&c->live[i]);
+	pthread_mutex_unlock(&x->lock);
+	log_info(x->log, "exports: %u stay, %u come, %u leave", c->n_live,
+		 n_new - c->n_live, n_old - c->n_live);
+	table_free(x, old);
+	change_free(c);
+}
+
+int
+gw_exports_reload(struct gw_exports *x, const struct gw_spec *specs, unsigned n,
+		  char err_text[GW_TEXT_MAX])
+{
+	struct gw_exports_change *c;
+	int err = gw_exports_prepare(x, specs, n, &c, err_text);
+
+	if (!err)
+		gw_exports_apply(x, c);
+	return err;
 }
 
 int
 gw_exports_set_search_path(struct gw_exports *x, const char *dir,
 			   char err_text[GW_TEXT_MAX])
 {
-	struct gw_search *s;
+	struct gw_export *ex = NULL, *old = x->search;
 	int err;
 
-	if (x->search)
-		return gw_text_err(err_text, -EEXIST,
-				   "search path '%s': there is one already",
-				   gw_name_text(dir).s);
-	err = gw_search_new(dir, &s, err_text);
-	if (err)
-		return err;
-	x->search = s;
+	if (dir && old && !strcmp(old->spec.backend, dir))
+		return 0;
+	if (dir) {
+		ex = calloc(1, sizeof(*ex));
+		if (!ex || !(ex->spec.backend = strdup(dir))) {
+			free(ex);
+			return gw_text_err(err_text, -ENOMEM, "out of memory");
+		}
+		ex->refs = 1;
+		ex->ops = &backend_file;
+		ex->listed = true;
+		err = gw_search_new(dir, &ex->search, err_text);
+		if (err) {
+			export_free(ex);
+			return err;
+		}
+	}
+	pthread_mutex_lock(&x->lock);
+	x->search = ex;
+	if (old)
+		old->listed = false;
+	pthread_mutex_unlock(&x->lock);
+	export_unref(x, old);
 	return 0;
 }
+
+/* --------------------------------------------------------------- listing */
 
 unsigned
 gw_exports_count(struct gw_exports *x)
@@ -322,212 +472,30 @@ gw_exports_count(struct gw_exports *x)
 	unsigned n;
 
 	pthread_mutex_lock(&x->lock);
-	n = HASH_COUNT(x->exports);
+	n = HASH_COUNT(x->table);
 	pthread_mutex_unlock(&x->lock);
 	return n;
 }
 
 void
 gw_exports_for_each(struct gw_exports *x,
-		    void (*fn)(void *user, const char *name, const char *spec,
-			       bool read_only),
+		    void (*fn)(void *user, const struct gw_exports_item *info),
 		    void *user)
 {
-	struct export *ex, *next;
+	struct export_slot *slot, *next;
 
 	pthread_mutex_lock(&x->lock);
-	HASH_ITER(hh, x->exports, ex, next)
-		fn(user, ex->name, ex->spec, ex->read_only);
-	pthread_mutex_unlock(&x->lock);
-}
+	HASH_ITER(hh, x->table, slot, next) {
+		const struct gw_export *ex = slot->ex;
+		char text[1024];
+		struct gw_exports_item info = {
+			.spec = &ex->spec,
+			.text = gw_spec_text(&ex->spec, text, sizeof(text)),
+			.size_bytes = ex->size_bytes,
+			.mappings = ex->mappings,
+		};
 
-static int
-check_request(const struct gw_open_params *p, char err_text[GW_TEXT_MAX])
-{
-	if (p->access_mode > RNBD_ACCESS_MIGRATION)
-		return gw_text_err(err_text, -EINVAL,
-				   "access mode %u is unknown", p->access_mode);
-	if (!*p->dev_name)
-		return gw_text_err(err_text, -EINVAL,
-				   "the device name is empty");
-	if (strstr(p->dev_name, ".."))
-		return gw_text_err(err_text, -EINVAL,
-				   "device name '%s': \"..\" is not allowed",
-				   gw_name_text(p->dev_name).s);
-	return 0;
-}
-
-static int
-say_read_only(const char *dev_name, char err_text[GW_TEXT_MAX])
-{
-	return gw_text_err(err_text, -EACCES,
-			   "export '%s' is read-only: open it with "
-			   "access_mode=ro",
-			   gw_name_text(dev_name).s);
-}
-
-/* What open() of a backend says, for the peer; paths are not its business. */
-static const char *
-reason(int err)
-{
-	switch (err) {
-	case -EINVAL:
-		return "it is empty, or its blocks are of no usable size";
-	case -ENOTBLK:
-		return "it is neither a regular file nor a block device";
-	default:
-		return strerrordesc_np(-err);
-	}
-}
-
-static int
-open_named(const struct export *ex, const struct gw_open_params *p,
-	   struct backend_open_params *params, struct backend **ret,
-	   char err_text[GW_TEXT_MAX])
-{
-	bool read_only = p->access_mode == RNBD_ACCESS_RO;
-	char text[GW_TEXT_MAX] = "";
-	int err;
-
-	if (ex->read_only && !read_only)
-		return say_read_only(p->dev_name, err_text);
-	export_params(ex, params);
-	params->exec = p->exec;
-	params->io = p->io;
-	params->events = p->events;
-	params->log = p->log;
-	params->read_only = read_only;
-	params->err_text = text;
-	err = ex->ops->open(params, ret);
-	if (err)
-		return gw_text_err(err_text, err == -EROFS ? -EACCES : err,
-				   "the server cannot open export '%s': %s",
-				   gw_name_text(p->dev_name).s,
-				   *text ? text : reason(err));
-	return 0;
-}
-
-static int
-open_searched(const struct gw_exports *x, const struct gw_open_params *p,
-	      struct backend **ret, char err_text[GW_TEXT_MAX])
-{
-	bool read_only = p->access_mode == RNBD_ACCESS_RO;
-	char path[GW_PATH_MAX];
-	struct backend_open_params params = {
-		.exec = p->exec,
-		.io = p->io,
-		.log = p->log,
-		.read_only = read_only,
-		.path = path,
-		.fd = -1,
-	};
-	int err;
-
-	if (!x->search)
-		return gw_text_err(err_text, -ENOENT, "no such export '%s'",
-				   gw_name_text(p->dev_name).s);
-	err = gw_search_open(x->search, p->sess_name, p->dev_name, read_only,
-			     &params.fd, path, err_text);
-	if (err)
-		return err;
-	err = backend_file.open(&params, ret);
-	if (err)
-		return gw_text_err(err_text, err,
-				   "the server cannot use '%s': %s",
-				   gw_name_text(p->dev_name).s, reason(err));
-	return 0;
-}
-
-int
-gw_exports_open(struct gw_exports *x, const struct gw_open_params *p,
-		struct backend **ret, struct gw_claim **ret_claim,
-		char err_text[GW_TEXT_MAX])
-{
-	struct backend_open_params params;
-	struct backend *b = NULL;
-	struct gw_claim *claim;
-	struct export *ex;
-	int err;
-
-	err = check_request(p, err_text);
-	if (err)
-		return err;
-	pthread_mutex_lock(&x->lock);
-	HASH_FIND_STR(x->exports, p->dev_name, ex);
-	pthread_mutex_unlock(&x->lock);
-	err = ex ? open_named(ex, p, &params, &b, err_text)
-		 : open_searched(x, p, &b, err_text);
-	if (err)
-		return err;
-	if (b->ops == &backend_file && !p->io) {
-		err = gw_text_err(err_text, -EOPNOTSUPP,
-				  "'%s' is a file: this server has none",
-				  gw_name_text(p->dev_name).s);
-		goto err_close;
-	}
-	if (b->geo.read_only && p->access_mode != RNBD_ACCESS_RO) {
-		err = say_read_only(p->dev_name, err_text);
-		goto err_close;
-	}
-	pthread_mutex_lock(&x->lock);
-	err = gw_claims_add(&x->claims, &b->id, p->sess_name, p->dev_name,
-			    p->access_mode, &claim, err_text);
-	pthread_mutex_unlock(&x->lock);
-	if (err)
-		goto err_close;
-	*ret = b;
-	*ret_claim = claim;
-	return 0;
-
-err_close:
-	b->ops->close(b);
-	return err;
-}
-
-void
-gw_exports_close(struct gw_exports *x, struct backend *b,
-		 struct gw_claim *claim)
-{
-	if (b)
-		b->ops->close(b);
-	pthread_mutex_lock(&x->lock);
-	gw_claims_remove(&x->claims, claim);
-	pthread_mutex_unlock(&x->lock);
-}
-
-int
-gw_exports_name_claim(struct gw_exports *x, const char *sess_name)
-{
-	struct sess_name *entry = calloc(1, sizeof(*entry)), *old;
-	int err = 0;
-
-	if (!entry)
-		return -ENOMEM;
-	snprintf(entry->name, sizeof(entry->name), "%s", sess_name);
-	pthread_mutex_lock(&x->lock);
-	HASH_FIND_STR(x->sess_names, entry->name, old);
-	if (old) {
-		err = -EPERM;
-	} else {
-		HASH_ADD_STR(x->sess_names, name, entry);
-		if (!entry->hh.tbl)
-			err = -ENOMEM;
+		fn(user, &info);
 	}
 	pthread_mutex_unlock(&x->lock);
-	if (err)
-		free(entry);
-	return err;
-}
-
-void
-gw_exports_name_release(struct gw_exports *x, const char *sess_name)
-{
-	struct sess_name *entry;
-
-	pthread_mutex_lock(&x->lock);
-	HASH_FIND_STR(x->sess_names, sess_name, entry);
-	if (entry)
-		HASH_DEL(x->sess_names, entry);
-	pthread_mutex_unlock(&x->lock);
-	free(entry);
 }

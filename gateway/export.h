@@ -3,6 +3,12 @@
  * What the gateway offers: named exports and the search path, and who has what
  * open. Shared by all workers, guarded by one mutex inside, never touched on
  * the I/O path.
+ *
+ * Exports come and go while they are in use. A mapping holds a reference to the
+ * export that it was opened from; one that has left the table stays until its
+ * last mapping is closed. gw_server_recheck() closes those mappings.
+ *
+ * What changes the table is called by one thread at a time; the rest by any.
  */
 #ifndef GATEWAY_EXPORT_H
 #define GATEWAY_EXPORT_H
@@ -10,25 +16,33 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/socket.h>
 
 #include "gateway/backend/backend.h"
+#include "gateway/spec.h"
 #include "gateway/text.h"
+#include "gateway/throttle.h"
 #include "rtrs/base/log.h"
 
 struct gw_exports;
+struct gw_export;
 
 int gw_exports_new(const struct log *log, struct gw_exports **ret);
-void gw_exports_free(struct gw_exports *x);
+void gw_exports_free(struct gw_exports *x); /* nothing is open */
+
+/* ---------------------------------------------------------- the table */
 
 /*
- * Adds NAME=SPEC: SPEC is a path, file:PATH, memory:SIZE or null:SIZE (SIZE
- * with K, M, G, T), then ",ro" and, for files, ",buffered". err_text gets one
- * clear line on failure that names the export, the cause and the remedy.
- * Errors: -EINVAL syntax, -EEXIST, -ENOMEM; of a path that cannot be opened:
- * that of open(2).
+ * Adds one. A file is opened for a look, and made first if it is missing and
+ * spec->create says so (blocking). err_text gets one clear line on failure that
+ * names the export, the cause and the remedy. Errors: -EINVAL, -EEXIST,
+ * -ENOMEM; of a path that cannot be opened: that of open(2).
  */
-int gw_exports_add(struct gw_exports *x, const char *name_spec,
+int gw_exports_add(struct gw_exports *x, const struct gw_spec *spec,
 		   char err_text[GW_TEXT_MAX]);
+/* The same from NAME=SPEC, see gw_spec_parse(). */
+int gw_exports_add_text(struct gw_exports *x, const char *name_spec,
+			char err_text[GW_TEXT_MAX]);
 /*
  * Adds an export with a backend of the caller's: store, size and read_only are
  * what ops->open gets. store is borrowed. -EINVAL name, -EEXIST, -ENOMEM.
@@ -36,20 +50,85 @@ int gw_exports_add(struct gw_exports *x, const char *name_spec,
 int gw_exports_add_backend(struct gw_exports *x, const char *name,
 			   const struct backend_ops *ops, void *store,
 			   uint64_t size, bool read_only);
+/* -ENOENT. Its mappings are closed by gw_server_recheck() of each worker. */
+int gw_exports_remove(struct gw_exports *x, const char *name,
+		      char err_text[GW_TEXT_MAX]);
+/*
+ * The limits of an export in use; gw_server_recheck() lets what waits already
+ * feel it. -ENOENT, -EINVAL.
+ */
+int gw_exports_set_limits(struct gw_exports *x, const char *name, uint64_t iops,
+			  uint64_t bandwidth, char err_text[GW_TEXT_MAX]);
+
+/*
+ * Looks at the file or device again. With a size, which may not be less than it
+ * has, a file, memory or null export is made that large first. *ret_size is
+ * what clients get with their next open; those that have it open are let in by
+ * gw_server_recheck(). Blocking. -ENOENT; -EINVAL; -EROFS; -ENOMEM; those of
+ * open(2) and ftruncate(2).
+ */
+int gw_exports_resize(struct gw_exports *x, const char *name, uint64_t size,
+		      uint64_t *ret_size, char err_text[GW_TEXT_MAX]);
+
+/*
+ * Makes the table what specs say, all or nothing. An export stays, and its
+ * mappings with it, where gw_spec_same_backend(), or where the size is the one
+ * that it was given since; its limits and who may open
+ * it change live. All others leave. Three steps, so that a caller can prepare
+ * other things before any of them changes: prepare opens and creates files
+ * (blocking) and fails as gw_exports_add(); then either apply, which cannot
+ * fail, or drop. The search path is not touched.
+ */
+struct gw_exports_change;
+int gw_exports_prepare(struct gw_exports *x, const struct gw_spec *specs,
+		       unsigned n, struct gw_exports_change **ret,
+		       char err_text[GW_TEXT_MAX]);
+void gw_exports_apply(struct gw_exports *x, struct gw_exports_change *c);
+void gw_exports_drop(struct gw_exports *x, struct gw_exports_change *c);
+/* prepare and apply in one. */
+int gw_exports_reload(struct gw_exports *x, const struct gw_spec *specs,
+		      unsigned n, char err_text[GW_TEXT_MAX]);
+
 /*
  * The kernel's dev_search_path, with %SESSNAME%. Names that are no named
- * export are looked up below it, with openat2(RESOLVE_BENEATH); without one,
- * only named exports are offered. To be set once, before the first open.
- * Errors as openat2(2) on dir; -EEXIST the second time.
+ * export are looked up below it, with openat2(RESOLVE_BENEATH); without one
+ * (NULL), only named exports are offered. Another one than before takes what
+ * was opened by the old one with it. Errors as openat2(2) on dir, -ENOMEM; then
+ * the old one stays.
  */
 int gw_exports_set_search_path(struct gw_exports *x, const char *dir,
 			       char err_text[GW_TEXT_MAX]);
+
+struct gw_exports_item {
+	const struct gw_spec *spec; /* limits are those in force */
+	const char *text;           /* of gw_spec_text() */
+	uint64_t size_bytes;        /* as last seen */
+	unsigned mappings;          /* open now */
+};
 unsigned gw_exports_count(struct gw_exports *x);
 /* fn is called under the lock and must not call back. */
 void gw_exports_for_each(struct gw_exports *x,
-			 void (*fn)(void *user, const char *name,
-				    const char *spec, bool read_only),
+			 void (*fn)(void *user,
+				    const struct gw_exports_item *info),
 			 void *user);
+
+/* ------------------------------------------------------------ mappings */
+
+struct gw_open_params {
+	const char *sess_name;
+	const char *dev_name;
+	uint8_t access_mode;
+	struct gw_exec *exec;
+	struct gw_io_engine *io;
+	struct gw_events *events;
+	const struct log *log;
+};
+struct gw_claim;
+struct gw_opened {
+	struct backend *backend;
+	struct gw_claim *claim;
+	struct gw_export *export; /* a reference; of the search path's too */
+};
 
 /*
  * Finds what dev_name means to a session and opens it (blocking, any thread).
@@ -61,22 +140,36 @@ void gw_exports_for_each(struct gw_exports *x,
  * -EPERM busy (the text names the sessions that write), -ENOMEM, and what
  * else open(2) gives.
  */
-struct gw_claim;
-struct gw_open_params {
-	const char *sess_name;
-	const char *dev_name;
-	uint8_t access_mode;
-	struct gw_exec *exec;
-	struct gw_io_engine *io;
-	struct gw_events *events;
-	const struct log *log;
-};
 int gw_exports_open(struct gw_exports *x, const struct gw_open_params *p,
-		    struct backend **ret, struct gw_claim **ret_claim,
+		    struct gw_opened *ret, char err_text[GW_TEXT_MAX]);
+/* Closes the backend, then gives the rest back (blocking, any thread). */
+void gw_exports_close(struct gw_exports *x, const struct gw_opened *o);
+
+/* Who asks: a session, and where the paths are that it has now. */
+struct gw_asker {
+	const char *sess_name;
+	const struct sockaddr_storage *peers;
+	unsigned n_peers;
+};
+/*
+ * Whether the export of that name, if there is one, is for this session:
+ * -EACCES if not, for every address of the session must be allowed. Short; any
+ * thread.
+ */
+int gw_exports_allow(struct gw_exports *x, const char *dev_name,
+		     const struct gw_asker *who, char err_text[GW_TEXT_MAX]);
+/*
+ * The same for what is open already, and -ENOENT if the export left the table.
+ * *ret_size: bytes that it has now; 0: not known.
+ */
+int gw_export_allow(struct gw_exports *x, const struct gw_export *ex,
+		    const struct gw_asker *who, uint64_t *ret_size,
 		    char err_text[GW_TEXT_MAX]);
-/* Closes the backend, then gives the claim back (blocking, any thread). */
-void gw_exports_close(struct gw_exports *x, struct backend *b,
-		      struct gw_claim *claim);
+/* Constant. The name is "" for what the search path found. */
+const char *gw_export_name(const struct gw_export *ex);
+bool gw_export_is_writethrough(const struct gw_export *ex);
+/* Lives as long as the reference. */
+struct gw_throttle *gw_export_throttle(struct gw_export *ex);
 
 /* Session names are unique: -EPERM when another session uses it. */
 int gw_exports_name_claim(struct gw_exports *x, const char *sess_name);

@@ -105,8 +105,24 @@ gw_device_io_ended(struct gw_device *dev)
 	s->drained = dev;
 }
 
+/* Its latency is known when the round is over. */
 static void
-io_end(struct gw_req *req, int err)
+stamp_later(struct gw_server *s, const struct gw_req *req)
+{
+	struct gw_stats *st = &s->measured;
+
+	if (!s->p.now)
+		return;
+	st->stamps[st->n_stamps++] = (struct gw_stamp){
+		.hist = &req->dev->record->op[req->main_op],
+		.started = req->started,
+	};
+	if (st->n_stamps == GW_MAX_STAMPS)
+		gw_stats_stamp(s);
+}
+
+void
+gw_io_end(struct gw_req *req, int err)
 {
 	struct gw_device *dev = req->dev;
 	struct gw_server *s = dev->sess->srv;
@@ -121,6 +137,7 @@ io_end(struct gw_req *req, int err)
 	st->errors += err < 0;
 	dst->errors += err < 0;
 	s->stats.inflight--;
+	stamp_later(s, req);
 	gw_req_done(req, err);
 	gw_device_io_ended(dev);
 }
@@ -170,8 +187,14 @@ step_done(struct backend_io *io, int err)
 		return;
 	}
 	gw_sess_enter(sess);
-	io_end(req, err);
+	gw_io_end(req, err);
 	gw_sess_leave(sess);
+}
+
+void
+gw_io_begin(struct gw_req *req)
+{
+	io_step(req);
 }
 
 /* -1: none of ours */
@@ -202,7 +225,8 @@ static void
 plan(struct gw_req *req, uint32_t rw)
 {
 	const struct backend_geometry *g = &req->dev->backend->geo;
-	bool fua = rw & RNBD_F_FUA;
+	/* Written through, each write is durable, asked for or not. */
+	bool fua = rw & RNBD_F_FUA || req->dev->writethrough;
 
 	req->steps = GW_STEP_MAIN;
 	req->main_flags = 0;
@@ -233,6 +257,7 @@ gw_io_start(struct gw_req *req, const struct rnbd_msg_io *m)
 		return;
 	}
 	req->dev = dev;
+	req->started = rtrs_srv_now(req->sess->srv->rtrs);
 	req->main_op = bop;
 	req->off = 0;
 	req->len = 0;
@@ -247,9 +272,10 @@ gw_io_start(struct gw_req *req, const struct rnbd_msg_io *m)
 		req->len = m->bi_size;
 	}
 	if (r < 0) {
-		io_end(req, r);
+		gw_io_end(req, r);
 		return;
 	}
 	plan(req, m->rw);
-	io_step(req);
+	if (!gw_throttled_wait(req))
+		io_step(req);
 }

@@ -7,13 +7,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <syslog.h>
 #include <unistd.h>
 
 #include "rtrs/base/util.h"
 
-#define N_KINDS  64
-#define LINE_MAX 1024
+#define N_KINDS    64
+#define LINE_MAX   1024
+/* Of a line that is kept as a sample of its kind. */
+#define SAMPLE_MAX 200
 
 /* Lines that are alike. */
 struct kind {
@@ -21,6 +24,8 @@ struct kind {
 	uint64_t window_start;
 	unsigned printed;    /* in this window */
 	unsigned suppressed; /* since the last one that was printed */
+	enum log_level level;
+	char sample[SAMPLE_MAX]; /* of those that were left out */
 };
 
 struct log_sink {
@@ -28,8 +33,9 @@ struct log_sink {
 	const char *ident;
 	int fd;
 	uint64_t (*now)(void);
-	bool to_syslog;
-	pthread_mutex_t lock; /* kinds, to_syslog */
+	enum log_target target;
+	pthread_mutex_t lock; /* kinds, n_owing, target */
+	unsigned n_owing;     /* kinds with lines that were left out */
 	struct kind kinds[N_KINDS];
 };
 
@@ -85,46 +91,6 @@ hash_kind(enum log_level level, const char *line)
 	return h ? h : 1;
 }
 
-/* The entry of a hash; if there is none, in place of the oldest. */
-static struct kind *
-find_kind(struct log_sink *s, uint64_t hash, uint64_t now)
-{
-	struct kind *oldest = &s->kinds[0];
-
-	for (unsigned i = 0; i < N_KINDS; i++) {
-		struct kind *k = &s->kinds[i];
-
-		if (k->hash == hash)
-			return k;
-		if (k->window_start < oldest->window_start)
-			oldest = k;
-	}
-	*oldest = (struct kind){.hash = hash, .window_start = now};
-	return oldest;
-}
-
-/* May the line be printed? Then *ret_left_out were not, before it. */
-static bool
-admit(struct log_sink *s, enum log_level level, const char *line,
-      unsigned *ret_left_out)
-{
-	uint64_t now = s->now();
-	struct kind *k = find_kind(s, hash_kind(level, line), now);
-
-	if (now - k->window_start >= LOG_SINK_WINDOW_MS * NSEC_PER_MSEC) {
-		k->window_start = now;
-		k->printed = 0;
-	}
-	if (k->printed >= LOG_SINK_BURST) {
-		k->suppressed++;
-		return false;
-	}
-	k->printed++;
-	*ret_left_out = k->suppressed;
-	k->suppressed = 0;
-	return true;
-}
-
 /* Printable ASCII as it is, the rest as \xNN. */
 static void
 escape(const char *line, char *out, size_t size)
@@ -144,21 +110,25 @@ escape(const char *line, char *out, size_t size)
 
 static void
 emit(const struct log_sink *s, enum log_level level, const char *text,
-     unsigned left_out)
+     const char *note)
 {
 	static const int prio[] = {LOG_ERR, LOG_WARNING, LOG_INFO, LOG_DEBUG};
-	char note[64] = "", out[LINE_MAX + 160];
+	char out[LINE_MAX + 160];
 	int n;
 
-	if (left_out)
-		snprintf(note, sizeof(note), " (%u more like this left out)",
-			 left_out);
-	if (s->to_syslog) {
+	switch (s->target) {
+	case LOG_TARGET_SYSLOG:
 		syslog(prio[level], "%s%s", text, note);
 		return;
+	case LOG_TARGET_JOURNAL:
+		n = snprintf(out, sizeof(out), "<%d>%s%s\n", prio[level], text,
+			     note);
+		break;
+	default:
+		n = snprintf(out, sizeof(out), "%s: %s: %s%s\n", s->ident,
+			     log_level_name(level), text, note);
+		break;
 	}
-	n = snprintf(out, sizeof(out), "%s: %s: %s%s\n", s->ident,
-		     log_level_name(level), text, note);
 	if (n > (int)sizeof(out) - 1)
 		n = (int)sizeof(out) - 1;
 	/* One write per line; a log that is gone is no reason to stop. */
@@ -166,19 +136,110 @@ emit(const struct log_sink *s, enum log_level level, const char *text,
 		return;
 }
 
+/* ------------------------------------------------------------ repetition */
+
+/* Says how many of a kind were left out, though no other one has come. */
+static void
+settle(struct log_sink *s, struct kind *k)
+{
+	char note[64];
+
+	if (!k->suppressed)
+		return;
+	snprintf(note, sizeof(note), " (%u like this left out)", k->suppressed);
+	emit(s, k->level, k->sample, note);
+	k->suppressed = 0;
+	s->n_owing--;
+}
+
+static bool
+window_is_over(const struct kind *k, uint64_t now)
+{
+	return now - k->window_start >= LOG_SINK_WINDOW_MS * NSEC_PER_MSEC;
+}
+
+static void
+settle_overdue(struct log_sink *s, uint64_t now, uint64_t but_hash)
+{
+	for (unsigned i = 0; s->n_owing && i < N_KINDS; i++) {
+		struct kind *k = &s->kinds[i];
+
+		if (k->hash != but_hash && window_is_over(k, now))
+			settle(s, k);
+	}
+}
+
+/* The entry of a hash; if there is none, in place of the oldest. */
+static struct kind *
+find_kind(struct log_sink *s, uint64_t hash, uint64_t now)
+{
+	struct kind *oldest = &s->kinds[0];
+
+	for (unsigned i = 0; i < N_KINDS; i++) {
+		struct kind *k = &s->kinds[i];
+
+		if (k->hash == hash)
+			return k;
+		if (k->window_start < oldest->window_start)
+			oldest = k;
+	}
+	settle(s, oldest);
+	*oldest = (struct kind){.hash = hash, .window_start = now};
+	return oldest;
+}
+
+static void
+leave_out(struct log_sink *s, struct kind *k, enum log_level level,
+	  const char *text)
+{
+	if (!k->suppressed++) {
+		s->n_owing++;
+		k->level = level;
+		snprintf(k->sample, sizeof(k->sample), "%s", text);
+	}
+}
+
+/* Prints the line, or counts it. */
+static void
+admit(struct log_sink *s, enum log_level level, const char *text)
+{
+	uint64_t now = s->now(), hash = hash_kind(level, text);
+	char note[64] = "";
+	struct kind *k;
+
+	settle_overdue(s, now, hash);
+	k = find_kind(s, hash, now);
+	if (window_is_over(k, now)) {
+		k->window_start = now;
+		k->printed = 0;
+	}
+	if (k->printed >= LOG_SINK_BURST) {
+		leave_out(s, k, level, text);
+		return;
+	}
+	k->printed++;
+	if (k->suppressed) {
+		snprintf(note, sizeof(note), " (%u more like this left out)",
+			 k->suppressed);
+		k->suppressed = 0;
+		s->n_owing--;
+	}
+	emit(s, level, text, note);
+}
+
 static void
 sink(void *user, enum log_level level, const char *line)
 {
 	struct log_sink *s = user;
 	char text[LINE_MAX];
-	unsigned left_out;
 
 	escape(line, text, sizeof(text));
 	pthread_mutex_lock(&s->lock);
-	if (admit(s, level, text, &left_out))
-		emit(s, level, text, left_out);
+	admit(s, level, text);
 	pthread_mutex_unlock(&s->lock);
 }
+
+/* ------------------------------------------------------------------ sink */
 
 int
 log_sink_new(const struct log_sink_params *p, struct log_sink **ret)
@@ -190,12 +251,14 @@ log_sink_new(const struct log_sink_params *p, struct log_sink **ret)
 	pthread_mutex_init(&s->lock, NULL);
 	s->ident = p->ident;
 	s->fd = p->fd;
+	s->target = p->target;
 	s->now = p->now;
 	s->log = (struct log){
 		.sink = sink,
 		.user = s,
 		.threshold = p->threshold,
 	};
+	openlog(s->ident, LOG_PID, LOG_DAEMON);
 	*ret = s;
 	return 0;
 }
@@ -205,8 +268,9 @@ log_sink_free(struct log_sink *s)
 {
 	if (!s)
 		return;
-	if (s->to_syslog)
-		closelog();
+	for (unsigned i = 0; i < N_KINDS; i++)
+		settle(s, &s->kinds[i]);
+	closelog();
 	pthread_mutex_destroy(&s->lock);
 	free(s);
 }
@@ -218,10 +282,24 @@ log_sink_log(const struct log_sink *s)
 }
 
 void
-log_sink_to_syslog(struct log_sink *s)
+log_sink_set_target(struct log_sink *s, enum log_target target)
 {
-	openlog(s->ident, LOG_PID, LOG_DAEMON);
 	pthread_mutex_lock(&s->lock);
-	s->to_syslog = true;
+	s->target = target;
 	pthread_mutex_unlock(&s->lock);
+}
+
+bool
+log_sink_fd_is_journal(int fd)
+{
+	const char *stream = getenv("JOURNAL_STREAM");
+	unsigned long long dev, ino;
+	struct stat st;
+	int end = 0;
+
+	/* Inherited by everything below a service: only its own descriptor
+	 * counts, whose device and inode it names. */
+	return stream && sscanf(stream, "%llu:%llu%n", &dev, &ino, &end) == 2 &&
+	       !stream[end] && fstat(fd, &st) == 0 && st.st_dev == dev &&
+	       st.st_ino == ino;
 }

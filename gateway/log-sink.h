@@ -1,21 +1,33 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Where the daemon's log lines go: stderr, or syslog once it is a daemon. Any
+ * Where the daemon's log lines go: a descriptor, such as stderr, or syslog. Any
  * thread. What came from a peer cannot do harm: whatever is not printable is
  * escaped, and a line that repeats is counted instead of printed.
  */
 #ifndef GATEWAY_LOG_SINK_H
 #define GATEWAY_LOG_SINK_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "rtrs/base/log.h"
 
 struct log_sink;
 
+enum log_target {
+	/* "IDENT: level: text", for people. */
+	LOG_TARGET_STDERR,
+	/* "<N>text", for the journal at the other end of the descriptor: it
+	 * has time and name of its own, and takes the priority N from the line
+	 * (sd-daemon(3)), so that no library is needed for it. */
+	LOG_TARGET_JOURNAL,
+	LOG_TARGET_SYSLOG, /* syslog(3), facility daemon */
+};
+
 struct log_sink_params {
 	const char *ident; /* before each line; outlives the sink */
 	enum log_level threshold;
+	enum log_target target;
 	int fd; /* usually 2; not closed */
 	uint64_t (*now)(void);
 };
@@ -24,7 +36,8 @@ struct log_sink_params {
  * Lines that differ only in their numbers, or in what stands in quotation
  * marks, are alike. Whoever logs text of a peer quotes it. Of those,
  * LOG_SINK_BURST are printed per LOG_SINK_WINDOW_MS; the next one after that
- * says how many were left out.
+ * says how many were left out. If none follows, the next line of any kind says
+ * it with a sample, and so does the end of the sink: a count is never lost.
  */
 #define LOG_SINK_BURST     20
 #define LOG_SINK_WINDOW_MS 10000
@@ -32,7 +45,10 @@ struct log_sink_params {
 int log_sink_new(const struct log_sink_params *p, struct log_sink **ret);
 void log_sink_free(struct log_sink *s);
 const struct log *log_sink_log(const struct log_sink *s);
-/* From now on lines go to syslog(3), facility daemon. */
-void log_sink_to_syslog(struct log_sink *s);
+/* From now on. */
+void log_sink_set_target(struct log_sink *s, enum log_target target);
+/* Whether fd leads to the journal, as JOURNAL_STREAM in the environment says.
+ */
+bool log_sink_fd_is_journal(int fd);
 
 #endif

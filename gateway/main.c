@@ -16,6 +16,7 @@
 #include "gateway/log-sink.h"
 #include "gateway/options.h"
 #include "gateway/os.h"
+#include "gateway/sandbox.h"
 
 #define EXIT_USAGE 2
 
@@ -56,7 +57,7 @@ detach_end(int ready_fd, struct log_sink *sink)
 
 	if (fd < 0)
 		return -errno;
-	log_sink_to_syslog(sink);
+	log_sink_set_target(sink, LOG_TARGET_SYSLOG);
 	for (int i = 0; i < 3; i++)
 		if (dup2(fd, i) < 0)
 			return -errno;
@@ -83,6 +84,27 @@ write_pid_file(const char *path, const struct log *log)
 	return 0;
 }
 
+/* After all that only a start does, before the first client is served. */
+static int
+enter_sandbox(const struct options *o, const struct log *log)
+{
+	const char *why = sandbox_missing();
+	char text[SANDBOX_TEXT_MAX];
+	int r;
+
+	if (!o->sandbox)
+		return 0;
+	if (why) {
+		log_info(log, "no sandbox: %s", why);
+		return 0;
+	}
+	r = sandbox_apply(text);
+	if (r < 0)
+		log_err(log, "--sandbox yes: %s; --sandbox no does without it",
+			text);
+	return r;
+}
+
 static int
 serve(const struct options *o, struct log_sink *sink, int ready_fd)
 {
@@ -94,6 +116,8 @@ serve(const struct options *o, struct log_sink *sink, int ready_fd)
 		return r;
 	if (o->pid_file)
 		r = write_pid_file(o->pid_file, log);
+	if (!r)
+		r = enter_sandbox(o, log);
 	if (!r && ready_fd >= 0) {
 		r = detach_end(ready_fd, sink);
 		if (r < 0)
@@ -108,12 +132,23 @@ serve(const struct options *o, struct log_sink *sink, int ready_fd)
 	return r;
 }
 
+/* Of a daemon to be: whoever starts it reads what goes wrong. */
+static enum log_target
+first_target(const struct options *o)
+{
+	if (o->log_target_given && o->foreground)
+		return o->log_target;
+	return log_sink_fd_is_journal(STDERR_FILENO) ? LOG_TARGET_JOURNAL
+						     : LOG_TARGET_STDERR;
+}
+
 static int
 run(const struct options *o)
 {
 	struct log_sink_params sp = {
 		.ident = "rnbd-gatewayd",
 		.threshold = o->log_level,
+		.target = first_target(o),
 		.fd = STDERR_FILENO,
 		.now = os_now,
 	};
@@ -125,6 +160,9 @@ run(const struct options *o)
 	r = log_sink_new(&sp, &sink);
 	if (r < 0)
 		return r;
+	r = sandbox_set_dumpable(o->core_dumps);
+	if (r < 0)
+		log_warn(log_sink_log(sink), "--core-dumps: %s", strerror(-r));
 	if (!o->foreground) {
 		ready_fd = detach_begin();
 		if (ready_fd < 0)

@@ -127,12 +127,30 @@ parse_busy_poll(const struct ctx *c, const char *s)
 }
 
 static int
-parse_always_invalidate(const struct ctx *c, const char *s)
+parse_bool(const struct ctx *c, const char *s, bool *ret)
 {
 	if (strcmp(s, "yes") && strcmp(s, "no"))
 		return fail(c, "--%s %s: give yes or no", c->name, s);
-	c->o->always_invalidate = !strcmp(s, "yes");
+	*ret = !strcmp(s, "yes");
 	return 0;
+}
+
+static int
+parse_always_invalidate(const struct ctx *c, const char *s)
+{
+	return parse_bool(c, s, &c->o->always_invalidate);
+}
+
+static int
+parse_sandbox(const struct ctx *c, const char *s)
+{
+	return parse_bool(c, s, &c->o->sandbox);
+}
+
+static int
+parse_core_dumps(const struct ctx *c, const char *s)
+{
+	return parse_bool(c, s, &c->o->core_dumps);
 }
 
 static int
@@ -169,6 +187,25 @@ parse_log_level(const struct ctx *c, const char *s)
 			    c->name, s);
 	c->o->log_level = (enum log_level)v;
 	return 0;
+}
+
+static int
+parse_log_target(const struct ctx *c, const char *s)
+{
+	static const char *const names[] = {
+		[LOG_TARGET_STDERR] = "stderr",
+		[LOG_TARGET_JOURNAL] = "journal",
+		[LOG_TARGET_SYSLOG] = "syslog",
+	};
+
+	c->o->log_target_given = strcmp(s, "auto");
+	for (unsigned i = 0; i < ARRAY_SIZE(names); i++) {
+		c->o->log_target = (enum log_target)i;
+		if (!c->o->log_target_given || !strcmp(s, names[i]))
+			return 0;
+	}
+	return fail(c, "--%s %s: give auto, stderr, journal or syslog", c->name,
+		    s);
 }
 
 static int
@@ -296,6 +333,12 @@ static const struct option_row rows[] = {
 	{"pid-file", "FILE", parse_pid_file, "write the process id here"},
 	{"log-level", "LEVEL", parse_log_level,
 	 "error, warning, info or debug (info)"},
+	{"log-target", "TARGET", parse_log_target,
+	 "stderr, journal, syslog or auto (auto)"},
+	{"sandbox", "yes|no", parse_sandbox,
+	 "refuse itself what it never does, such as to start programs (yes)"},
+	{"core-dumps", "yes|no", parse_core_dumps,
+	 "allow core dumps and debuggers (no)"},
 	{"version", NULL, NULL, "print the version"},
 	{"help", NULL, NULL, "print this"},
 };
@@ -391,7 +434,11 @@ check_combinations(struct ctx *c)
 			    "%" PRIu64 "; lower one of them",
 			    o->chunk_size, o->queue_depth,
 			    max_chunk_size(o->queue_depth));
-	need = (uint64_t)o->queue_depth * o->chunk_size * o->workers;
+	if (o->log_target_given && o->log_target != LOG_TARGET_SYSLOG &&
+	    !o->foreground)
+		return fail(c, "--log-target: a daemon has no standard error; "
+			       "give syslog, or --foreground too");
+	need = (uint64_t)o->queue_depth * o->chunk_size;
 	/*
 	 * A peer can make us touch all of its buffers before it is anybody:
 	 * by default together they leave half of the machine to others.
@@ -404,11 +451,10 @@ check_combinations(struct ctx *c)
 	if (o->max_memory && o->max_memory < need)
 		return fail(c,
 			    "--max-memory %" PRIu64
-			    " does not hold one session per worker: %" PRIu64
-			    " is the least for --queue-depth %u, "
-			    "--chunk-size %" PRIu32 " and --workers %u",
-			    o->max_memory, need, o->queue_depth, o->chunk_size,
-			    o->workers);
+			    " does not hold one session: %" PRIu64
+			    " is the least for --queue-depth %u and "
+			    "--chunk-size %" PRIu32,
+			    o->max_memory, need, o->queue_depth, o->chunk_size);
 	c->name = "listen";
 	if (!o->n_listen)
 		return parse_listen(c, OPT_DEFAULT_LISTEN);
@@ -432,6 +478,7 @@ options_parse(struct options *o, int argc, char **argv, FILE *out,
 		.hb_interval_ms = RTRS_HB_INTERVAL_MS,
 		.hb_missed_max = RTRS_HB_MISSED_MAX,
 		.log_level = LOG_LVL_INFO,
+		.sandbox = true,
 	};
 	err_text[0] = '\0';
 	r = parse_argv(&c, argc, argv, out);

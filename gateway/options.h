@@ -10,6 +10,7 @@
 #include <stdio.h>
 
 #include "gateway/listen-addr.h"
+#include "gateway/log-sink.h"
 #include "rtrs/base/log.h"
 #include "rtrs/rtrs.h"
 
@@ -21,7 +22,7 @@
 struct options {
 	struct listen_addr listen[OPT_MAX_LISTENERS];
 	unsigned n_listen;
-	const char **exports; /* NAME=SPEC, judged by gw_exports_add() */
+	const char **exports; /* NAME=SPEC, judged by gw_exports_add_text() */
 	unsigned n_exports;
 	const char *search_path; /* NULL: none */
 	unsigned queue_depth;
@@ -37,6 +38,10 @@ struct options {
 	bool foreground;
 	const char *pid_file; /* NULL: none */
 	enum log_level log_level;
+	bool log_target_given; /* else: what fits how it was started */
+	enum log_target log_target;
+	bool sandbox;
+	bool core_dumps;
 };
 
 enum options_result {

@@ -11,6 +11,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "gateway/disk-use.h"
 #include "rtrs/base/util.h"
 
 #define TOKEN "%SESSNAME%"
@@ -199,6 +200,12 @@ reopen(int path_fd, const char *dev_name, bool read_only, int *ret,
 		return gw_text_err(err_text, -ENOTBLK,
 				   "'%s' is neither a regular file nor a block "
 				   "device",
+				   gw_name_text(dev_name).s);
+	if (S_ISBLK(st.st_mode) && gw_disk_in_use(path_fd) > 0)
+		return gw_text_err(err_text, -EBUSY,
+				   "'%s' is in use on the server (mounted, "
+				   "swap, or part of another device): only an "
+				   "export of its own offers it",
 				   gw_name_text(dev_name).s);
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", path_fd);
 	fd = open(link, (read_only ? O_RDONLY : O_RDWR) | O_NONBLOCK |

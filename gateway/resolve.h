@@ -27,7 +27,8 @@ void gw_search_free(struct gw_search *s);
 
 /*
  * Opens what dev_name means: a regular file or a block device, never through a
- * link that leaves the root. A leading '/' is the root; runs of '/' count once.
+ * link that leaves the root, and never a device that this machine uses itself
+ * (-EBUSY). A leading '/' is the root; runs of '/' count once.
  * On success path is where it was found, for messages. Blocking; any thread.
  * Errors as gw_exports_open(), with err_text.
  */

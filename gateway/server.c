@@ -11,6 +11,7 @@
 #include <string.h>
 #include <utlist.h>
 
+#include "gateway/access.h"
 #include "gateway/backend/uring.h"
 #include "gateway/session.h"
 
@@ -67,6 +68,8 @@ gw_req_done(struct gw_req *req, int err)
 	struct gw_sess *sess = req->sess;
 	struct rtrs_srv_op *op = req->op;
 
+	if (err < 0 && !req->dev)
+		sess->srv->stats.message_errors++;
 	req->op = NULL;
 	req->seq = 0;
 	req->next = sess->free_reqs;
@@ -122,6 +125,8 @@ on_sess_info(struct gw_req *req)
 		return;
 	}
 	sess->ver = m.ver > RNBD_PROTO_VER_MAJOR ? RNBD_PROTO_VER_MAJOR : m.ver;
+	/* What only waits for its turn need not run before it is sent again. */
+	gw_throttled_drop_sess(sess, false);
 	LL_APPEND(sess->fences, req);
 	if (!sess->passing)
 		pass_fences(sess);
@@ -233,15 +238,45 @@ on_request(void *sess_user, struct rtrs_srv_op *op)
 /* ------------------------------------------------------------- sessions */
 
 static int
+on_path_new(void *user, const struct rtrs_srv_new_path *np)
+{
+	const struct gw_charge c = {
+		.sess_uuid = np->sess_uuid,
+		.path_uuid = np->path_uuid,
+		.n_cons = np->n_cons,
+		.memory = np->chunk_mem,
+	};
+	struct gw_server *s = user;
+
+	return gw_access_charge(s->p.access, &np->addrs->peer, &c);
+}
+
+static void
+on_path_gone(void *user, const struct rtrs_uuid *sess_uuid,
+	     const struct rtrs_uuid *path_uuid)
+{
+	struct gw_server *s = user;
+
+	gw_access_discharge(s->p.access, sess_uuid, path_uuid);
+}
+
+static int
 on_sess_up(void *user, struct rtrs_srv_sess *rtrs, const char *name,
 	   const struct fabric_addrs *addrs, void **ret_sess_user)
 {
 	struct gw_server *s = user;
 	struct gw_sess *sess = *ret_sess_user;
+	char unused[GW_TEXT_MAX]; /* INFO has no room for words */
 	int r;
 
-	if (sess) /* a further path; the name is that of the session */
-		return strcmp(sess->name, name) ? -EINVAL : 0;
+	/* A further path: the name is that of the session. */
+	if (sess && strcmp(sess->name, name))
+		return -EINVAL;
+	r = gw_access_check_session(s->p.access, &addrs->peer, name, unused);
+	if (!r && sess)
+		r = gw_sess_check_path(sess, &addrs->peer);
+	if (r < 0 || sess)
+		return r;
 
 	r = gw_exports_name_claim(s->p.exports, name);
 	if (r < 0)
@@ -271,6 +306,21 @@ on_sess_down(void *sess_user, struct rtrs_srv_sess *rtrs)
 	gw_sess_enter(sess);
 	sess->down = true;
 	gw_sess_close_all(sess);
+	gw_sess_leave(sess);
+}
+
+static void
+on_requests_lost(void *sess_user)
+{
+	struct gw_sess *sess = sess_user;
+	struct sockaddr_storage peer;
+
+	gw_sess_enter(sess);
+	gw_throttled_drop_sess(sess, true);
+	/* The session ends when they have: nobody is to wait for an NBD server
+	 * that is away. */
+	if (!rtrs_srv_sess_peers(sess->rtrs, &peer, 1))
+		gw_sess_close_all(sess);
 	gw_sess_leave(sess);
 }
 
@@ -312,15 +362,21 @@ gw_server_new(const struct gw_server_params *p, struct gw_server **ret)
 		return -ENOMEM;
 	s->p = *p;
 	s->p.rtrs.user = s;
+	s->p.rtrs.path_new = on_path_new;
+	s->p.rtrs.path_gone = on_path_gone;
 	s->p.rtrs.sess_up = on_sess_up;
 	s->p.rtrs.sess_down = on_sess_down;
 	s->p.rtrs.request = on_request;
+	s->p.rtrs.requests_lost = on_requests_lost;
 	s->p.rtrs.sess_gone = on_sess_gone;
 	s->log = p->rtrs.log;
 	s->queue_depth = p->rtrs.queue_depth ? p->rtrs.queue_depth
 					     : RTRS_SRV_QUEUE_DEPTH;
-	r = rtrs_srv_new(&s->p.rtrs, &s->rtrs);
+	r = gw_stats_init(&s->measured);
+	if (!r)
+		r = rtrs_srv_new(&s->p.rtrs, &s->rtrs);
 	if (r < 0) {
+		gw_stats_deinit(&s->measured);
 		free(s);
 		return r;
 	}
@@ -335,6 +391,8 @@ gw_server_free(struct gw_server *s)
 	if (!s)
 		return;
 	rtrs_srv_free(s->rtrs);
+	gw_due_deinit(&s->due);
+	gw_stats_deinit(&s->measured);
 	free(s);
 }
 
@@ -342,6 +400,69 @@ struct rtrs_srv *
 gw_server_rtrs(struct gw_server *s)
 {
 	return s->rtrs;
+}
+
+void
+gw_server_progress(struct gw_server *s, uint64_t now)
+{
+	rtrs_srv_progress(s->rtrs, now);
+	gw_throttled_run(s);
+	gw_server_kick(s);
+}
+
+uint64_t
+gw_server_deadline(const struct gw_server *s)
+{
+	const struct gw_due *due = gw_due_first(&s->due);
+	uint64_t t = rtrs_srv_deadline(s->rtrs);
+
+	return due ? time_min(t, due->at) : t;
+}
+
+/* May a path that is up not stay? */
+static bool
+is_refused(void *user, const struct rtrs_srv_path_info *info)
+{
+	const struct gw_server *s = user;
+
+	return info->state == RTRS_SRV_CONNECTED &&
+	       !gw_access_allows_session(s->p.access, &info->addrs.peer,
+					 info->sess_name);
+}
+
+void
+gw_server_recheck(struct gw_server *s)
+{
+	struct gw_sess *sess, *next;
+
+	/* Paths first: those that stay must be allowed what is open. */
+	rtrs_srv_close_paths(s->rtrs, is_refused, s);
+	DL_FOREACH_SAFE(s->sessions, sess, next) {
+		gw_sess_enter(sess);
+		gw_sess_recheck(sess);
+		gw_sess_leave(sess);
+	}
+}
+
+int
+gw_server_close_device(struct gw_server *s, const char *sess_name,
+		       const char *dev_name)
+{
+	struct gw_sess *sess;
+	struct gw_device *dev = NULL;
+
+	DL_FOREACH(s->sessions, sess) {
+		if (!strcmp(sess->name, sess_name)) {
+			dev = gw_sess_find_name(sess, dev_name);
+			break;
+		}
+	}
+	if (!dev)
+		return -ENOENT;
+	gw_sess_enter(sess);
+	gw_device_revoke(dev, "closed on request");
+	gw_sess_leave(sess);
+	return 0;
 }
 
 void
@@ -362,6 +483,7 @@ gw_server_kick(struct gw_server *s)
 	}
 	if (s->p.io)
 		gw_io_engine_submit(s->p.io);
+	gw_stats_stamp(s);
 }
 
 void
@@ -379,6 +501,7 @@ gw_server_for_each_device(struct gw_server *s,
 	struct gw_sess *sess;
 	struct gw_device *dev;
 
+	gw_stats_stamp(s);
 	DL_FOREACH(s->sessions, sess) {
 		DL_FOREACH(sess->devs, dev) {
 			struct gw_device_info info = {
@@ -386,10 +509,14 @@ gw_server_for_each_device(struct gw_server *s,
 				.dev_name = dev->name,
 				.device_id = dev->id,
 				.access_mode = dev->access_mode,
+				.inflight = dev->inflight,
+				.throttled = dev->n_throttled,
+				.latency = dev->latency,
 			};
 
 			if (dev->state != GW_DEV_OPEN)
 				continue;
+			info.export_name = gw_export_name(dev->opened.export);
 			info.size_bytes = dev->backend->geo.size_bytes;
 			memcpy(info.op, dev->stats, sizeof(info.op));
 			fn(user, &info);

@@ -13,6 +13,8 @@
 #include <string.h>
 #include <utlist.h>
 
+#include "gateway/access.h"
+
 static uint32_t
 sectors_at_most(uint64_t bytes, uint32_t max)
 {
@@ -53,8 +55,11 @@ answer_open(struct gw_req *req, const struct gw_device *dev)
 		.logical_block_size = (uint16_t)g->logical_block_size,
 		.max_segments = GW_MAX_SEGMENTS,
 		.secure_discard = 0,
-		.cache_policy = (g->writeback ? RNBD_CACHE_WRITEBACK : 0) |
-				(g->fua ? RNBD_CACHE_FUA : 0),
+		.cache_policy =
+			dev->writethrough
+				? 0
+				: (g->writeback ? RNBD_CACHE_WRITEBACK : 0) |
+					  (g->fua ? RNBD_CACHE_FUA : 0),
 	};
 
 	/* on_open() saw to the room. */
@@ -62,18 +67,27 @@ answer_open(struct gw_req *req, const struct gw_device *dev)
 	gw_req_done(req, 0);
 }
 
+/* Why is said to the peer, not to the log. */
 static void
-fail_open(struct gw_req *req, const char *dev_name, int err, const char *text)
+refuse_open(struct gw_req *req, int err, const char *text)
 {
 	struct gw_sess *sess = req->sess;
 
-	if (!*text)
-		text = strerror(-err);
 	sess->srv->stats.open_errors++;
 	snprintf(sess->explain, sizeof(sess->explain), "%s", text);
+	gw_req_done(req, err);
+}
+
+static void
+fail_open(struct gw_req *req, const char *dev_name, int err, const char *text)
+{
+	const struct gw_sess *sess = req->sess;
+
+	if (!*text)
+		text = strerror(-err);
 	log_warn(sess->srv->log, "session '%s': cannot open '%s': %s",
 		 sess->name, dev_name, text);
-	gw_req_done(req, err);
+	refuse_open(req, err, text);
 }
 
 static struct gw_device *
@@ -144,6 +158,7 @@ device_free(struct gw_device *dev)
 	struct gw_sess *sess = dev->sess;
 	struct gw_req *waiters = dev->waiters;
 
+	gw_stats_device_gone(dev);
 	DL_DELETE(sess->devs, dev);
 	sess->n_devs--;
 	free(dev);
@@ -157,7 +172,7 @@ close_work(struct gw_job *job)
 {
 	struct gw_device *dev = container_of(job, struct gw_device, job);
 
-	gw_exports_close(dev->sess->srv->p.exports, dev->backend, dev->claim);
+	gw_exports_close(dev->sess->srv->p.exports, &dev->opened);
 }
 
 static void
@@ -221,7 +236,21 @@ begin_close(struct gw_device *dev, struct gw_req *closer)
 		ops->detach(dev->backend, &dev->detach_io);
 	} else if (!dev->inflight) {
 		gw_device_start_close(dev);
+		return;
 	}
+	/* Nobody has to wait for a limit to be rid of a device. */
+	gw_throttled_drop(dev, false);
+}
+
+void
+gw_device_revoke(struct gw_device *dev, const char *why)
+{
+	struct gw_server *s = dev->sess->srv;
+
+	s->stats.revokes++;
+	log_info(s->log, "session '%s': closing '%s': %s", dev->sess->name,
+		 dev->name, why);
+	begin_close(dev, NULL);
 }
 
 void
@@ -247,6 +276,142 @@ gw_sess_close_all(struct gw_sess *sess)
 	}
 }
 
+/* ------------------------------------------------------- who may have it */
+
+/* What the access rules say of an open; a refusal is logged. */
+static int
+check_rules(const struct gw_device *dev, char err_text[GW_TEXT_MAX])
+{
+	const struct gw_sess *sess = dev->sess;
+	struct sockaddr_storage peers[RTRS_MAX_PATHS];
+	unsigned n = rtrs_srv_sess_peers(sess->rtrs, peers, RTRS_MAX_PATHS);
+
+	return gw_access_check_open(sess->srv->p.access, peers, n, sess->name,
+				    dev->name, dev->access_mode, err_text);
+}
+
+/* The same of what is open, or was before the rules changed. */
+static bool
+rules_allow(const struct gw_device *dev, const struct gw_asker *who)
+{
+	for (unsigned i = 0; i < who->n_peers; i++)
+		if (!gw_access_allows_open(dev->sess->srv->p.access,
+					   &who->peers[i], who->sess_name,
+					   dev->name, dev->access_mode))
+			return false;
+	return true;
+}
+
+/*
+ * 0 if the session may have the device; its name is looked up before the open,
+ * its export after it. *ret_size as gw_export_allow().
+ */
+static int
+check_allowed(const struct gw_device *dev, const struct gw_export *ex,
+	      uint64_t *ret_size, char err_text[GW_TEXT_MAX])
+{
+	const struct gw_sess *sess = dev->sess;
+	struct gw_exports *x = sess->srv->p.exports;
+	struct sockaddr_storage peers[RTRS_MAX_PATHS];
+	struct gw_asker who = {
+		.sess_name = sess->name,
+		.peers = peers,
+		.n_peers =
+			rtrs_srv_sess_peers(sess->rtrs, peers, RTRS_MAX_PATHS),
+	};
+
+	if (!ex)
+		return gw_exports_allow(x, dev->name, &who, err_text);
+	if (!rules_allow(dev, &who))
+		return gw_text_err(err_text, -EACCES,
+				   "the access rules no longer allow it");
+	return gw_export_allow(x, ex, &who, ret_size, err_text);
+}
+
+int
+gw_sess_check_path(struct gw_sess *sess, const struct sockaddr_storage *peer)
+{
+	const struct gw_server_params *p = &sess->srv->p;
+	const struct gw_asker who = {
+		.sess_name = sess->name,
+		.peers = peer,
+		.n_peers = 1,
+	};
+	char err_text[GW_TEXT_MAX];
+	struct gw_device *dev;
+	uint64_t unused;
+	int r;
+
+	DL_FOREACH(sess->devs, dev) {
+		/* On its way out, or checked once more when it is open. */
+		if (dev->state != GW_DEV_OPEN)
+			continue;
+		r = gw_access_check_path(p->access, peer, sess->name, dev->name,
+					 dev->access_mode, err_text);
+		if (r < 0)
+			return r;
+		r = gw_export_allow(p->exports, dev->opened.export, &who,
+				    &unused, err_text);
+		if (r == -EACCES) {
+			log_warn(sess->srv->log,
+				 "session '%s': a path is refused while '%s' "
+				 "is open: %s",
+				 sess->name, dev->name, err_text);
+			return r;
+		}
+	}
+	return 0;
+}
+
+/*
+ * A file or device that has grown: kernel clients are told the size by their
+ * administrator, and use it without another OPEN.
+ */
+static void
+grow(struct gw_device *dev, uint64_t size)
+{
+	struct backend_geometry *g = &dev->backend->geo;
+
+	size -= size % g->logical_block_size;
+	if (size <= g->size_bytes || !dev->backend->ops->grows)
+		return;
+	log_info(dev->sess->srv->log,
+		 "session '%s': '%s' has grown to %" PRIu64 " bytes",
+		 dev->sess->name, dev->name, size);
+	backend_grow(dev->backend, size);
+}
+
+void
+gw_sess_recheck(struct gw_sess *sess)
+{
+	struct gw_device *dev;
+
+	DL_FOREACH(sess->devs, dev) {
+		uint64_t size;
+		int err;
+
+		/* One that is opening is checked when it is open. */
+		if (dev->state != GW_DEV_OPEN)
+			continue;
+		err = check_allowed(dev, dev->opened.export, &size,
+				    dev->err_text);
+		if (err) {
+			gw_device_revoke(dev, dev->err_text);
+			continue;
+		}
+		grow(dev, size);
+		gw_throttled_recheck(dev);
+	}
+}
+
+struct gw_device *
+gw_sess_find_name(const struct gw_sess *sess, const char *dev_name)
+{
+	struct gw_device *dev = find_by_name(sess, dev_name);
+
+	return dev && dev->state == GW_DEV_OPEN ? dev : NULL;
+}
+
 /* ----------------------------------------------------------------- open */
 
 static void
@@ -265,8 +430,8 @@ open_work(struct gw_job *job)
 		.log = sess->srv->log,
 	};
 
-	dev->err = gw_exports_open(sp->exports, &p, &dev->backend, &dev->claim,
-				   dev->err_text);
+	dev->err =
+		gw_exports_open(sp->exports, &p, &dev->opened, dev->err_text);
 }
 
 /* Gives the opened device its id, or says why it cannot stay open. */
@@ -274,13 +439,24 @@ static int
 device_settle(struct gw_device *dev)
 {
 	struct gw_sess *sess = dev->sess;
-	const struct gw_device *twin = find_twin(dev);
+	const struct gw_device *twin;
+	uint64_t size;
 	int err;
 
+	dev->backend = dev->opened.backend;
+	dev->throttle = gw_export_throttle(dev->opened.export);
+	dev->writethrough = gw_export_is_writethrough(dev->opened.export);
+	twin = find_twin(dev);
 	if (sess->down) {
 		snprintf(dev->err_text, GW_TEXT_MAX, "the session is down");
 		return -ENOTCONN;
 	}
+	/* The export may have left while it was opened. */
+	err = check_allowed(dev, dev->opened.export, &size, dev->err_text);
+	if (err)
+		return err;
+	if (gw_due_reserve(&sess->srv->due, sess->srv->stats.devices + 1))
+		return -ENOMEM;
 	if (twin) {
 		snprintf(dev->err_text, GW_TEXT_MAX,
 			 "already open in this session as '%.150s'",
@@ -324,6 +500,7 @@ open_done(struct gw_job *job)
 	} else {
 		dev->state = GW_DEV_OPEN;
 		dev->opener = NULL;
+		gw_stats_device_opened(dev);
 		s->stats.opens++;
 		s->stats.devices++;
 		log_info(s->log,
@@ -346,6 +523,8 @@ start_open(struct gw_req *req, const struct rnbd_msg_open *m)
 	struct gw_sess *sess = req->sess;
 	struct gw_exec *exec = sess->srv->p.exec;
 	struct gw_device *dev;
+	uint64_t unused;
+	int err;
 
 	if (sess->n_devs >= GW_MAX_DEVICES) {
 		fail_open(req, m->dev_name, -EMFILE,
@@ -362,6 +541,19 @@ start_open(struct gw_req *req, const struct rnbd_msg_open *m)
 	dev->access_mode = m->access_mode;
 	memcpy(dev->name, m->dev_name, sizeof(dev->name));
 	dev->opener = req;
+	/* Before anything is touched for it. */
+	err = check_rules(dev, dev->err_text);
+	if (err) {
+		refuse_open(req, err, dev->err_text);
+		free(dev);
+		return;
+	}
+	err = check_allowed(dev, NULL, &unused, dev->err_text);
+	if (err) {
+		fail_open(req, dev->name, err, dev->err_text);
+		free(dev);
+		return;
+	}
 	DL_APPEND(sess->devs, dev);
 	sess->n_devs++;
 	dev->job = (struct gw_job){.work = open_work, .done = open_done};

@@ -13,8 +13,10 @@
 #ifndef GATEWAY_SESSION_H
 #define GATEWAY_SESSION_H
 
+#include "gateway/due.h"
 #include "gateway/hash.h"
 #include "gateway/server.h"
+#include "gateway/stats.h"
 
 /* Devices of one session, those that are being closed included. */
 #define GW_MAX_DEVICES  1024
@@ -31,11 +33,13 @@ enum gw_step {
 struct gw_req {
 	struct rtrs_srv_op *op;
 	struct gw_sess *sess;
-	struct gw_req *next; /* free list, waiters of a device, or fences */
-	uint64_t seq;        /* order of arrival in the session; 0: free */
+	/* free list, waiters or throttled of a device, or fences */
+	struct gw_req *next;
+	uint64_t seq; /* order of arrival in the session; 0: free */
 	/* IO only: */
 	struct gw_device *dev;
-	unsigned steps; /* still to be done: gw_step bits */
+	uint64_t started; /* the round in which it was found */
+	unsigned steps;   /* still to be done: gw_step bits */
 	enum backend_op main_op;
 	unsigned main_flags;
 	uint64_t off, len; /* bytes; of the main operation */
@@ -67,7 +71,16 @@ struct gw_device {
 	uint32_t id; /* valid when OPEN */
 	uint8_t access_mode;
 	char name[RNBD_NAME_LEN];
-	unsigned inflight;     /* IO submitted and not yet answered */
+	unsigned inflight; /* IO taken and not yet answered */
+	/*
+	 * Of these, what a limit of the export makes wait, in order of arrival.
+	 * The first has taken its turn, which comes at due.at; then due is in
+	 * gw_server.due.
+	 */
+	struct gw_req *throttled, *throttled_tail;
+	unsigned n_throttled;
+	struct gw_due due;
+	unsigned limits_gen;   /* by which that turn was taken */
 	struct gw_req *opener; /* the OPEN to be answered */
 	struct gw_req *closer; /* the CLOSE to be answered */
 	/* OPENs of this name that came while it was neither open nor gone;
@@ -75,12 +88,20 @@ struct gw_device {
 	struct gw_req *waiters;
 	struct backend_io detach_io; /* counts as one in flight */
 	struct gw_op_stats stats[BACKEND_N_OPS];
+	/* From when it is OPEN until it is freed: */
+	struct gw_export_stats *export_stats;
+	struct gw_device *stats_prev, *stats_next;
+	struct gw_latency *latency; /* its own; NULL: none */
+	struct gw_latency *record;  /* where its requests are recorded */
 	/* The job's from run() to done(): */
 	struct gw_job job;
 	int err;
-	struct backend *backend;
-	struct gw_claim *claim;
+	struct gw_opened opened;
 	char err_text[GW_TEXT_MAX];
+	/* Constant while OPEN or DRAINING; out of opened: */
+	struct backend *backend;
+	struct gw_throttle *throttle;
+	bool writethrough;
 };
 
 struct gw_sess {
@@ -123,7 +144,9 @@ struct gw_server {
 	/* Devices whose last IO has ended: closed by gw_server_kick(), since
 	 * the backend may be on the stack below the completion of that IO. */
 	struct gw_device *drained;
+	struct gw_due_heap due; /* devices whose first request waits */
 	struct gw_server_stats stats;
+	struct gw_stats measured;
 	uint32_t max_io_size;
 	unsigned queue_depth;
 };
@@ -142,8 +165,21 @@ void gw_req_done(struct gw_req *req, int err);
 /* session.c */
 void gw_sess_open_dev(struct gw_req *req, const struct rnbd_msg_open *m);
 void gw_sess_close_dev(struct gw_req *req, uint32_t device_id);
+/*
+ * May a path from peer join the session, with what it has open? -EACCES, which
+ * is logged.
+ */
+int gw_sess_check_path(struct gw_sess *sess,
+		       const struct sockaddr_storage *peer);
 /* Closes all devices as by CLOSE; those still opening close afterwards. */
 void gw_sess_close_all(struct gw_sess *sess);
+/* Closes those that may not stay, and lets the rest grow. */
+void gw_sess_recheck(struct gw_sess *sess);
+/* The open device of that name, or NULL. */
+struct gw_device *gw_sess_find_name(const struct gw_sess *sess,
+				    const char *dev_name);
+/* Takes the id away, as for CLOSE, but nobody asked; why is for the log. */
+void gw_device_revoke(struct gw_device *dev, const char *why);
 struct gw_device *gw_sess_find_dev(struct gw_sess *sess, uint32_t device_id);
 /* The close of a device that has nothing in flight any more. */
 void gw_device_start_close(struct gw_device *dev);
@@ -152,5 +188,24 @@ void gw_device_start_close(struct gw_device *dev);
 /* One less in flight; what drains and has drained is closed soon. */
 void gw_device_io_ended(struct gw_device *dev);
 void gw_io_start(struct gw_req *req, const struct rnbd_msg_io *m);
+/* The first step of a request that was checked and planned. */
+void gw_io_begin(struct gw_req *req);
+/* Answers a request of a device; err: 0 or negative. */
+void gw_io_end(struct gw_req *req, int err);
+
+/* throttled.c */
+
+/* Whether req has to wait for its turn; then it is queued. */
+bool gw_throttled_wait(struct gw_req *req);
+/* Begins what is due. */
+void gw_throttled_run(struct gw_server *s);
+/* The limits may have changed: what waits takes its turn anew. */
+void gw_throttled_recheck(struct gw_device *dev);
+/*
+ * Answers what waits with -ENOTCONN: all of it, or that whose answer nobody
+ * gets. It did not begin, so nothing is half done.
+ */
+void gw_throttled_drop(struct gw_device *dev, bool lost_only);
+void gw_throttled_drop_sess(struct gw_sess *sess, bool lost_only);
 
 #endif

@@ -13,6 +13,11 @@
 #include "gateway/match.h"
 #include "gateway/text.h"
 
+/* 10 ns each: beyond that a limit limits nothing. */
+#define GW_SPEC_MAX_IOPS      UINT64_C(100000000)
+/* Less than a block per second would be a device that hangs. */
+#define GW_SPEC_MIN_BANDWIDTH UINT64_C(4096)
+
 enum gw_spec_kind {
 	GW_SPEC_FILE,
 	GW_SPEC_MEMORY,

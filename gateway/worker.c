@@ -2,8 +2,10 @@
 #include "gateway/worker.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <pthread.h>
 #include <semaphore.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <utlist.h>
@@ -48,6 +50,11 @@ struct worker {
 	bool woken;                /* by a descriptor: there was work */
 	bool stopping;
 	struct arrival *unsettled;
+	/* rtrs_srv_n_answered() when they were looked at. */
+	uint64_t settled_at;
+	/* When it began to wait; 0: it is awake. */
+	uint64_t waiting_since;
+	struct worker_times times;
 };
 
 /* ---------------------------------------------------------- the I/O loop */
@@ -116,8 +123,13 @@ watch_fds(struct worker *w)
 static void
 settle_arrivals(struct worker *w)
 {
+	uint64_t n_answered = rtrs_srv_n_answered(w->rtrs);
 	struct arrival *a, *next;
 
+	/* Those that wait may be many, and wait long. */
+	if (!w->unsettled || n_answered == w->settled_at)
+		return;
+	w->settled_at = n_answered;
 	DL_FOREACH_SAFE(w->unsettled, a, next) {
 		unsigned p = rtrs_srv_presence(w->rtrs, &a->sess_uuid);
 
@@ -135,7 +147,7 @@ ops_under_way(const struct worker *w)
 	struct gw_server_stats st;
 
 	gw_server_stats(w->server, &st);
-	return st.inflight;
+	return st.inflight - st.throttled_now;
 }
 
 /* Before waiting. Costs a system call for each queue that was busy. */
@@ -157,8 +169,7 @@ round_of_work(struct worker *w, uint64_t now, bool spinning)
 	bool waiting;
 	int n = 0;
 
-	rtrs_srv_progress(w->rtrs, now);
-	gw_server_kick(w->server);
+	gw_server_progress(w->server, now);
 	waiting = ops_under_way(w) != 0;
 	if (w->io_ready || waiting)
 		n += gw_io_engine_reap(w->io);
@@ -212,6 +223,17 @@ spin(struct worker *w, uint64_t now, bool *ret_more)
 	return *ret_more || arm(w);
 }
 
+/* The wait, if there was one, is over. */
+static void
+end_wait(struct worker *w, uint64_t now)
+{
+	if (!w->waiting_since)
+		return;
+	w->times.idle_ns += now - w->waiting_since;
+	w->times.waits++;
+	w->waiting_since = 0;
+}
+
 static bool
 prepare(void *user)
 {
@@ -219,20 +241,24 @@ prepare(void *user)
 	uint64_t now = os_now();
 	bool busy = true;
 
+	end_wait(w, now);
 	/* Spinning looks at no descriptor of a backend. */
 	if (w->woken && w->p.opt->busy_poll_us && !w->events.n_watches) {
 		busy = spin(w, now, &w->woken);
 	} else {
-		for (int i = 0; busy && i < MAX_ROUNDS; i++)
-			busy = round_of_work(w, now, false);
+		busy = round_of_work(w, now, false);
+		for (int i = 1; busy && i < MAX_ROUNDS; i++)
+			busy = round_of_work(w, os_now(), false);
 		w->woken = busy;
 	}
-	if (w->unsettled)
-		settle_arrivals(w);
+	settle_arrivals(w);
 	if (w->stopping && rtrs_srv_closed(w->rtrs))
 		loop_stop(w->loop);
-	if (!busy)
-		loop_timer_set(w->timer, now, rtrs_srv_deadline(w->rtrs));
+	if (!busy) {
+		now = os_now();
+		loop_timer_set(w->timer, now, gw_server_deadline(w->server));
+		w->waiting_since = now;
+	}
 	return busy;
 }
 
@@ -246,11 +272,10 @@ on_sess_gone(void *user, const struct rtrs_uuid *sess_uuid)
 	route_session_gone(w->p.route, sess_uuid);
 }
 
-/* A limit of the process as a share of each worker, rounded up. */
 static uint64_t
-share(uint64_t total, unsigned n)
+server_now(void *user)
 {
-	return (total + n - 1) / n;
+	return os_now();
 }
 
 static int
@@ -259,6 +284,7 @@ init_server(struct worker *w)
 	const struct options *o = w->p.opt;
 	struct gw_server_params p = {
 		.exports = w->p.exports,
+		.access = w->p.access,
 		.exec = gw_pool_exec_base(w->exec),
 		.io = w->io,
 		.events = &w->events.base,
@@ -272,12 +298,11 @@ init_server(struct worker *w)
 				.always_invalidate = o->always_invalidate,
 				.hb_interval_ms = o->hb_interval_ms,
 				.hb_missed_max = o->hb_missed_max,
-				.max_sessions = (unsigned)share(o->max_sessions,
-								o->workers),
-				.max_chunk_mem = (size_t)share(o->max_memory,
-							       o->workers),
+				/* Of all workers together: access counts. */
+				.max_sessions = UINT_MAX,
 			},
 		.sess_gone = on_sess_gone,
+		.now = server_now,
 		.user = w,
 	};
 	int r = gw_server_new(&p, &w->server);
@@ -350,14 +375,20 @@ static void *
 run(void *arg)
 {
 	struct worker *w = arg;
-	int r = init(w);
+	char name[16];
+	int r;
 
+	/* For who looks with top or at a core dump. */
+	snprintf(name, sizeof(name), "worker-%u", w->p.index % 1000);
+	(void)pthread_setname_np(pthread_self(), name);
+	r = init(w);
 	w->start_result = r;
 	sem_post(&w->started);
 	if (r < 0) {
 		deinit(w);
 		return NULL;
 	}
+	w->times.started = os_now();
 	r = loop_run(w->loop);
 	if (r < 0) {
 		/* Its sessions hang; nothing but a restart helps them. */
@@ -478,6 +509,17 @@ struct gw_server *
 worker_server(struct worker *w)
 {
 	return w->server;
+}
+
+void
+worker_times(struct worker *w, struct worker_times *ret)
+{
+	uint64_t now = os_now();
+
+	/* From here on it is at work: for who asks. */
+	end_wait(w, now);
+	*ret = w->times;
+	ret->now = now;
 }
 
 bool

@@ -20,6 +20,7 @@ struct worker_params {
 	unsigned index;
 	const struct options *opt;
 	struct gw_exports *exports;
+	struct gw_access *access;
 	struct gw_pool *pool;
 	struct gw_pool *remote_pool; /* for what waits for other machines */
 	struct route *route;
@@ -53,5 +54,13 @@ void worker_stop(struct worker *w);
 unsigned worker_index(const struct worker *w);
 struct gw_server *worker_server(struct worker *w);
 bool worker_has_uring(const struct worker *w);
+
+/* Nanoseconds of os_now(). What is not idle is busy, polling included. */
+struct worker_times {
+	uint64_t started, now;
+	uint64_t idle_ns; /* in waits that ended, of which there were so many */
+	uint64_t waits;
+};
+void worker_times(struct worker *w, struct worker_times *ret);
 
 #endif

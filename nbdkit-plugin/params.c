@@ -151,6 +151,48 @@ parse_device(struct params *p, const struct param *d, const char *value,
 }
 
 static int
+parse_exports(struct params *p, const struct param *d, const char *value,
+	      char err[PARAMS_ERR_MAX])
+{
+	char why[EXPORTS_TEXT_MAX];
+	int r = exports_add(&p->exports, value, why);
+
+	if (r)
+		bad(err, d, "%s", why);
+	return r == -ENOMEM ? r : r ? -EINVAL : 0;
+}
+
+static int
+parse_allow(struct params *p, const struct param *d, const char *value,
+	    char err[PARAMS_ERR_MAX])
+{
+	char why[EXPORTS_TEXT_MAX];
+	int r = exports_add_allow(&p->exports, value, why);
+
+	if (r)
+		bad(err, d, "%s", why);
+	return r;
+}
+
+static int
+parse_root(struct params *p, const struct param *d, const char *value,
+	   char err[PARAMS_ERR_MAX])
+{
+	size_t len = strlen(value);
+
+	if (!len || len >= RNBD_NAME_LEN - 1 || value[len - 1] == '/')
+		return bad(err, d,
+			   "'%.100s' is not the beginning of a device name, "
+			   "without '/' at its end",
+			   value);
+	if (store(field(p, d), value)) {
+		bad(err, d, "%s", strerror(ENOMEM));
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+static int
 parse_path(struct params *p, const struct param *d, const char *value,
 	   char err[PARAMS_ERR_MAX])
 {
@@ -207,6 +249,27 @@ parse_poll_queues(struct params *p, const struct param *d, const char *value,
 	return parse_int(p, &limited, value, err);
 }
 
+/* One of a few words, whose number goes into an unsigned. */
+static int
+parse_word(struct params *p, const struct param *d, const char *value,
+	   const char *const *names, unsigned n, char err[PARAMS_ERR_MAX])
+{
+	unsigned *ret = field(p, d);
+	char list[128] = "";
+
+	for (unsigned i = 0; i < n; i++) {
+		size_t len = strlen(list);
+
+		if (!strcmp(value, names[i])) {
+			*ret = i;
+			return 0;
+		}
+		snprintf(list + len, sizeof(list) - len, "%s%s", i ? ", " : "",
+			 names[i]);
+	}
+	return bad(err, d, "'%s' is none of %s", value, list);
+}
+
 static int
 parse_zero(struct params *p, const struct param *d, const char *value,
 	   char err[PARAMS_ERR_MAX])
@@ -216,15 +279,37 @@ parse_zero(struct params *p, const struct param *d, const char *value,
 		[PARAMS_ZERO_TRUST] = "trust",
 		[PARAMS_ZERO_WRITE] = "write",
 	};
-	unsigned *ret = field(p, d);
 
-	for (unsigned i = 0; i < ARRAY_SIZE(names); i++) {
-		if (!strcmp(value, names[i])) {
-			*ret = i;
-			return 0;
-		}
-	}
-	return bad(err, d, "'%s' is none of auto, trust, write", value);
+	return parse_word(p, d, value, names, ARRAY_SIZE(names), err);
+}
+
+static int
+parse_connect(struct params *p, const struct param *d, const char *value,
+	      char err[PARAMS_ERR_MAX])
+{
+	static const char *const names[] = {
+		[RTRS_CONNECT_ALL] = "all",
+		[RTRS_CONNECT_ANY] = "any",
+		[RTRS_CONNECT_LAZY] = "lazy",
+	};
+
+	return parse_word(p, d, value, names, ARRAY_SIZE(names), err);
+}
+
+static int
+parse_policy(struct params *p, const struct param *d, const char *value,
+	     char err[PARAMS_ERR_MAX])
+{
+	unsigned *ret = field(p, d);
+	int policy = rtrs_mp_policy_parse(value);
+
+	if (policy < 0)
+		return bad(err, d,
+			   "'%s' is none of round-robin, min-inflight, "
+			   "min-latency",
+			   value);
+	*ret = (unsigned)policy;
+	return 0;
 }
 
 /* ------------------------------------------------- the table */
@@ -236,7 +321,7 @@ static const struct param table[] = {
 	/* The kernel's names first. */
 	{"sessname", parse_sessname, AT(sessname), 0, 0},
 	{"path", parse_path, 0, 0, 0},
-	{"device_path", parse_device, AT(device_path), 0, 0},
+	{"device_path", parse_device, AT(exports.only), 0, 0},
 	{"dest_port", parse_int, AT(dest_port), 1, 65535},
 	{"access_mode", parse_access_mode, AT(access_mode), 0, 0},
 	{"nr_poll_queues", parse_poll_queues, AT(nr_poll_queues), -1, 0},
@@ -247,7 +332,14 @@ static const struct param table[] = {
 	{"io-timeout", parse_seconds, AT(io_timeout_ms), 0, DAY_MS},
 	{"open-timeout", parse_seconds, AT(open_timeout_ms), 1, DAY_MS},
 	{"connect-timeout", parse_seconds, AT(connect_timeout_ms), 1, DAY_MS},
+	{"exports", parse_exports, 0, 0, 0},
+	{"export-root", parse_root, AT(exports.root), 0, 0},
+	{"export-allow", parse_allow, 0, 0, 0},
+	{"mp_policy", parse_policy, AT(mp_policy), 0, 0},
+	{"connect", parse_connect, AT(connect), 0, 0},
 	{"reconnect-delay", parse_seconds, AT(reconnect_delay_ms), 0, DAY_MS},
+	{"reconnect-delay-max", parse_seconds, AT(reconnect_delay_max_ms), 0,
+	 DAY_MS},
 	{"heartbeat-interval", parse_seconds, AT(heartbeat_interval_ms), 1,
 	 DAY_MS},
 	{"heartbeat-missed", parse_int, AT(heartbeat_missed_max), 1, 1000},
@@ -258,8 +350,11 @@ static const struct param table[] = {
 };
 
 const char params_help[] =
-	"[device_path=]<NAME>     (required) Name of the export on the "
-	"server.\n"
+	"[device_path=]<NAME>     Device of the server, for every NBD client.\n"
+	"                         Without it the export's name is the device.\n"
+	"exports=[<NAME>=]<DEVICE>[,ro]  One of a fixed list; repeatable.\n"
+	"export-root=<PREFIX>     Put before the names of clients.\n"
+	"export-allow=<PATTERN>   Names that clients may use; repeatable.\n"
 	"sessname=<NAME>          (required) Name of the session.\n"
 	"path=<ADDRESS>           (required) Route to the server; repeatable:\n"
 	"                         ip:<ADDR> or gid:<GID> for RDMA, or\n"
@@ -272,7 +367,11 @@ const char params_help[] =
 	"io-timeout=<SECONDS>     How long I/O waits for a lost server (60).\n"
 	"open-timeout=<SECONDS>   How long opening may take (10).\n"
 	"connect-timeout=<SECONDS> How long one attempt may take (5).\n"
-	"reconnect-delay=<SECONDS> Pause between attempts (1).\n"
+	"mp_policy=<POLICY>       Which path takes a request: round-robin,\n"
+	"                         min-inflight or min-latency (min-inflight).\n"
+	"connect=all|any|lazy     Paths that must be up at the start (all).\n"
+	"reconnect-delay=<SECONDS> Pause before the first attempt (1).\n"
+	"reconnect-delay-max=<SECONDS>  It doubles up to this (2).\n"
 	"max_reconnect_attempts=<N>  -1: no limit (-1).\n"
 	"heartbeat-interval=<SECONDS>  (5)\n"
 	"heartbeat-missed=<N>     Silent intervals that end a path (5).\n"
@@ -296,6 +395,8 @@ params_init(struct params *p)
 		 * costs a subnet manager's time. Here it costs a SYN.
 		 */
 		.reconnect_delay_ms = 1000,
+		.reconnect_delay_max_ms = 2000,
+		.mp_policy = RTRS_MP_MIN_INFLIGHT,
 		.heartbeat_interval_ms = RTRS_HB_INTERVAL_MS,
 		.heartbeat_missed_max = RTRS_HB_MISSED_MAX,
 		.max_reconnect_attempts = -1,
@@ -307,7 +408,7 @@ void
 params_deinit(struct params *p)
 {
 	free(p->sessname);
-	free(p->device_path);
+	exports_deinit(&p->exports);
 	free(p->paths);
 	memset(p, 0, sizeof(*p));
 }
@@ -337,15 +438,19 @@ params_check(const struct params *p, char err[PARAMS_ERR_MAX])
 {
 	const char *missing = NULL;
 
-	if (!p->device_path)
-		missing = "device_path=NAME, the name of an export";
-	else if (!p->sessname)
+	char why[EXPORTS_TEXT_MAX];
+
+	if (!p->sessname)
 		missing = "sessname=NAME, a name for this session";
 	else if (!p->n_paths)
 		missing = "path=ip:ADDR or path=tcp:HOST, a way to the "
 			  "server";
-	if (!missing)
-		return 0;
+	if (!missing) {
+		if (!exports_check(&p->exports, why))
+			return 0;
+		snprintf(err, PARAMS_ERR_MAX, "%s", why);
+		return -EINVAL;
+	}
 	snprintf(err, PARAMS_ERR_MAX, "missing parameter: %s", missing);
 	return -EINVAL;
 }
@@ -404,6 +509,10 @@ params_session(const struct params *p, struct rnbd_wait_params *ret)
 					{
 						.name = p->sessname,
 						.n_paths = p->n_paths,
+						.connect = (enum rtrs_connect)
+								   p->connect,
+						.policy = (enum rtrs_mp_policy)
+								  p->mp_policy,
 						.n_cons =
 							p->connections
 								? (unsigned)p
@@ -424,6 +533,8 @@ params_session(const struct params *p, struct rnbd_wait_params *ret)
 							p->reconnect_delay_ms,
 						.reconnect_jitter_ms =
 							RTRS_RECONNECT_JITTER_MS,
+						.reconnect_max_ms =
+							p->reconnect_delay_max_ms,
 						.max_reconnect_attempts =
 							p->max_reconnect_attempts,
 					},

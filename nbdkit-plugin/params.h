@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "nbdkit-plugin/exports.h"
 #include "nbdkit-plugin/resolve.h"
 #include "nbdkit-plugin/wait.h"
 
@@ -22,7 +23,7 @@ enum params_zero {
 
 struct params {
 	char *sessname;
-	char *device_path;
+	struct exports exports; /* device_path= and its alternatives */
 	struct path_spec *paths;
 	unsigned n_paths;
 	unsigned dest_port;   /* for the paths that follow */
@@ -33,14 +34,16 @@ struct params {
 	unsigned io_timeout_ms;
 	unsigned open_timeout_ms;
 	unsigned connect_timeout_ms;
-	unsigned reconnect_delay_ms;
+	unsigned reconnect_delay_ms, reconnect_delay_max_ms;
 	unsigned heartbeat_interval_ms;
 	int heartbeat_missed_max;
 	int max_reconnect_attempts; /* -1: no limit */
 	int busy_poll_us;
 	bool need_inval;
 	bool preflight;
-	unsigned zero; /* enum params_zero */
+	unsigned zero;      /* enum params_zero */
+	unsigned mp_policy; /* enum rtrs_mp_policy */
+	unsigned connect;   /* enum rtrs_connect */
 };
 
 void params_init(struct params *p);

@@ -9,7 +9,10 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <pthread.h>
 #include <string.h>
+
+#include <utlist.h>
 
 #include "nbdkit-plugin/blocks.h"
 #include "nbdkit-plugin/in-child.h"
@@ -36,11 +39,21 @@ static struct params params;
 static struct rtrs_path_addr *paths;
 static struct rnbd_wait *session;
 static struct progress *helper;
-static struct block_ranges ranges = BLOCK_RANGES_INIT;
+
+/* What the NBD connections to one device share. */
+struct shared {
+	struct shared *prev, *next;
+	unsigned users;
+	struct block_ranges ranges;
+	char name[RNBD_NAME_LEN];
+};
+static pthread_mutex_t shared_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct shared *shared_devices; /* few; under the lock */
 
 /* One NBD connection. */
 struct handle {
 	struct rnbd_clt_dev *dev;
+	struct shared *shared;
 	bool readonly;
 	struct rnbd_clt_geometry geo;
 	struct blocks blocks;
@@ -93,7 +106,7 @@ fail(struct handle *h, const char *what, uint64_t count, uint64_t offset,
 
 	rnbd_wait_why(session, h->dev, why);
 	nbdkit_error("%s: %s of %" PRIu64 " bytes at %" PRIu64 ": %s%s%s",
-		     params.device_path, what, count, offset, strerror(-err),
+		     h->shared->name, what, count, offset, strerror(-err),
 		     *why ? ": " : "", why);
 	errno = nbd_errno(err);
 	return -1;
@@ -173,32 +186,51 @@ session_new(struct rnbd_wait **ret)
 }
 
 static int
-device_open(struct rnbd_wait *s, enum rnbd_access_mode mode,
+device_open(struct rnbd_wait *s, const char *name, enum rnbd_access_mode mode,
 	    struct rnbd_clt_dev **ret)
 {
 	char text[RNBD_WAIT_TEXT_MAX];
-	int err = rnbd_wait_open(s, params.device_path, mode, text, ret);
+	int err = rnbd_wait_open(s, name, mode, text, ret);
 
 	if (!err)
 		return 0;
-	nbdkit_error("cannot open '%s' in session %s: %s", params.device_path,
+	nbdkit_error("cannot open '%s' in session %s: %s", name,
 		     params.sessname, text);
 	errno = -err;
 	return -1;
 }
 
 static int
-try_device(void *arg)
+try_device(struct rnbd_wait *s, const char *name, bool read_only)
 {
-	struct rnbd_wait *s;
 	struct rnbd_clt_dev *dev;
-	int rc;
+
+	if (device_open(s, name,
+			read_only ? RNBD_ACCESS_RO : params.access_mode, &dev))
+		return -1;
+	rnbd_wait_close(s, dev);
+	return 0;
+}
+
+/* Every device that is known by name, or at least the session. */
+static int
+try_all(void *arg)
+{
+	const struct exports *x = &params.exports;
+	char text[RNBD_WAIT_TEXT_MAX];
+	struct rnbd_wait *s;
+	int rc = 0;
 
 	if (session_new(&s))
 		return 1;
-	rc = device_open(s, params.access_mode, &dev);
-	if (!rc)
-		rnbd_wait_close(s, dev);
+	if (x->only) {
+		rc = try_device(s, x->only, false);
+	} else if (rnbd_wait_ready(s, text)) {
+		nbdkit_error("session %s: %s", params.sessname, text);
+		rc = -1;
+	}
+	for (unsigned i = 0; i < x->n_items && !rc; i++)
+		rc = try_device(s, x->items[i].device, x->items[i].read_only);
 	rnbd_wait_free(s, CLOSE_TIMEOUT_MS);
 	return !!rc;
 }
@@ -211,7 +243,7 @@ try_device(void *arg)
 static int
 preflight(void)
 {
-	int rc = in_child(try_device, NULL);
+	int rc = in_child(try_all, NULL);
 
 	if (rc < 0)
 		nbdkit_error("cannot try the device: %s", strerror(-rc));
@@ -248,7 +280,10 @@ plugin_get_ready(void)
 	}
 	if (check_rdma())
 		return -1;
-	return params.preflight ? preflight() : 0;
+	/* A server that may be away is not asked for. */
+	return params.preflight && params.connect != RTRS_CONNECT_LAZY
+		       ? preflight()
+		       : 0;
 }
 
 static int
@@ -301,32 +336,98 @@ handle_io(void *user, enum rnbd_clt_op op, unsigned flags, void *buf,
 	return rnbd_wait_io(session, h->dev, op, flags, buf, len, off);
 }
 
-static void *
-plugin_open(int readonly)
+static struct shared *
+shared_get(const char *name)
 {
-	enum rnbd_access_mode mode =
-		readonly ? RNBD_ACCESS_RO : params.access_mode;
-	struct handle *h = calloc(1, sizeof(*h));
+	struct shared *sh;
 
-	if (!h) {
+	pthread_mutex_lock(&shared_lock);
+	DL_FOREACH(shared_devices, sh)
+		if (!strcmp(sh->name, name))
+			break;
+	if (!sh) {
+		sh = calloc(1, sizeof(*sh));
+		if (sh) {
+			sh->ranges = (struct block_ranges)BLOCK_RANGES_INIT;
+			snprintf(sh->name, sizeof(sh->name), "%s", name);
+			DL_APPEND(shared_devices, sh);
+		}
+	}
+	if (sh)
+		sh->users++;
+	pthread_mutex_unlock(&shared_lock);
+	return sh;
+}
+
+static void
+shared_put(struct shared *sh)
+{
+	pthread_mutex_lock(&shared_lock);
+	if (!--sh->users) {
+		DL_DELETE(shared_devices, sh);
+		pthread_mutex_destroy(&sh->ranges.lock);
+		pthread_cond_destroy(&sh->ranges.left);
+		free(sh);
+	}
+	pthread_mutex_unlock(&shared_lock);
+}
+
+static int
+plugin_list_exports(int readonly, int is_tls, struct nbdkit_exports *list)
+{
+	const struct exports *x = &params.exports;
+
+	if (x->only)
+		return nbdkit_use_default_export(list);
+	/* What a server has besides, the protocol can not ask. */
+	for (unsigned i = 0; i < x->n_items; i++)
+		if (nbdkit_add_export(list, x->items[i].name,
+				      x->items[i].device))
+			return -1;
+	return 0;
+}
+
+static const char *
+plugin_default_export(int readonly, int is_tls)
+{
+	return exports_default(&params.exports);
+}
+
+/* Fills a handle; on errors what was filled is left to the caller. */
+static int
+handle_open(struct handle *h, bool readonly)
+{
+	struct export_choice choice;
+	char why[EXPORTS_TEXT_MAX];
+	enum rnbd_access_mode mode;
+	int err;
+
+	err = exports_choose(&params.exports, nbdkit_export_name(), &choice,
+			     why);
+	if (err) {
+		nbdkit_error("%s", why);
+		errno = -err;
+		return -1;
+	}
+	h->readonly = readonly || choice.read_only ||
+		      params.access_mode == RNBD_ACCESS_RO;
+	mode = h->readonly ? RNBD_ACCESS_RO : params.access_mode;
+	h->shared = shared_get(choice.device);
+	if (!h->shared) {
 		nbdkit_error("%s", strerror(errno));
-		return NULL;
+		return -1;
 	}
-	if (device_open(session, mode, &h->dev)) {
-		free(h);
-		return NULL;
-	}
+	if (device_open(session, choice.device, mode, &h->dev))
+		return -1;
 	if (rnbd_wait_geometry(session, h->dev, &h->geo)) {
 		nbdkit_error("shutting down");
-		free(h);
-		return NULL;
+		return -1;
 	}
-	h->readonly = mode == RNBD_ACCESS_RO;
 	h->blocks.size = h->geo.logical_block_size;
-	h->blocks.ranges = &ranges;
+	h->blocks.ranges = &h->shared->ranges;
 	h->blocks.io = handle_io;
 	h->blocks.user = h;
-	return h;
+	return 0;
 }
 
 static void
@@ -334,8 +435,30 @@ plugin_close(void *handle)
 {
 	struct handle *h = handle;
 
-	rnbd_wait_close(session, h->dev);
+	if (h->dev)
+		rnbd_wait_close(session, h->dev);
+	if (h->shared)
+		shared_put(h->shared);
 	free(h);
+}
+
+static void *
+plugin_open(int readonly)
+{
+	struct handle *h = calloc(1, sizeof(*h));
+
+	if (!h) {
+		nbdkit_error("%s", strerror(errno));
+		return NULL;
+	}
+	if (handle_open(h, readonly)) {
+		int err = errno;
+
+		plugin_close(h);
+		errno = err;
+		return NULL;
+	}
+	return h;
 }
 
 static int64_t
@@ -495,6 +618,8 @@ static struct nbdkit_plugin plugin = {
 	.get_ready = plugin_get_ready,
 	.after_fork = plugin_after_fork,
 	.cleanup = plugin_cleanup,
+	.list_exports = plugin_list_exports,
+	.default_export = plugin_default_export,
 	.open = plugin_open,
 	.close = plugin_close,
 	.get_size = plugin_get_size,

@@ -4,6 +4,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -179,6 +180,77 @@ session_failed(void *user, int err)
 	ios_fail(c, NULL, -EIO);
 }
 
+/* ------------------------------------------------- those who wait for it */
+
+int
+rnbd_clt_wait_ready(struct rnbd_clt *c, rnbd_clt_ready_fn ready, void *user)
+{
+	struct ready *r = calloc(1, sizeof(*r));
+
+	if (!r)
+		return -ENOMEM;
+	r->ready = ready;
+	r->user = user;
+	LL_APPEND(c->ready, r);
+	return 0;
+}
+
+static void
+ready_finish(struct rnbd_clt *c, int err, const char *text)
+{
+	struct ready *r = c->ready;
+
+	LL_DELETE(c->ready, r);
+	r->ready(r->user, err, text);
+	free(r);
+}
+
+/* What is known for all of them; false: they wait. */
+static bool
+is_decided(const struct rnbd_clt *c)
+{
+	return c->state == CLT_READY || c->state >= CLT_FAILED;
+}
+
+static void
+ready_progress(struct rnbd_clt *c)
+{
+	char text[512];
+	struct ready *r;
+
+	while (c->ready && is_decided(c)) {
+		if (c->state == CLT_READY)
+			ready_finish(c, 0, "");
+		else if (c->state == CLT_FAILED)
+			ready_finish(c, c->failed_err ? c->failed_err : -EIO,
+				     rtrs_clt_why_down(c->rtrs));
+		else
+			ready_finish(c, -ESHUTDOWN, "the session was closed");
+	}
+	if (!c->open_timeout_ms)
+		return;
+	LL_FOREACH(c->ready, r)
+		if (!r->deadline)
+			r->deadline = time_after_ms(c->now, c->open_timeout_ms);
+	while (c->ready && c->ready->deadline <= c->now) {
+		const char *why = rtrs_clt_why_down(c->rtrs);
+
+		snprintf(text, sizeof(text), "no answer within %u ms%s%s",
+			 c->open_timeout_ms, why[0] ? ": " : "", why);
+		ready_finish(c, -ETIMEDOUT, text);
+	}
+}
+
+static uint64_t
+ready_deadline(const struct rnbd_clt *c)
+{
+	if (!c->ready || (!c->open_timeout_ms && !is_decided(c)))
+		return TIME_NEVER;
+	return is_decided(c) ? 0 : c->ready->deadline;
+}
+
+/* ------------------------------------------------- life */
+
 int
 rnbd_clt_new(const struct rnbd_clt_params *p, struct rnbd_clt **ret)
 {
@@ -226,6 +298,8 @@ rnbd_clt_free(struct rnbd_clt *c)
 	c->rtrs = NULL;
 	ios_fail(c, NULL, -ESHUTDOWN);
 	ios_deliver(c);
+	while (c->ready)
+		ready_finish(c, -ESHUTDOWN, "the session was closed");
 	devs_free(c);
 	free(c->pieces);
 	free(c);
@@ -267,6 +341,7 @@ rnbd_clt_deadline(const struct rnbd_clt *c)
 	uint64_t t = rtrs_clt_deadline(c->rtrs);
 
 	t = time_min(t, devs_deadline(c));
+	t = time_min(t, ready_deadline(c));
 	return time_min(t, ios_deadline(c));
 }
 
@@ -275,6 +350,7 @@ rnbd_clt_progress(struct rnbd_clt *c, uint64_t now)
 {
 	c->now = now;
 	rtrs_clt_progress(c->rtrs, now);
+	ready_progress(c);
 	devs_progress(c);
 	ios_expire(c);
 	ios_dispatch(c);

@@ -54,8 +54,21 @@ bool rnbd_clt_is_up(const struct rnbd_clt *c);
 bool rnbd_clt_failed(const struct rnbd_clt *c);
 
 /*
- * Opens a device: waits for the session, then OPEN. Same name and mode twice
- * gives two handles of one device. opened() comes exactly once, not from
+ * Tells when devices can be opened, which rnbd_clt_dev_open() waits for by
+ * itself: exactly once, not from within. err 0, or negative with words in text
+ * (borrowed for the call). -ENOMEM.
+ */
+typedef void (*rnbd_clt_ready_fn)(void *user, int err, const char *text);
+int rnbd_clt_wait_ready(struct rnbd_clt *c, rnbd_clt_ready_fn ready,
+			void *user);
+
+/*
+ * Opens a device: waits for the session, then OPEN. The same name twice gives
+ * two handles of one device, whose mapping is as strong as the strongest of
+ * them: a server knows one of a name in a session. So it is opened anew, with
+ * I/O held, when the first that writes comes beside those that only read, or
+ * the last one leaves them. RW and MIGRATION do not go together (-EBUSY).
+ * opened() comes exactly once, not from
  * within; err 0, or negative with words in text (borrowed for the call):
  * "no such export 'x'", "busy: ...", "rejected: ...".
  */
@@ -115,7 +128,8 @@ struct rnbd_clt_io {
 	void *user;
 	/* The session's: */
 	uint64_t next_off;      /* first byte not yet sent */
-	uint64_t deadline;      /* since it had to wait; 0: it never had */
+	uint64_t deadline;      /* while it waits; 0: it does not */
+	uint64_t left_ns;       /* of its time to wait; 0: all of it */
 	unsigned waited_link;   /* links of the session when that began */
 	unsigned pieces;        /* under way or held */
 	int err;                /* the first one wins */

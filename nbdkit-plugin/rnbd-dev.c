@@ -75,13 +75,11 @@ open_error_text(struct device *d, int err, const char *explained)
 	}
 }
 
-/* The first of those who wait is told. */
+/* One of those who wait is told. */
 static void
-opener_finish(struct device *d, int err, const char *text)
+opener_finish(struct device *d, struct opener *o, int err, const char *text)
 {
-	struct opener *o = d->openers;
-
-	d->openers = o->next;
+	LL_DELETE(d->openers, o);
 	if (err) {
 		o->opened(o->user, NULL, err, text);
 		free(o->handle);
@@ -97,7 +95,45 @@ static void
 openers_finish(struct device *d, int err, const char *text)
 {
 	while (d->openers)
-		opener_finish(d, err, text);
+		opener_finish(d, d->openers, err, text);
+}
+
+/* The device is open: whoever wants no more than its mode allows has it. */
+static void
+openers_serve(struct device *d)
+{
+	struct opener *o, *tmp;
+
+	LL_FOREACH_SAFE(d->openers, o, tmp)
+		if (o->handle->mode == RNBD_ACCESS_RO ||
+		    o->handle->mode == d->mode)
+			opener_finish(d, o, 0, NULL);
+}
+
+/* Is there somebody for openers_serve()? */
+static bool
+is_served(const struct device *d)
+{
+	if (d->state != DEV_OPEN)
+		return false;
+	for (const struct opener *o = d->openers; o; o = o->next)
+		if (o->handle->mode == RNBD_ACCESS_RO ||
+		    o->handle->mode == d->mode)
+			return true;
+	return false;
+}
+
+/* What those who have the device, or want it, need. */
+static enum rnbd_access_mode
+wanted_mode(const struct device *d)
+{
+	for (const struct rnbd_clt_dev *h = d->handles; h; h = h->next)
+		if (h->mode != RNBD_ACCESS_RO)
+			return h->mode;
+	for (const struct opener *o = d->openers; o; o = o->next)
+		if (o->handle->mode != RNBD_ACCESS_RO)
+			return o->handle->mode;
+	return RNBD_ACCESS_RO;
 }
 
 static void
@@ -184,18 +220,33 @@ geometry_still_fits(struct device *d, const struct rnbd_clt_geometry *now)
 	return true;
 }
 
-static void
-dev_send_close(struct device *d)
+static int
+send_close(struct device *d)
 {
 	struct rnbd_msg_close m = {.device_id = d->id};
 
-	d->state = DEV_CLOSING;
 	rnbd_msg_close_encode(&m, d->admin.usr);
 	d->admin.dir = RTRS_WRITE;
 	d->admin.usr_len = RNBD_CLOSE_LEN;
 	d->admin.data_len = 0;
-	if (admin_send(&d->admin) < 0)
+	return admin_send(&d->admin);
+}
+
+static void
+dev_send_close(struct device *d)
+{
+	d->state = DEV_CLOSING;
+	if (send_close(d) < 0)
 		dev_closed(d);
+}
+
+/* CLOSE, then OPEN in the mode that is wanted now; I/O waits meanwhile. */
+static void
+dev_turn(struct device *d)
+{
+	/* Or no path is up: whoever closes the session closes the device. */
+	d->state = send_close(d) < 0 ? DEV_WANTED : DEV_TURNING;
+	d->retry_at = 0;
 }
 
 static void
@@ -228,21 +279,47 @@ dev_opened(struct device *d, const struct rnbd_msg_open_rsp *m)
 	if (d->was_open && !d->geo.writeback && g.writeback)
 		d->sync_writes = true;
 	if (d->was_open)
-		log_info(d->c->log, "device '%s': open again", d->name);
+		log_info(d->c->log, "device '%s': open again, %s", d->name,
+			 rnbd_access_mode_name(d->mode));
 	d->geo = g;
 	d->id = m->device_id;
 	d->incarnation++;
 	d->was_open = true;
 	d->open_err = 0;
 	d->state = DEV_OPEN;
-	openers_finish(d, 0, NULL);
+	openers_serve(d);
 	ios_release(d->c);
+}
+
+/*
+ * Those who have the device only read, and it could not be opened for writing:
+ * that is the end for those who wanted to, and no more.
+ */
+static bool
+dev_turn_failed(struct device *d)
+{
+	struct opener *o, *tmp;
+
+	for (const struct rnbd_clt_dev *h = d->handles; h; h = h->next)
+		if (h->mode != RNBD_ACCESS_RO)
+			return false;
+	if (d->mode == RNBD_ACCESS_RO)
+		return false;
+	LL_FOREACH_SAFE(d->openers, o, tmp)
+		if (o->handle->mode != RNBD_ACCESS_RO)
+			opener_finish(d, o, d->open_err, d->text);
+	d->state = d->n_handles ? DEV_WANTED : DEV_GONE;
+	d->retry_at = 0;
+	d->open_err = 0;
+	return true;
 }
 
 /* OPEN failed and the reason is in d->text. */
 static void
 dev_open_failed(struct device *d)
 {
+	if (d->was_open && d->n_handles && dev_turn_failed(d))
+		return;
 	if (d->was_open) {
 		/* Said once per kind of error, not at each try. */
 		log_warn(d->c->log, "device '%s': cannot open again: %s",
@@ -312,10 +389,14 @@ dev_admin_done(struct admin *a, int err)
 		explained(d, err);
 		break;
 	case DEV_CLOSING:
+	case DEV_TURNING:
 		if (err && err != -ECONNABORTED)
 			log_warn(d->c->log, "device '%s': CLOSE failed: %s",
 				 d->name, strerror(-err));
-		dev_closed(d);
+		if (d->state == DEV_CLOSING)
+			dev_closed(d);
+		else
+			d->state = DEV_WANTED;
 		break;
 	case DEV_FAILED:
 	case DEV_GONE:
@@ -354,11 +435,13 @@ name_is_closing(const struct device *d)
 static void
 dev_try_open(struct device *d)
 {
-	struct rnbd_msg_open m = {.access_mode = (uint8_t)d->mode};
+	struct rnbd_msg_open m = {0};
 
 	/* An answer to the last message may still be on its way. */
 	if (d->admin.busy || name_is_closing(d))
 		return;
+	d->mode = wanted_mode(d);
+	m.access_mode = (uint8_t)d->mode;
 	memcpy(m.dev_name, d->name, sizeof(m.dev_name));
 	rnbd_msg_open_encode(&m, d->admin.usr);
 	d->admin.dir = RTRS_READ;
@@ -377,14 +460,13 @@ dev_try_open(struct device *d)
 }
 
 static struct device *
-device_new(struct rnbd_clt *c, const char *name, enum rnbd_access_mode mode)
+device_new(struct rnbd_clt *c, const char *name)
 {
 	struct device *d = calloc(1, sizeof(*d));
 
 	if (!d)
 		return NULL;
 	d->c = c;
-	d->mode = mode;
 	d->admin.c = c;
 	d->admin.done = dev_admin_done;
 	snprintf(d->name, sizeof(d->name), "%s", name);
@@ -392,7 +474,7 @@ device_new(struct rnbd_clt *c, const char *name, enum rnbd_access_mode mode)
 	return d;
 }
 
-/* The device that a new handle may share; its mode may differ. */
+/* The device that a new handle may share. */
 static struct device *
 device_find(struct rnbd_clt *c, const char *name)
 {
@@ -423,16 +505,13 @@ rnbd_clt_dev_open(struct rnbd_clt *c, const char *name,
 		goto err_free_opener;
 	o->opened = opened;
 	o->user = user;
+	o->handle->mode = mode;
 	d = device_find(c, name);
-	if (!d) {
-		d = device_new(c, name, mode);
-		if (!d)
-			goto err_free_handle;
-	} else if (d->mode != mode) {
-		/* The server would hand out the mapping that is there. */
-		const char *has = rnbd_access_mode_name(d->mode);
+	if (d && mode != RNBD_ACCESS_RO && wanted_mode(d) != mode &&
+	    wanted_mode(d) != RNBD_ACCESS_RO) {
+		const char *has = rnbd_access_mode_name(wanted_mode(d));
 
-		d = device_new(c, name, mode);
+		d = device_new(c, name);
 		if (!d)
 			goto err_free_handle;
 		d->state = DEV_FAILED;
@@ -442,6 +521,10 @@ rnbd_clt_dev_open(struct rnbd_clt *c, const char *name,
 			 "session",
 			 name, has);
 	}
+	if (!d)
+		d = device_new(c, name);
+	if (!d)
+		goto err_free_handle;
 	o->handle->d = d;
 	d->n_handles++;
 	LL_APPEND(d->openers, o);
@@ -518,6 +601,7 @@ devs_session_lost(struct rnbd_clt *c)
 		case DEV_OPEN:
 		case DEV_OPENING:
 		case DEV_EXPLAIN:
+		case DEV_TURNING:
 		case DEV_WANTED:
 			d->state = DEV_WANTED;
 			d->retry_at = 0;
@@ -564,7 +648,7 @@ openers_expire(struct device *d)
 	struct opener *o = d->openers;
 	const char *why;
 
-	if (!o || !c->open_timeout_ms || d->state == DEV_OPEN)
+	if (!o || !c->open_timeout_ms)
 		return;
 	LL_FOREACH(d->openers, o)
 		if (!o->deadline)
@@ -576,7 +660,7 @@ openers_expire(struct device *d)
 	snprintf(d->text, sizeof(d->text), "no answer within %u ms%s%s",
 		 c->open_timeout_ms, why[0] ? ": " : "", why);
 	while (d->openers && d->openers->deadline <= c->now)
-		opener_finish(d, -ETIMEDOUT, d->text);
+		opener_finish(d, d->openers, -ETIMEDOUT, d->text);
 	if (d->n_handles)
 		return;
 	/* An answer may still come: the object stays until then. */
@@ -595,8 +679,11 @@ devs_progress(struct rnbd_clt *c)
 			openers_finish(d, d->open_err ? d->open_err : -EIO,
 				       d->text);
 		if (d->state == DEV_OPEN && d->openers)
-			openers_finish(d, 0, NULL);
+			openers_serve(d);
 		openers_expire(d);
+		if (d->state == DEV_OPEN && c->state == CLT_READY &&
+		    d->mode != wanted_mode(d) && !d->admin.busy)
+			dev_turn(d);
 		if (d->state == DEV_WANTED && c->state == CLT_READY &&
 		    d->retry_at <= c->now)
 			dev_try_open(d);
@@ -621,9 +708,11 @@ devs_deadline(const struct rnbd_clt *c)
 		if (d->state == DEV_WANTED && c->state == CLT_READY &&
 		    !d->admin.busy && !name_is_closing(d))
 			t = time_min(t, d->retry_at);
-		if (d->openers &&
-		    (d->state == DEV_OPEN || d->state == DEV_FAILED ||
-		     c->state >= CLT_FAILED))
+		if (d->openers && (d->state == DEV_FAILED ||
+				   c->state >= CLT_FAILED || is_served(d)))
+			return 0;
+		if (d->state == DEV_OPEN && c->state == CLT_READY &&
+		    d->mode != wanted_mode(d) && !d->admin.busy)
 			return 0;
 		if (d->openers && c->open_timeout_ms)
 			t = time_min(t, d->openers->deadline);

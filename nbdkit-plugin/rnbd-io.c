@@ -138,6 +138,15 @@ dev_error(const struct device *d)
  */
 #define DEADLINE_UNSET 1
 
+/* Its time to wait, less what it has waited already. */
+static uint64_t
+io_deadline(const struct rnbd_clt *c, const struct rnbd_clt_io *io,
+	    uint64_t since)
+{
+	return io->left_ns ? since + io->left_ns
+			   : time_after_ms(since, c->io_timeout_ms);
+}
+
 /* Starts the clock of an I/O that has to wait since then, unless it runs. */
 static void
 io_starts_waiting(struct rnbd_clt *c, struct rnbd_clt_io *io, uint64_t since)
@@ -146,26 +155,31 @@ io_starts_waiting(struct rnbd_clt *c, struct rnbd_clt_io *io, uint64_t since)
 		return;
 	c->stats.held++;
 	io->waited_link = c->links;
-	io->deadline = c->submitting ? DEADLINE_UNSET
-				     : time_after_ms(since, c->io_timeout_ms);
+	io->deadline =
+		c->submitting ? DEADLINE_UNSET : io_deadline(c, io, since);
 }
 
 /*
- * A part of io was sent. That ends the wait for the session, not that for a
- * device which the server closes again and again.
+ * A part of io was sent. That stops the clock of the wait for the session, not
+ * of that for a device which the server closes again and again. What is lost
+ * once more has only the rest of its time: a server that answers a request by
+ * leaving does not get it for ever.
  */
 static void
 io_was_sent(struct rnbd_clt *c, struct rnbd_clt_io *io)
 {
-	if (io->waited_link != c->links)
-		io->deadline = 0;
+	if (io->waited_link == c->links || !io->deadline)
+		return;
+	if (io->deadline != DEADLINE_UNSET)
+		io->left_ns = io->deadline > c->now ? io->deadline - c->now : 1;
+	io->deadline = 0;
 }
 
 static bool
 io_is_late(struct rnbd_clt *c, struct rnbd_clt_io *io)
 {
 	if (io->deadline <= DEADLINE_UNSET)
-		io->deadline = time_after_ms(c->now, c->io_timeout_ms);
+		io->deadline = io_deadline(c, io, c->now);
 	return io->deadline <= c->now;
 }
 
@@ -523,6 +537,7 @@ rnbd_clt_submit(struct rnbd_clt_io *io)
 
 	io->next_off = io->off;
 	io->deadline = 0;
+	io->left_ns = 0;
 	io->pieces = 0;
 	io->err = 0;
 	io->where = IO_NOWHERE;
@@ -534,6 +549,11 @@ rnbd_clt_submit(struct rnbd_clt_io *io)
 	if (io->op != RNBD_CLT_FLUSH && !io->len) {
 		io->all_sent = true;
 		io_move(c, io, IO_FINISHED);
+		return;
+	}
+	if (io->dev->mode == RNBD_ACCESS_RO && io->op != RNBD_CLT_READ &&
+	    io->op != RNBD_CLT_FLUSH) {
+		io_fail(c, io, -EROFS);
 		return;
 	}
 	if (io->op != RNBD_CLT_FLUSH &&

@@ -53,6 +53,7 @@ enum dev_state {
 	DEV_OPENING, /* OPEN is under way */
 	DEV_EXPLAIN, /* OPEN failed, the reason was asked for */
 	DEV_OPEN,
+	DEV_TURNING, /* CLOSE is under way, to be opened in another mode */
 	DEV_CLOSING, /* CLOSE is under way */
 	DEV_FAILED,  /* for good; text says why */
 	DEV_GONE,    /* closed, to be freed at the next progress */
@@ -66,13 +67,21 @@ struct opener {
 	uint64_t deadline; /* 0: not set yet */
 };
 
+/* Somebody who waits for the session itself. */
+struct ready {
+	struct ready *next;
+	rnbd_clt_ready_fn ready;
+	void *user;
+	uint64_t deadline; /* 0: not set yet */
+};
+
 /* An open export of the session, shared by all its handles. */
 struct device {
 	struct device *prev, *next;
 	struct rnbd_clt *c;
 	enum dev_state state;
-	enum rnbd_access_mode mode;
-	bool was_open;        /* geo is what users rely on */
+	enum rnbd_access_mode mode; /* of the mapping; see wanted_mode() */
+	bool was_open;              /* geo is what users rely on */
 	bool sync_writes;     /* the cache became volatile after users looked */
 	uint32_t id;          /* valid in DEV_OPEN */
 	unsigned incarnation; /* OPENs that succeeded */
@@ -91,6 +100,7 @@ struct device {
 
 struct rnbd_clt_dev { /* a handle */
 	struct device *d;
+	enum rnbd_access_mode mode;
 	struct rnbd_clt_dev *next;
 };
 
@@ -124,6 +134,7 @@ struct rnbd_clt {
 	bool submitting; /* then now may be long ago */
 	unsigned links;  /* how often the session came up */
 	struct admin greet;
+	struct ready *ready;
 	struct device *devices;
 	/*
 	 * An I/O with bytes still to be sent is on `queued`, round robin, or

@@ -166,6 +166,38 @@ rnbd_wait_open(struct rnbd_wait *s, const char *name,
 }
 
 static void
+is_ready(void *user, int err, const char *text)
+{
+	struct waiter *w = user;
+
+	if (err)
+		snprintf(w->text, RNBD_WAIT_TEXT_MAX, "%s",
+			 text && *text ? text : strerror(-err));
+	waiter_finish(w->wait, w, err);
+}
+
+static int
+start_ready(struct rnbd_wait *s, struct waiter *w)
+{
+	int err = client_new(s);
+
+	return err ? err : rnbd_clt_wait_ready(s->clt, is_ready, w);
+}
+
+int
+rnbd_wait_ready(struct rnbd_wait *s, char text[RNBD_WAIT_TEXT_MAX])
+{
+	struct waiter w = {.start = start_ready, .text = text};
+	int err;
+
+	text[0] = '\0';
+	err = waiter_run(s, &w);
+	if (err && !text[0])
+		snprintf(text, RNBD_WAIT_TEXT_MAX, "%s", strerror(-err));
+	return err;
+}
+
+static void
 closed(void *user)
 {
 	struct waiter *w = user;

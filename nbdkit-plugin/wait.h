@@ -53,6 +53,11 @@ void rnbd_wait_connect(struct rnbd_wait *s);
 
 #define RNBD_WAIT_TEXT_MAX 512
 /*
+ * Waits until devices can be opened. On failure text says why, always
+ * NUL-terminated. Errors: those of rnbd_clt_new() and rnbd_clt_wait_ready().
+ */
+int rnbd_wait_ready(struct rnbd_wait *s, char text[RNBD_WAIT_TEXT_MAX]);
+/*
  * Opens a device and waits for it. On failure text says why; always
  * NUL-terminated. Errors: those of rnbd_clt_new() and rnbd_clt_dev_open().
  */

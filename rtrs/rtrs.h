@@ -69,10 +69,33 @@ enum rtrs_clt_path_state {
 };
 const char *rtrs_clt_path_state_name(unsigned state);
 
+/* Numbered as in the kernel's mpath_policy file. */
 enum rtrs_mp_policy {
 	RTRS_MP_ROUND_ROBIN,
 	RTRS_MP_MIN_INFLIGHT,
 	RTRS_MP_MIN_LATENCY,
+};
+/*
+ * By what the kernel's file takes: the number, the name in any case, or its
+ * short form "rr", "mi", "ml". -EINVAL.
+ */
+int rtrs_mp_policy_parse(const char *s);
+const char *rtrs_mp_policy_name(enum rtrs_mp_policy policy);
+
+/* When a session counts as open for the first time. */
+enum rtrs_connect {
+	/*
+	 * When every path is up. They are tried one after another, and the
+	 * first that fails ends the open, as with the kernel's client.
+	 */
+	RTRS_CONNECT_ALL,
+	/*
+	 * When one is up. All are tried at once; those that fail reconnect
+	 * like any lost path. The open fails when each has failed once.
+	 */
+	RTRS_CONNECT_ANY,
+	/* From the start; link_up() tells of the first path that is up. */
+	RTRS_CONNECT_LAZY,
 };
 
 struct rtrs_clt;
@@ -93,6 +116,8 @@ struct rtrs_clt_params {
 	const char *name; /* session name: rtrs_sess_name_check() */
 	const struct rtrs_path_addr *paths;
 	unsigned n_paths; /* 1..RTRS_MAX_PATHS */
+	enum rtrs_connect connect;
+	enum rtrs_mp_policy policy; /* to begin with */
 	/* Connections per path, the service connection included: 2.. */
 	unsigned n_cons;
 	/* Ask for SEND_WITH_INV on reads where the fabric can (off: the keys
@@ -107,8 +132,11 @@ struct rtrs_clt_params {
 	unsigned reconnect_delay_ms; /* as given, 0 is 0 */
 	unsigned reconnect_backoff_ms; /* as given */
 	unsigned reconnect_jitter_ms;  /* random 0..n-1 is added */
-	int max_reconnect_attempts;    /* -1: unlimited */
-	unsigned peer_timeout_ms;      /* passed to the fabric */
+	/* The sum of delay and backoff doubles with each failure, up to this,
+	 * and up to a quarter is added; 0: constant, as with the kernel. */
+	unsigned reconnect_max_ms;
+	int max_reconnect_attempts; /* -1: unlimited */
+	unsigned peer_timeout_ms;   /* passed to the fabric */
 	/*
 	 * When a path was lost and nothing confirms that the server lost it
 	 * too, its requests are sent again or reported lost not before this
@@ -158,7 +186,8 @@ void rtrs_clt_free(struct rtrs_clt *clt);
 
 /*
  * Up to n descriptors to watch for reading (one per fabric in use); returns
- * their number. Constant over the life of the session.
+ * their number. The set grows only by rtrs_clt_add_path(), when the new path
+ * uses a fabric that no other does.
  */
 int rtrs_clt_fds(const struct rtrs_clt *clt, int *fds, int n);
 /* Call before waiting. True: call progress at once instead of waiting. */
@@ -268,12 +297,18 @@ void rtrs_clt_flush(struct rtrs_clt *clt);
 /* --- paths */
 
 struct rtrs_clt_path_info {
+	unsigned id; /* of the path for its whole life, never used twice */
 	enum rtrs_clt_path_state state;
+	bool held_down; /* by rtrs_clt_disconnect_path() */
 	struct rtrs_path_addr addr;
 	struct fabric_addrs actual; /* valid when connected */
 	struct rtrs_clt_stats stats;
+	/* Why it is not connected, in words; "" if it is, or nothing failed
+	 * yet. Borrowed until the next call on clt. */
+	const char *why;
 };
 unsigned rtrs_clt_n_paths(const struct rtrs_clt *clt);
+/* i: 0..n_paths-1, in order of addition. -EINVAL: there is none. */
 int rtrs_clt_path_info(const struct rtrs_clt *clt, unsigned i,
 		       struct rtrs_clt_path_info *ret);
 /*
@@ -284,7 +319,46 @@ int rtrs_clt_path_info(const struct rtrs_clt *clt, unsigned i,
 void rtrs_clt_path_reset(struct rtrs_clt *clt, unsigned i);
 /* Ends the wait of every path that is RECONNECTING: attempt now. */
 void rtrs_clt_reconnect_now(struct rtrs_clt *clt);
-/* Which path takes the next requests; RTRS_MP_MIN_INFLIGHT by default. */
+/*
+ * Commands on paths. op is lent until done(), which comes exactly once, from
+ * progress() or free(), with words in why when err is not 0 (borrowed for the
+ * call). A command that cannot begin returns an error instead: -ENOENT no such
+ * path, -EBUSY a command of that path is under way, or the session has not
+ * opened yet, -ESHUTDOWN it is closing or has failed.
+ */
+struct rtrs_clt_path_op {
+	void (*done)(struct rtrs_clt_path_op *op, int err, const char *why);
+	void *user;
+	unsigned path_id; /* set by the call */
+};
+/*
+ * Adds a path and connects it; if the first attempt fails, that is the error
+ * and the path is dropped again. Also -EEXIST same addresses, -ENOSPC
+ * RTRS_MAX_PATHS or too many fabrics, -EINVAL, -ENOMEM, those of ctx_new. The
+ * descriptors to watch may become more.
+ */
+int rtrs_clt_add_path(struct rtrs_clt *clt, const struct rtrs_path_addr *addr,
+		      struct rtrs_clt_path_op *op);
+/*
+ * Closes a path and forgets it; its requests go to others. The last one may go,
+ * too: the session then waits for one to be added.
+ */
+int rtrs_clt_remove_path(struct rtrs_clt *clt, unsigned id,
+			 struct rtrs_clt_path_op *op);
+/* Closes a path, which stays until it is told to reconnect or removed. */
+int rtrs_clt_disconnect_path(struct rtrs_clt *clt, unsigned id,
+			     struct rtrs_clt_path_op *op);
+/*
+ * Tears a path down if it is up, and attempts at once, however many attempts
+ * failed before. Its error is that of the attempt; the path then goes on by
+ * itself. -EBUSY also: an attempt, or closing, is under way.
+ */
+int rtrs_clt_reconnect_path(struct rtrs_clt *clt, unsigned id,
+			    struct rtrs_clt_path_op *op);
+/* Zeroes the counters of a path, but for inflight. -ENOENT. */
+int rtrs_clt_path_stats_reset(struct rtrs_clt *clt, unsigned id);
+enum rtrs_mp_policy rtrs_clt_policy(const struct rtrs_clt *clt);
+/* Which path takes the next requests. */
 void rtrs_clt_set_policy(struct rtrs_clt *clt, enum rtrs_mp_policy policy);
 
 /* ---------------------------------------------------------------- server */
@@ -382,6 +456,14 @@ struct rtrs_srv_op {
 	void *user; /* the callee's */
 };
 
+/* A path that a connection request asks for. */
+struct rtrs_srv_new_path {
+	const struct rtrs_uuid *sess_uuid, *path_uuid;
+	const struct fabric_addrs *addrs;
+	unsigned n_cons;  /* that will come */
+	size_t chunk_mem; /* bytes that its peer may write to */
+};
+
 struct rtrs_srv_params {
 	/* Contexts' parameters; contexts are made per fabric when needed. */
 	struct rng rng;
@@ -409,10 +491,20 @@ struct rtrs_srv_params {
 
 	void *user;
 	/*
+	 * May there be this path? Nothing was allocated for it yet. 0: when the
+	 * path and its memory are gone, path_gone() is called. Negative: the
+	 * request is rejected with that; the callee logs why. Both may be NULL
+	 * (all are allowed), and must not call back.
+	 */
+	int (*path_new)(void *user, const struct rtrs_srv_new_path *np);
+	void (*path_gone)(void *user, const struct rtrs_uuid *sess_uuid,
+			  const struct rtrs_uuid *path_uuid);
+	/*
 	 * INFO_REQ came: may this session have this name? Called for each
 	 * path. For the first path that comes up *ret_sess_user is what the
 	 * session callbacks get from now on; later *ret_sess_user is preset.
-	 * Negative: the path is closed (-EPERM name in use).
+	 * Negative: the path is closed (-EPERM name in use; -EACCES not
+	 * allowed, which the callee logs).
 	 */
 	int (*sess_up)(void *user, struct rtrs_srv_sess *sess, const char *name,
 		       const struct fabric_addrs *addrs, void **ret_sess_user);
@@ -425,6 +517,13 @@ struct rtrs_srv_params {
 	 */
 	void (*sess_down)(void *sess_user, struct rtrs_srv_sess *sess);
 	void (*request)(void *sess_user, struct rtrs_srv_op *op);
+	/*
+	 * A path left while requests of it were under way: rtrs_srv_op_lost()
+	 * tells which. Nobody gets their answers, and the client cannot come
+	 * back by this path before they are given, so what has not begun to
+	 * execute may be answered now. NULL is fine.
+	 */
+	void (*requests_lost)(void *sess_user);
 	/* The session object of this uuid is gone (for routing tables). */
 	void (*sess_gone)(void *user, const struct rtrs_uuid *sess_uuid);
 };
@@ -472,6 +571,9 @@ enum rtrs_srv_presence_bit {
 };
 unsigned rtrs_srv_presence(const struct rtrs_srv *srv,
 			   const struct rtrs_uuid *sess_uuid);
+/* Connection requests that were answered so far: as long as it stands still
+ * nothing has ceased to be PENDING. */
+uint64_t rtrs_srv_n_answered(const struct rtrs_srv *srv);
 
 /*
  * Descriptors to watch, at most one per fabric; the set grows when a fabric is
@@ -481,6 +583,8 @@ int rtrs_srv_fds(const struct rtrs_srv *srv, int *fds, int n);
 bool rtrs_srv_arm(struct rtrs_srv *srv);
 uint64_t rtrs_srv_deadline(const struct rtrs_srv *srv);
 void rtrs_srv_progress(struct rtrs_srv *srv, uint64_t now);
+/* The time of the last progress, or of the one that runs. */
+uint64_t rtrs_srv_now(const struct rtrs_srv *srv);
 /* Rings the doorbell for all replies; progress and arm do it too. */
 void rtrs_srv_flush(struct rtrs_srv *srv);
 
@@ -489,25 +593,65 @@ void rtrs_srv_flush(struct rtrs_srv *srv);
  * sends data_len bytes. If the path is gone the answer is dropped.
  */
 void rtrs_srv_op_done(struct rtrs_srv_op *op, int err);
+/* The path by which it came left: its answer will be dropped. */
+bool rtrs_srv_op_lost(const struct rtrs_srv_op *op);
 void rtrs_srv_sess_down_done(struct rtrs_srv_sess *sess);
 
 uint32_t rtrs_srv_max_io_size(const struct rtrs_srv *srv);
 const char *rtrs_srv_sess_name(const struct rtrs_srv_sess *sess);
+/*
+ * The addresses of the client, of each connected path one; at most max, the
+ * rest is left out. Returns how many.
+ */
+unsigned rtrs_srv_sess_peers(const struct rtrs_srv_sess *sess,
+			     struct sockaddr_storage *ret, unsigned max);
 unsigned rtrs_srv_n_sessions(const struct rtrs_srv *srv);
 /* Closes every path of the session; the peer sees a disconnect. */
 void rtrs_srv_sess_close(struct rtrs_srv_sess *sess);
+
+/* Why a connection request was rejected by an rtrs_srv. */
+enum rtrs_srv_reject {
+	RTRS_SRV_REJECT_SESSIONS,  /* the limit of sessions */
+	RTRS_SRV_REJECT_PATHS,     /* the limit of paths of a session */
+	RTRS_SRV_REJECT_MEMORY,    /* the limit of memory */
+	RTRS_SRV_REJECT_DUPLICATE, /* there is a path between these hosts */
+	RTRS_SRV_REJECT_UNKNOWN,   /* joins a session that there is not */
+	RTRS_SRV_REJECT_STALE,  /* of an attempt that was given up, or ends */
+	RTRS_SRV_REJECT_BUSY,   /* waited in vain for an older one to end */
+	RTRS_SRV_REJECT_FAILED, /* something could not be had */
+	RTRS_SRV_REJECT_UPPER,  /* by path_new(), which knows why */
+};
+#define RTRS_SRV_N_REJECTS 9
+/* A word of lower case: "sessions"; "?" for what is none. */
+const char *rtrs_srv_reject_name(unsigned reject);
+
+/* What happened since rtrs_srv_new(). */
+struct rtrs_srv_counts {
+	uint64_t accepted; /* connections */
+	uint64_t rejected[RTRS_SRV_N_REJECTS];
+	uint64_t paths_up;      /* INFO_REQ was answered */
+	uint64_t names_refused; /* by sess_up() */
+	uint64_t hb_timeouts;   /* paths that ended since the peer was silent */
+	/* Now: */
+	size_t chunk_mem; /* bytes promised to paths, of max_chunk_mem */
+};
+void rtrs_srv_counts(const struct rtrs_srv *srv, struct rtrs_srv_counts *ret);
 
 struct rtrs_srv_path_info {
 	const char *sess_name; /* "" before INFO_REQ; borrowed */
 	enum rtrs_srv_path_state state;
 	const struct fabric_ops *fabric;
 	struct fabric_addrs addrs;
+	/* The RDMA device and its port, of connection 0; "" and 0: none. */
+	const char *hca_name; /* borrowed */
+	unsigned hca_port;
 	unsigned n_cons;
 	/* Memory that the peer may write to, or will; and on what pages it is:
 	 * "lazy" (as they are used), "plain", "transparent", "hugetlb"; "" not
 	 * mapped yet. */
 	size_t chunk_mem;
 	const char *chunk_pages;
+	uint64_t hb_latency_ns; /* round trip, the last; 0: none yet */
 	struct rtrs_srv_stats stats;
 };
 /* Calls fn for every path of every session. fn must not change anything. */
@@ -515,5 +659,19 @@ void rtrs_srv_for_each_path(struct rtrs_srv *srv,
 			    void (*fn)(void *user,
 				       const struct rtrs_srv_path_info *info),
 			    void *user);
+/*
+ * Closes the paths that match() wants closed; the peer sees a disconnect, and
+ * requests that execute are not answered. Returns how many were not closing
+ * already. match must not change anything.
+ */
+unsigned rtrs_srv_close_paths(struct rtrs_srv *srv,
+			      bool (*match)(void *user,
+					    const struct rtrs_srv_path_info *),
+			      void *user);
+/* Zeroes the counters of the paths that match() wants; not inflight. */
+unsigned rtrs_srv_reset_stats(struct rtrs_srv *srv,
+			      bool (*match)(void *user,
+					    const struct rtrs_srv_path_info *),
+			      void *user);
 
 #endif

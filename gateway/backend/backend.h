@@ -76,7 +76,7 @@ struct backend_io {
 };
 
 struct backend_geometry {
-	uint64_t size_bytes;
+	uint64_t size_bytes;             /* grows: see backend_grow() */
 	uint32_t logical_block_size;     /* power of two, 512..4096 */
 	uint32_t physical_block_size;    /* power of two, >= logical */
 	uint64_t max_discard_bytes;      /* 0: no discard */
@@ -173,14 +173,33 @@ struct backend_ops {
 	 * it.
 	 */
 	void (*kick)(struct backend *b);
+	/* What has grown is reached without opening it again. */
+	bool grows;
 };
 
 /* Backends embed this first. */
 struct backend {
 	const struct backend_ops *ops;
-	struct backend_geometry geo; /* constant while open */
+	struct backend_geometry geo; /* constant while open, but the size */
 	struct backend_identity id;
 };
+
+/*
+ * What is behind b has grown to size_bytes, a multiple of the logical block;
+ * on the worker. A backend that looks at the size on another thread does it by
+ * backend_size().
+ */
+static inline void
+backend_grow(struct backend *b, uint64_t size_bytes)
+{
+	__atomic_store_n(&b->geo.size_bytes, size_bytes, __ATOMIC_RELAXED);
+}
+
+static inline uint64_t
+backend_size(const struct backend *b)
+{
+	return __atomic_load_n(&b->geo.size_bytes, __ATOMIC_RELAXED);
+}
 
 extern const struct backend_ops backend_null;
 extern const struct backend_ops backend_memory;
@@ -190,6 +209,12 @@ extern const struct backend_ops backend_nbd;
 /* A sparse region of memory shared by all mappings of one memory export. */
 struct memory_store;
 int memory_store_new(uint64_t size_bytes, struct memory_store **ret);
+/*
+ * More of it, zeroes, for mappings that are opened from now on; a multiple of
+ * 512. Any thread, one at a time. -EINVAL less than before; -ENOMEM, also when
+ * there is no address space behind it, of which it has 16 times its first size.
+ */
+int memory_store_grow(struct memory_store *s, uint64_t size_bytes);
 struct memory_store *memory_store_ref(struct memory_store *s); /* any thread */
 void memory_store_unref(struct memory_store *s);               /* any thread */
 

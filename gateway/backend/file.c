@@ -32,7 +32,7 @@ file_check_size(const struct file_backend *f)
 	if (statx(f->fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_SIZE,
 		  &stx))
 		return -errno;
-	return stx.stx_size < f->base.geo.size_bytes ? FILE_E_SHRUNK : 0;
+	return stx.stx_size < backend_size(&f->base) ? FILE_E_SHRUNK : 0;
 }
 
 /*
@@ -391,4 +391,5 @@ const struct backend_ops backend_file = {
 	.close = file_close,
 	.submit = file_submit,
 	.kick = file_kick,
+	.grows = true,
 };

@@ -23,7 +23,9 @@
 
 struct memory_store {
 	atomic_uint refs;
-	uint64_t size_bytes;
+	atomic_uint_fast64_t size_bytes;
+	uint64_t room; /* bytes of address space; what is behind size_bytes
+			* cannot be touched */
 	size_t page_size;
 	uint8_t *mem;
 };
@@ -33,9 +35,47 @@ struct memory_backend {
 	struct memory_store *store;
 };
 
+/* Of address space that costs nothing until it is used. */
+#define GROWTH     16
+#define GROWTH_MAX (UINT64_C(1) << 40)
+
+static uint64_t
+room_for(uint64_t size_bytes)
+{
+	uint64_t more = GROWTH_MAX;
+
+	if (size_bytes < GROWTH_MAX / (GROWTH - 1))
+		more = size_bytes * (GROWTH - 1);
+	return size_bytes < PTRDIFF_MAX - more ? size_bytes + more : size_bytes;
+}
+
+static void *
+map_room(uint64_t *room, uint64_t size_bytes)
+{
+	int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+	void *mem = mmap(NULL, *room, PROT_NONE, flags, -1, 0);
+
+	if (mem == MAP_FAILED) {
+		/* Then it stays as it is. */
+		*room = size_bytes;
+		mem = mmap(NULL, *room, PROT_NONE, flags, -1, 0);
+	}
+	if (mem == MAP_FAILED)
+		return NULL;
+	if (mprotect(mem, size_bytes, PROT_READ | PROT_WRITE)) {
+		int err = errno;
+
+		munmap(mem, *room);
+		errno = err;
+		return NULL;
+	}
+	return mem;
+}
+
 int
 memory_store_new(uint64_t size_bytes, struct memory_store **ret)
 {
+	uint64_t room = room_for(size_bytes);
 	struct memory_store *s;
 	void *mem;
 
@@ -43,20 +83,33 @@ memory_store_new(uint64_t size_bytes, struct memory_store **ret)
 		return -EINVAL;
 	if (size_bytes > PTRDIFF_MAX)
 		return -ENOMEM;
-	mem = mmap(NULL, size_bytes, PROT_READ | PROT_WRITE,
-		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (mem == MAP_FAILED)
+	mem = map_room(&room, size_bytes);
+	if (!mem)
 		return -errno;
 	s = calloc(1, sizeof(*s));
 	if (!s) {
-		munmap(mem, size_bytes);
+		munmap(mem, room);
 		return -ENOMEM;
 	}
 	atomic_init(&s->refs, 1);
-	s->size_bytes = size_bytes;
+	atomic_init(&s->size_bytes, size_bytes);
+	s->room = room;
 	s->page_size = (size_t)sysconf(_SC_PAGESIZE);
 	s->mem = mem;
 	*ret = s;
+	return 0;
+}
+
+int
+memory_store_grow(struct memory_store *s, uint64_t size_bytes)
+{
+	if (size_bytes % 512 || size_bytes < s->size_bytes)
+		return -EINVAL;
+	if (size_bytes > s->room)
+		return -ENOMEM;
+	if (mprotect(s->mem, size_bytes, PROT_READ | PROT_WRITE))
+		return -errno;
+	s->size_bytes = size_bytes;
 	return 0;
 }
 
@@ -74,7 +127,7 @@ memory_store_unref(struct memory_store *s)
 	if (!s ||
 	    atomic_fetch_sub_explicit(&s->refs, 1, memory_order_acq_rel) != 1)
 		return;
-	munmap(s->mem, s->size_bytes);
+	munmap(s->mem, s->room);
 	free(s);
 }
 
@@ -165,4 +218,5 @@ const struct backend_ops backend_memory = {
 	.open = memory_open,
 	.close = memory_close,
 	.submit = memory_submit,
+	.grows = true,
 };

@@ -60,4 +60,5 @@ const struct backend_ops backend_null = {
 	.open = null_open,
 	.close = null_close,
 	.submit = null_submit,
+	.grows = true,
 };

@@ -4,6 +4,7 @@
  *
  *   sess.c     the session: open, close, progress, what the caller sees
  *   path.c     the states of a path: one table, one setter, recovery
+ *   paths.c    the set of paths, and the commands that change it
  *   connect.c  bringing a path up: connections, INFO exchange
  *   mem.c      the registered memory of a path
  *   con.c      one connection: queues, completions
@@ -48,6 +49,8 @@
 /* User message and header of one request, in the slot of its permit. */
 #define CLT_SLOT_LEN      (RTRS_USR_LEN_MAX + RTRS_REQ_HDR_MAX)
 #define CLT_WHY_LEN       320
+/* Fabrics that the paths of one session may use. */
+#define CLT_MAX_FABS      4
 
 /* One fabric in use, shared by all paths over it. */
 struct clt_fab {
@@ -158,25 +161,29 @@ struct clt_mem {
 
 struct rtrs_clt_path {
 	struct rtrs_clt *clt;
-	unsigned idx;
+	unsigned id;  /* for the caller; never used twice */
+	unsigned idx; /* in clt->paths; changes when another one is removed */
 	struct clt_fab *fab;
 	struct rtrs_path_addr addr;
 	struct fabric_addrs actual;
 	enum rtrs_clt_path_state state; /* clt_path_set_state() only */
 	struct rtrs_uuid uuid;
-	bool first_conn; /* of the next conn_req */
-	bool started;    /* paths of the first open wait for their turn */
+	bool tried; /* an attempt has ended, one way or the other */
 	bool was_up;
+	bool adding;    /* dropped again if its first attempt fails */
+	bool removing;  /* to be forgotten once it is CLOSED */
+	bool held_down; /* by command; does not reconnect */
 	bool info_sent;
 	bool draining;    /* connections and memory are not released yet */
 	bool unconfirmed; /* a CLOSED came without confirmation */
 	bool hurry;       /* no wait before the next attempt */
 	bool odd_imm;     /* an unknown immediate was logged */
 	uint16_t recon_cnt;
-	unsigned attempts; /* failed in a row */
-	int err;           /* why it is down */
-	uint64_t timer;    /* CONNECTING: give up; RECONNECTING: attempt */
-	uint64_t quiesce;  /* draining: requests stay out until then */
+	unsigned attempts;     /* failed in a row */
+	int err;               /* why it is down */
+	char why[CLT_WHY_LEN]; /* the same in words */
+	uint64_t timer;        /* CONNECTING: give up; RECONNECTING: attempt */
+	uint64_t quiesce;      /* draining: requests stay out until then */
 
 	struct clt_con *cons;
 	unsigned n_cons;
@@ -196,6 +203,11 @@ struct rtrs_clt_path {
 	struct rtrs_hb hb;
 	struct rtrs_clt_req *inflight; /* in order of posting */
 	struct rtrs_clt_stats stats;
+
+	/* The command that is under way; op_done: its result is due. */
+	struct rtrs_clt_path_op *op;
+	bool op_done;
+	int op_err;
 };
 
 struct clt_permits {
@@ -216,13 +228,14 @@ struct rtrs_clt {
 	struct rng rng;
 	const struct log *log;
 	uint64_t now;
-	struct clt_fab *fabs;
+	struct clt_fab fabs[CLT_MAX_FABS];
 	unsigned n_fabs;
-	struct rtrs_clt_path *paths;
+	struct rtrs_clt_path *paths[RTRS_MAX_PATHS]; /* in order of addition */
 	unsigned n_paths;
+	unsigned last_path_id;
 	unsigned n_up; /* paths CONNECTED */
 
-	bool opened; /* all initial paths came up */
+	bool opened; /* as many initial paths came up as connect asks for */
 	bool link;   /* what the caller was told last */
 	bool lost;   /* n_up was 0 since; link_down() is due */
 	uint64_t lost_at;
@@ -263,7 +276,17 @@ bool clt_path_reap(struct rtrs_clt_path *path);
 /* Drops connections, memory and requests at once. */
 void clt_path_drop(struct rtrs_clt_path *path);
 void clt_path_timers(struct rtrs_clt_path *path);
+/* The end of its command, told by the next progress(). */
+void clt_path_op_end(struct rtrs_clt_path *path, int err);
 uint64_t clt_path_deadline(const struct rtrs_clt_path *path);
+
+/* paths.c */
+/* Adds a path that is not started; it is the last of clt->paths. */
+int clt_paths_new(struct rtrs_clt *clt, const struct rtrs_path_addr *addr,
+		  struct rtrs_clt_path **ret);
+void clt_paths_free(struct rtrs_clt *clt);
+/* Ends commands, forgets removed paths. */
+void clt_paths_settle(struct rtrs_clt *clt);
 
 /* connect.c */
 void clt_connect_start(struct rtrs_clt_path *path);
@@ -325,6 +348,9 @@ struct clt_tried {
 /* The next CONNECTED path to try for one request; NULL: none is left. */
 struct rtrs_clt_path *clt_policy_next(struct rtrs_clt *clt,
 				      struct clt_tried *tried);
+
+/* sess.c */
+void clt_random_uuid(const struct rng *rng, struct rtrs_uuid *ret);
 
 /* words.c */
 const char *clt_addr_words(const struct rtrs_clt_path *path,

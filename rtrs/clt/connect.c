@@ -31,10 +31,10 @@ may_found_session(const struct rtrs_clt_path *path)
 	const struct rtrs_clt *clt = path->clt;
 
 	for (unsigned i = 0; i < clt->n_paths; i++)
-		if (&clt->paths[i] != path &&
-		    clt->paths[i].state == RTRS_CLT_CONNECTED)
+		if (clt->paths[i] != path &&
+		    clt->paths[i]->state == RTRS_CLT_CONNECTED)
 			return false;
-	return path->first_conn;
+	return true;
 }
 
 static void
@@ -82,7 +82,6 @@ connect_next(struct rtrs_clt_path *path, unsigned cid)
 void
 clt_connect_start(struct rtrs_clt_path *path)
 {
-	path->started = true;
 	path->odd_imm = false;
 	path->recon_cnt++;
 	connect_next(path, 0);
@@ -154,10 +153,12 @@ clt_connect_disconnected(struct clt_con *con, int err)
 	if (path->state == RTRS_CLT_CONNECTING && path->info_sent &&
 	    (!err || err == -ECONNRESET)) {
 		/* A server that refuses the name has no other way to say it. */
-		clt_path_fail(path, -ECONNRESET,
-			      "closed the connection after the session name "
-			      "was sent: is session name '%s' already in use?",
-			      path->clt->name);
+		clt_path_fail(
+			path, -ECONNRESET,
+			"closed the connection after the session name "
+			"was sent: is session name '%s' already in use? Or "
+			"do its access rules not allow it?",
+			path->clt->name);
 		return;
 	}
 	switch (err) {
@@ -230,7 +231,7 @@ take_depth(struct rtrs_clt_path *path, unsigned depth)
 	if (depth == clt->srv_depth)
 		return true;
 	for (unsigned i = 0; i < clt->n_paths; i++) {
-		const struct rtrs_clt_path *other = &clt->paths[i];
+		const struct rtrs_clt_path *other = clt->paths[i];
 
 		if (other->state == RTRS_CLT_CONNECTED) {
 			clt_path_give_up(path, -EINVAL, DEPTH_DIFFERS, depth,
@@ -293,8 +294,6 @@ take_params(struct clt_con *con, const struct rtrs_msg_conn_rsp *rsp)
 	path->inval = path->clt->p.need_inval &&
 		      (caps & (path->cheap_mr ? FABRIC_CAP_MR_REMOTE_INV
 					      : FABRIC_CAP_MW));
-	/* The session is known to the server from here on. */
-	path->first_conn = true;
 	path->pd = ops->conn_pd(con->conn);
 	ops->pd_ref(path->pd);
 	r = ops->conn_addrs(con->conn, &path->actual);
@@ -413,7 +412,7 @@ take_max_io_size(struct rtrs_clt *clt)
 {
 	clt->max_io_size = UINT32_MAX;
 	for (unsigned i = 0; i < clt->n_paths; i++) {
-		const struct rtrs_clt_path *path = &clt->paths[i];
+		const struct rtrs_clt_path *path = clt->paths[i];
 
 		if (path->state == RTRS_CLT_CONNECTED &&
 		    path->max_io_size < clt->max_io_size)
@@ -434,6 +433,7 @@ connected(struct rtrs_clt_path *path)
 	if (path->was_up)
 		path->stats.reconnects_ok++;
 	path->was_up = true;
+	path->tried = true;
 	rtrs_hb_start(&path->hb, clt->now);
 	take_max_io_size(clt);
 	log_info(clt->log,
@@ -443,10 +443,12 @@ connected(struct rtrs_clt_path *path)
 		 path->n_slots, path->max_io_size,
 		 path->new_rkey ? ", new keys" : "",
 		 path->inval ? ", invalidation" : "");
+	path->adding = false;
+	clt_path_op_end(path, 0);
 	if (clt->opened)
 		return;
-	if (path->idx + 1 < clt->n_paths)
-		clt_connect_start(&clt->paths[path->idx + 1]);
+	if (clt->p.connect == RTRS_CONNECT_ALL && path->idx + 1 < clt->n_paths)
+		clt_connect_start(clt->paths[path->idx + 1]);
 	else
 		clt->opened = true;
 }

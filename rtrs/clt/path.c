@@ -117,23 +117,51 @@ set_why(struct rtrs_clt_path *path, int err, const char *fmt, va_list ap)
 	int n;
 
 	path->err = err;
-	n = snprintf(clt->why, sizeof(clt->why),
+	n = snprintf(path->why, sizeof(path->why),
 		     "%s: ", clt_addr_words(path, addr));
-	vsnprintf(clt->why + n, sizeof(clt->why) - (size_t)n, fmt, ap);
+	vsnprintf(path->why + n, sizeof(path->why) - (size_t)n, fmt, ap);
+	strcpy(clt->why, path->why);
 	log_warn(clt->log, "session %s: path %s", clt->name, clt->why);
 }
 
-/* All initial paths come up, or none stays. */
+/* The first open: with connect=all the first failure ends it, else the last. */
 static void
 fail_open(struct rtrs_clt *clt, int err)
 {
-	if (clt->failed)
+	if (clt->opened || clt->failed)
 		return;
+	if (clt->p.connect != RTRS_CONNECT_ALL)
+		for (unsigned i = 0; i < clt->n_paths; i++)
+			if (!clt->paths[i]->tried)
+				return;
 	clt->failed = true;
 	clt->failed_due = true;
 	clt->open_err = err;
 	for (unsigned i = 0; i < clt->n_paths; i++)
-		clt_path_close(&clt->paths[i]);
+		clt_path_close(clt->paths[i]);
+}
+
+void
+clt_path_op_end(struct rtrs_clt_path *path, int err)
+{
+	if (!path->op || path->op_done)
+		return;
+	path->op_done = true;
+	path->op_err = err;
+	path->clt->kick = true;
+}
+
+/* An attempt came to nothing. */
+static void
+attempt_failed(struct rtrs_clt_path *path, int err)
+{
+	path->tried = true;
+	path->stats.reconnects_err++;
+	clt_path_op_end(path, err);
+	if (path->adding) {
+		path->removing = true;
+		clt_path_close(path);
+	}
 }
 
 void
@@ -150,12 +178,11 @@ clt_path_fail(struct rtrs_clt_path *path, int err, const char *fmt, ...)
 	if (path->state == RTRS_CLT_CONNECTED) {
 		clt_path_set_state(path, RTRS_CLT_RECONNECTING);
 	} else {
-		path->stats.reconnects_err++;
 		clt_path_set_state(path, RTRS_CLT_CONNECTING_ERR);
+		attempt_failed(path, err);
 	}
 	stop(path);
-	if (!path->clt->opened)
-		fail_open(path->clt, err);
+	fail_open(path->clt, err);
 }
 
 void
@@ -167,10 +194,9 @@ clt_path_give_up(struct rtrs_clt_path *path, int err, const char *fmt, ...)
 	set_why(path, err, fmt, ap);
 	va_end(ap);
 	if (path->state == RTRS_CLT_CONNECTING)
-		path->stats.reconnects_err++;
+		attempt_failed(path, err);
 	clt_path_close(path);
-	if (!path->clt->opened)
-		fail_open(path->clt, err);
+	fail_open(path->clt, err);
 }
 
 void
@@ -196,15 +222,36 @@ clt_path_drop(struct rtrs_clt_path *path)
 	path->draining = false;
 }
 
+/*
+ * How long to wait before the next attempt. With a maximum the wait doubles
+ * with each attempt that fails, and a quarter of it is up to chance, so that
+ * many clients of one server do not come back in step.
+ */
+static uint64_t
+pause_ms(struct rtrs_clt_path *path)
+{
+	const struct rtrs_clt_params *p = &path->clt->p;
+	uint64_t ms = (uint64_t)p->reconnect_delay_ms + p->reconnect_backoff_ms;
+	uint64_t jitter = p->reconnect_jitter_ms;
+
+	if (p->reconnect_max_ms > ms) {
+		for (unsigned i = 0;
+		     ms && i < path->attempts && ms < p->reconnect_max_ms; i++)
+			ms *= 2;
+		if (ms > p->reconnect_max_ms)
+			ms = p->reconnect_max_ms;
+		jitter += ms / 4;
+	}
+	return jitter ? ms + rng_u32(&path->clt->rng) % jitter : ms;
+}
+
 /* Down and clean: sets the time of the next attempt, if there is to be one. */
 static void
 schedule(struct rtrs_clt_path *path)
 {
 	const struct rtrs_clt_params *p = &path->clt->p;
-	uint64_t wait_ms =
-		(uint64_t)p->reconnect_delay_ms + p->reconnect_backoff_ms;
 
-	if (p->max_reconnect_attempts >= 0 &&
+	if (p->max_reconnect_attempts >= 0 && !path->hurry &&
 	    path->attempts >= (unsigned)p->max_reconnect_attempts) {
 		char addr[RTRS_ADDR_TEXT_MAX];
 
@@ -215,9 +262,9 @@ schedule(struct rtrs_clt_path *path)
 		clt_path_close(path);
 		return;
 	}
-	if (p->reconnect_jitter_ms)
-		wait_ms += rng_u32(&path->clt->rng) % p->reconnect_jitter_ms;
-	path->timer = time_after_ms(path->clt->now, path->hurry ? 0 : wait_ms);
+	path->timer = path->hurry
+			      ? path->clt->now
+			      : time_after_ms(path->clt->now, pause_ms(path));
 	path->hurry = false;
 }
 
@@ -247,6 +294,8 @@ clt_path_reap(struct rtrs_clt_path *path)
 	if (path->state == RTRS_CLT_CLOSING) {
 		path->draining = false;
 		clt_path_set_state(path, RTRS_CLT_CLOSED);
+		/* What a command was about, but for an attempt. */
+		clt_path_op_end(path, 0);
 	}
 	return true;
 }

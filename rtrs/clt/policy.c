@@ -5,6 +5,35 @@
  */
 #include "rtrs/clt/clt.h"
 
+#include <errno.h>
+#include <string.h>
+#include <strings.h>
+
+static const struct {
+	const char *name, *abbr, *number;
+} names[] = {
+	[RTRS_MP_ROUND_ROBIN] = {"round-robin", "rr", "0"},
+	[RTRS_MP_MIN_INFLIGHT] = {"min-inflight", "mi", "1"},
+	[RTRS_MP_MIN_LATENCY] = {"min-latency", "ml", "2"},
+};
+
+int
+rtrs_mp_policy_parse(const char *s)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(names); i++)
+		if (!strcasecmp(s, names[i].name) ||
+		    !strcasecmp(s, names[i].abbr) ||
+		    !strcmp(s, names[i].number))
+			return (int)i;
+	return -EINVAL;
+}
+
+const char *
+rtrs_mp_policy_name(enum rtrs_mp_policy policy)
+{
+	return names[policy].name;
+}
+
 static bool
 was_tried(const struct clt_tried *t, unsigned i)
 {
@@ -18,11 +47,11 @@ round_robin(struct rtrs_clt *clt, const struct clt_tried *tried)
 	for (unsigned k = 0; k < clt->n_paths; k++) {
 		unsigned i = (clt->rr_next + k) % clt->n_paths;
 
-		if (clt->paths[i].state != RTRS_CLT_CONNECTED ||
+		if (clt->paths[i]->state != RTRS_CLT_CONNECTED ||
 		    was_tried(tried, i))
 			continue;
 		clt->rr_next = (i + 1) % clt->n_paths;
-		return &clt->paths[i];
+		return clt->paths[i];
 	}
 	return NULL;
 }
@@ -41,7 +70,7 @@ cheapest(struct rtrs_clt *clt, const struct clt_tried *tried)
 	struct rtrs_clt_path *best = NULL;
 
 	for (unsigned i = 0; i < clt->n_paths; i++) {
-		struct rtrs_clt_path *path = &clt->paths[i];
+		struct rtrs_clt_path *path = clt->paths[i];
 
 		if (path->state != RTRS_CLT_CONNECTED || was_tried(tried, i))
 			continue;
@@ -69,4 +98,10 @@ void
 rtrs_clt_set_policy(struct rtrs_clt *clt, enum rtrs_mp_policy policy)
 {
 	clt->policy = policy;
+}
+
+enum rtrs_mp_policy
+rtrs_clt_policy(const struct rtrs_clt *clt)
+{
+	return clt->policy;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The session: a set of paths, and what the caller sees of it. */
+/* The session: open and close, progress, and what the caller sees of it. */
 #include "rtrs/clt/clt.h"
 
 #include <errno.h>
@@ -8,8 +8,8 @@
 /* Rounds of one progress(); what is left then waits for the next one. */
 #define MAX_ROUNDS 8
 
-static void
-random_uuid(const struct rng *rng, struct rtrs_uuid *ret)
+void
+clt_random_uuid(const struct rng *rng, struct rtrs_uuid *ret)
 {
 	rng->fill(rng->user, ret->b, sizeof(ret->b));
 	ret->b[6] = (ret->b[6] & 0x0f) | 0x40; /* version 4: random */
@@ -32,66 +32,10 @@ params_check(const struct rtrs_clt_params *p)
 	return 0;
 }
 
-/* The context of a fabric, made when the first path asks for it. */
-static int
-get_fab(struct rtrs_clt *clt, const struct fabric_ops *ops,
-	struct clt_fab **ret)
-{
-	const struct fabric_ctx_params cp = {
-		.rng = clt->rng,
-		.log = clt->log,
-		.now = clt->now,
-		.connect_timeout_ms = clt->p.connect_timeout_ms,
-		.peer_timeout_ms = clt->p.peer_timeout_ms,
-		.priv = clt->p.fabric_priv,
-	};
-	struct clt_fab *fab;
-	int r;
-
-	for (unsigned i = 0; i < clt->n_fabs; i++) {
-		if (clt->fabs[i].ops == ops) {
-			*ret = &clt->fabs[i];
-			return 0;
-		}
-	}
-	fab = &clt->fabs[clt->n_fabs];
-	r = ops->ctx_new(&cp, &fab->ctx);
-	if (r)
-		return r;
-	fab->ops = ops;
-	clt->n_fabs++;
-	*ret = fab;
-	return 0;
-}
-
-static int
-path_init(struct rtrs_clt *clt, unsigned i, const struct rtrs_path_addr *addr)
-{
-	struct rtrs_clt_path *path = &clt->paths[i];
-
-	path->clt = clt;
-	path->idx = i;
-	path->addr = *addr;
-	path->state = RTRS_CLT_CONNECTING;
-	path->timer = TIME_NEVER;
-	/* Only the first path may make the session known to the server. */
-	path->first_conn = i == 0;
-	random_uuid(&clt->rng, &path->uuid);
-	rtrs_hb_init(&path->hb, clt->p.hb_interval_ms, clt->p.hb_missed_max);
-	path->cons = calloc(clt->p.n_cons, sizeof(*path->cons));
-	if (!path->cons)
-		return -ENOMEM;
-	path->n_cons = clt->p.n_cons;
-	for (unsigned c = 0; c < path->n_cons; c++) {
-		path->cons[c].path = path;
-		path->cons[c].cid = c;
-	}
-	return get_fab(clt, addr->fabric, &path->fab);
-}
-
 int
 rtrs_clt_new(const struct rtrs_clt_params *p, struct rtrs_clt **ret)
 {
+	struct rtrs_clt_path *path;
 	struct rtrs_clt *clt;
 	int r = params_check(p);
 
@@ -109,28 +53,24 @@ rtrs_clt_new(const struct rtrs_clt_params *p, struct rtrs_clt **ret)
 	clt->rng = p->rng;
 	clt->log = p->log;
 	clt->now = p->now;
-	clt->policy = RTRS_MP_MIN_INFLIGHT;
-	random_uuid(&clt->rng, &clt->uuid);
+	clt->policy = p->policy;
+	clt_random_uuid(&clt->rng, &clt->uuid);
 
-	r = -ENOMEM;
-	clt->fabs = calloc(p->n_paths, sizeof(*clt->fabs));
-	clt->paths = calloc(p->n_paths, sizeof(*clt->paths));
-	if (!clt->fabs || !clt->paths)
-		goto err;
-	for (; clt->n_paths < p->n_paths; clt->n_paths++) {
-		r = path_init(clt, clt->n_paths, &p->paths[clt->n_paths]);
+	for (unsigned i = 0; i < p->n_paths; i++) {
+		r = clt_paths_new(clt, &p->paths[i], &path);
 		if (r) {
-			free(clt->paths[clt->n_paths].cons);
-			goto err;
+			rtrs_clt_free(clt);
+			return r;
 		}
 	}
+	clt->opened = p->connect == RTRS_CONNECT_LAZY;
 	clt->kick = true;
-	clt_connect_start(&clt->paths[0]);
+	clt_connect_start(clt->paths[0]);
+	if (p->connect != RTRS_CONNECT_ALL)
+		for (unsigned i = 1; i < clt->n_paths; i++)
+			clt_connect_start(clt->paths[i]);
 	*ret = clt;
 	return 0;
-err:
-	rtrs_clt_free(clt);
-	return r;
 }
 
 void
@@ -138,8 +78,10 @@ rtrs_clt_close(struct rtrs_clt *clt)
 {
 	clt->closing = true;
 	clt->kick = true;
-	for (unsigned i = 0; i < clt->n_paths; i++)
-		clt_path_close(&clt->paths[i]);
+	for (unsigned i = 0; i < clt->n_paths; i++) {
+		clt_path_op_end(clt->paths[i], -ECONNABORTED);
+		clt_path_close(clt->paths[i]);
+	}
 }
 
 bool
@@ -149,8 +91,8 @@ rtrs_clt_closed(const struct rtrs_clt *clt)
 	    clt->permits.io_waiters)
 		return false;
 	for (unsigned i = 0; i < clt->n_paths; i++)
-		if (clt->paths[i].state != RTRS_CLT_CLOSED &&
-		    clt->paths[i].state != RTRS_CLT_DEAD)
+		if (clt->paths[i]->state != RTRS_CLT_CLOSED ||
+		    clt->paths[i]->op)
 			return false;
 	return true;
 }
@@ -162,15 +104,11 @@ rtrs_clt_free(struct rtrs_clt *clt)
 		return;
 	rtrs_clt_close(clt);
 	for (unsigned i = 0; i < clt->n_paths; i++)
-		clt_path_drop(&clt->paths[i]);
+		clt_path_drop(clt->paths[i]);
+	clt_paths_settle(clt);
 	clt_permits_serve(clt);
-	for (unsigned i = 0; i < clt->n_paths; i++)
-		free(clt->paths[i].cons);
-	for (unsigned i = 0; i < clt->n_fabs; i++)
-		clt->fabs[i].ops->ctx_free(clt->fabs[i].ctx);
+	clt_paths_free(clt);
 	clt_permits_free(&clt->permits);
-	free(clt->paths);
-	free(clt->fabs);
 	free(clt);
 }
 
@@ -199,20 +137,22 @@ drain(struct rtrs_clt *clt, struct clt_fab *fab)
 	return more;
 }
 
+/* No path comes back by itself, and that is nobody's will. */
 static bool
-is_all(const struct rtrs_clt *clt, enum rtrs_clt_path_state state)
+is_hopeless(const struct rtrs_clt *clt)
 {
 	for (unsigned i = 0; i < clt->n_paths; i++)
-		if (clt->paths[i].state != state)
+		if (clt->paths[i]->state != RTRS_CLT_CLOSED ||
+		    clt->paths[i]->held_down || clt->paths[i]->removing)
 			return false;
-	return true;
+	return clt->n_paths != 0;
 }
 
 static bool
 has_inflight(const struct rtrs_clt *clt)
 {
 	for (unsigned i = 0; i < clt->n_paths; i++)
-		if (clt->paths[i].inflight)
+		if (clt->paths[i]->inflight)
 			return true;
 	return false;
 }
@@ -222,12 +162,11 @@ tell_failed(struct rtrs_clt *clt)
 {
 	int err = clt->open_err;
 
-	if (clt->opened && !clt->failed && !clt->closing &&
-	    is_all(clt, RTRS_CLT_CLOSED)) {
+	if (clt->opened && !clt->failed && !clt->closing && is_hopeless(clt)) {
 		clt->failed = true;
 		clt->failed_due = true;
 		for (unsigned i = 0; i < clt->n_paths; i++)
-			err = clt->paths[i].err;
+			err = clt->paths[i]->err;
 	}
 	if (!clt->failed_due)
 		return;
@@ -238,14 +177,15 @@ tell_failed(struct rtrs_clt *clt)
 
 /*
  * Draws the conclusions of what happened, and tells the caller. Order: the
- * requests of lost paths, link_down, failed, link_up, waiters for permits.
+ * requests of lost paths, link_down, failed, link_up, ends of commands, waiters
+ * for permits.
  */
 static void
 sess_settle(struct rtrs_clt *clt)
 {
 	clt->kick = false;
 	for (unsigned i = 0; i < clt->n_paths; i++)
-		clt_path_reap(&clt->paths[i]);
+		clt_path_reap(clt->paths[i]);
 	if (clt->lost && !has_inflight(clt)) {
 		clt->lost = false;
 		clt->link = false;
@@ -259,6 +199,7 @@ sess_settle(struct rtrs_clt *clt)
 		if (clt->p.link_up)
 			clt->p.link_up(clt->p.user);
 	}
+	clt_paths_settle(clt);
 	clt_permits_serve(clt);
 }
 
@@ -274,7 +215,7 @@ rtrs_clt_progress(struct rtrs_clt *clt, uint64_t now)
 		for (unsigned i = 0; i < clt->n_fabs; i++)
 			more |= drain(clt, &clt->fabs[i]);
 		for (unsigned i = 0; i < clt->n_paths; i++)
-			clt_path_timers(&clt->paths[i]);
+			clt_path_timers(clt->paths[i]);
 		sess_settle(clt);
 		more |= clt->kick;
 	}
@@ -322,7 +263,7 @@ rtrs_clt_deadline(const struct rtrs_clt *clt)
 		t = time_min(t,
 			     clt->fabs[i].ops->ctx_deadline(clt->fabs[i].ctx));
 	for (unsigned i = 0; i < clt->n_paths; i++)
-		t = time_min(t, clt_path_deadline(&clt->paths[i]));
+		t = time_min(t, clt_path_deadline(clt->paths[i]));
 	return t;
 }
 
@@ -354,52 +295,4 @@ const char *
 rtrs_clt_why_down(const struct rtrs_clt *clt)
 {
 	return clt->why;
-}
-
-unsigned
-rtrs_clt_n_paths(const struct rtrs_clt *clt)
-{
-	return clt->n_paths;
-}
-
-int
-rtrs_clt_path_info(const struct rtrs_clt *clt, unsigned i,
-		   struct rtrs_clt_path_info *ret)
-{
-	const struct rtrs_clt_path *path;
-
-	if (i >= clt->n_paths)
-		return -EINVAL;
-	path = &clt->paths[i];
-	*ret = (struct rtrs_clt_path_info){
-		.state = path->state,
-		.addr = path->addr,
-		.actual = path->actual,
-		.stats = path->stats,
-	};
-	return 0;
-}
-
-void
-rtrs_clt_path_reset(struct rtrs_clt *clt, unsigned i)
-{
-	if (i < clt->n_paths)
-		clt_path_fail(&clt->paths[i], -ECONNABORTED,
-			      "reset on our side");
-}
-
-void
-rtrs_clt_reconnect_now(struct rtrs_clt *clt)
-{
-	for (unsigned i = 0; i < clt->n_paths; i++) {
-		struct rtrs_clt_path *path = &clt->paths[i];
-
-		if (path->state != RTRS_CLT_RECONNECTING)
-			continue;
-		if (path->draining)
-			path->hurry = true; /* once that is over */
-		else
-			path->timer = clt->now;
-	}
-	clt->kick = true;
 }

@@ -37,6 +37,14 @@ clt_reject_words(int err)
 		return "the old connection is still there, try again later";
 	case -ENOMEM:
 		return "it has no memory for another session";
+	case -EACCES:
+		return "its access rules do not let this client in";
+	case -EDQUOT:
+		return "this client's address holds all that the server allows "
+		       "it: sessions, connections or memory";
+	case -EAGAIN:
+		return "this client's address connects faster than the server "
+		       "allows";
 	case -ECONNRESET:
 		return "it takes the connection request for malformed, or a "
 		       "former connection of this path is still there";

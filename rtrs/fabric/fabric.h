@@ -375,6 +375,13 @@ struct fabric_ops {
 	 * ESTABLISHED (client) or CONNECT_REQUEST (server).
 	 */
 	unsigned (*conn_caps)(struct fabric_conn *conn);
+	/*
+	 * The name of the device that carries the connection, and its port.
+	 * Borrowed. NULL: there is none (any more). The call itself is NULL
+	 * where a fabric has no devices. Valid as conn_caps.
+	 */
+	const char *(*conn_device)(struct fabric_conn *conn,
+				   unsigned *ret_port);
 	/* Valid from ESTABLISHED (client) or accept() (server). */
 	void (*conn_limits)(struct fabric_conn *conn,
 			    struct fabric_limits *ret);

@@ -550,6 +550,15 @@ vb_conn_caps(struct fabric_conn *conn)
 	return c->id && c->id->verbs ? vb_dev_caps(c->id->verbs) : 0;
 }
 
+const char *
+vb_conn_device(struct fabric_conn *conn, unsigned *ret_port)
+{
+	struct vb_conn *c = vb_conn(conn);
+
+	*ret_port = c->id ? c->id->port_num : 0;
+	return c->dev ? c->dev->name : NULL;
+}
+
 void
 vb_conn_limits(struct fabric_conn *conn, struct fabric_limits *ret)
 {

@@ -423,6 +423,7 @@ const struct fabric_ops fabric_verbs = {
 	.conn_free = vb_conn_free,
 	.conn_addrs = vb_conn_addrs,
 	.conn_caps = vb_conn_caps,
+	.conn_device = vb_conn_device,
 	.conn_limits = vb_conn_limits,
 	.conn_pd = vb_conn_pd,
 	.pd_ref = vb_pd_ref,

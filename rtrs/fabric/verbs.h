@@ -365,6 +365,7 @@ void vb_disconnect(struct fabric_conn *conn);
 void vb_conn_free(struct fabric_conn *conn);
 int vb_conn_addrs(struct fabric_conn *conn, struct fabric_addrs *ret);
 unsigned vb_conn_caps(struct fabric_conn *conn);
+const char *vb_conn_device(struct fabric_conn *conn, unsigned *ret_port);
 void vb_conn_limits(struct fabric_conn *conn, struct fabric_limits *ret);
 struct fabric_pd *vb_conn_pd(struct fabric_conn *conn);
 /* A v4 address in its v6 form is a v4 address. */

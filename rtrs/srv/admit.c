@@ -16,6 +16,51 @@
 /* A documented condition of the checks, besides 0 and errors. */
 #define PARK 1
 
+const char *
+rtrs_srv_reject_name(unsigned reject)
+{
+	static const char *const names[RTRS_SRV_N_REJECTS] = {
+		[RTRS_SRV_REJECT_SESSIONS] = "sessions",
+		[RTRS_SRV_REJECT_PATHS] = "paths",
+		[RTRS_SRV_REJECT_MEMORY] = "memory",
+		[RTRS_SRV_REJECT_DUPLICATE] = "duplicate",
+		[RTRS_SRV_REJECT_UNKNOWN] = "unknown",
+		[RTRS_SRV_REJECT_STALE] = "stale",
+		[RTRS_SRV_REJECT_BUSY] = "busy",
+		[RTRS_SRV_REJECT_FAILED] = "failed",
+		[RTRS_SRV_REJECT_UPPER] = "upper_layer",
+	};
+
+	return reject < RTRS_SRV_N_REJECTS ? names[reject] : "?";
+}
+
+/* What an errno means if no limit is named. */
+static enum rtrs_srv_reject
+reject_of(int err)
+{
+	switch (err) {
+	case -ECONNRESET:
+		return RTRS_SRV_REJECT_STALE;
+	case -EEXIST:
+		return RTRS_SRV_REJECT_DUPLICATE;
+	case -ENXIO:
+		return RTRS_SRV_REJECT_UNKNOWN;
+	case -EBUSY:
+		return RTRS_SRV_REJECT_BUSY;
+	default:
+		return RTRS_SRV_REJECT_FAILED;
+	}
+}
+
+/* A limit is the reason, which the errno does not say. */
+static int
+limit(struct rtrs_srv *srv, enum rtrs_srv_reject reject, int err)
+{
+	srv->limit = reject;
+	srv->limit_err = err;
+	return err;
+}
+
 int
 rtrs_srv_take(struct rtrs_srv *srv, struct rtrs_conn_request *req)
 {
@@ -73,7 +118,7 @@ check_new_path(struct rtrs_srv *srv, struct rtrs_srv_sess *sess,
 	if (sess && HASH_COUNT(sess->paths) >= srv->p.max_paths) {
 		log_warn(srv->log, "limit of %u paths of a session reached",
 			 srv->p.max_paths);
-		return -ECONNRESET;
+		return limit(srv, RTRS_SRV_REJECT_PATHS, -ECONNRESET);
 	}
 	for (path = sess ? sess->paths : NULL; path; path = path->hh.next) {
 		if (!rtrs_addr_same_host(&path->addrs.local,
@@ -89,9 +134,33 @@ check_new_path(struct rtrs_srv *srv, struct rtrs_srv_sess *sess,
 			 "limit of memory reached: %zu of %zu bytes are "
 			 "promised, a path needs %zu",
 			 srv->chunk_mem, srv->p.max_chunk_mem, mem);
-		return -ENOMEM;
+		return limit(srv, RTRS_SRV_REJECT_MEMORY, -ENOMEM);
 	}
 	return 0;
+}
+
+/* The upper layer's limits, before anything is allocated. */
+static int
+count_path(struct rtrs_srv *srv, const struct rtrs_conn_request *req)
+{
+	const struct rtrs_srv_new_path np = {
+		.sess_uuid = &req->msg.sess_uuid,
+		.path_uuid = &req->msg.path_uuid,
+		.addrs = &req->addrs,
+		.n_cons = req->msg.cid_num,
+		.chunk_mem = (size_t)srv->p.queue_depth * srv->p.chunk_size,
+	};
+	int err = srv->p.path_new ? srv->p.path_new(srv->p.user, &np) : 0;
+
+	return err < 0 ? limit(srv, RTRS_SRV_REJECT_UPPER, err) : 0;
+}
+
+static void
+uncount_path(struct rtrs_srv *srv, const struct rtrs_conn_request *req)
+{
+	if (srv->p.path_gone)
+		srv->p.path_gone(srv->p.user, &req->msg.sess_uuid,
+				 &req->msg.path_uuid);
 }
 
 static int
@@ -104,19 +173,22 @@ admit_new_path(struct rtrs_srv *srv, struct rtrs_srv_sess *sess,
 	if (new_sess && HASH_COUNT(srv->sessions) >= srv->p.max_sessions) {
 		log_warn(srv->log, "limit of %u sessions reached",
 			 srv->p.max_sessions);
-		return -ENOMEM;
+		return limit(srv, RTRS_SRV_REJECT_SESSIONS, -ENOMEM);
 	}
 	err = check_new_path(srv, sess, req);
+	if (!err)
+		err = count_path(srv, req);
 	if (err)
 		return err;
-	if (new_sess) {
+	if (new_sess)
 		err = srv_sess_new(srv, &req->msg.sess_uuid, &sess);
-		if (err)
-			return err;
+	if (!err) {
+		err = srv_path_new(sess, req, ret);
+		if (err && new_sess)
+			srv_work(srv, SRV_WORK_TEARDOWN); /* has no path */
 	}
-	err = srv_path_new(sess, req, ret);
-	if (err && new_sess)
-		srv_work(srv, SRV_WORK_TEARDOWN); /* it has no path: gone */
+	if (err)
+		uncount_path(srv, req);
 	return err;
 }
 
@@ -153,6 +225,7 @@ admit(struct rtrs_srv *srv, const struct rtrs_conn_request *req)
 	struct srv_path *path = NULL;
 	int err;
 
+	srv->limit_err = 0;
 	if (srv->closing)
 		return -ECONNRESET;
 	sess = srv_sess_find(srv, &req->msg.sess_uuid);
@@ -173,6 +246,12 @@ admit(struct rtrs_srv *srv, const struct rtrs_conn_request *req)
 			       "connection %u not accepted: %s", req->msg.cid,
 			       strerror(-err));
 	return err;
+}
+
+uint64_t
+rtrs_srv_n_answered(const struct rtrs_srv *srv)
+{
+	return srv->n_answered;
 }
 
 static unsigned
@@ -216,11 +295,18 @@ rtrs_srv_presence(const struct rtrs_srv *srv, const struct rtrs_uuid *sess_uuid)
 static void
 refuse(struct rtrs_srv *srv, struct rtrs_conn_request *req, int err)
 {
+	enum rtrs_srv_reject why =
+		srv->limit_err == err ? srv->limit : reject_of(err);
 	char peer[RTRS_ADDR_TEXT_MAX];
 
+	srv->counts.rejected[why]++;
 	rtrs_addr_text(req->ops, &req->addrs.peer, peer);
-	log_info(srv->log, "%s: connection %u of %u rejected: %s", peer,
-		 req->msg.cid, req->msg.cid_num, strerror(-err));
+	srv->n_answered++;
+	/* The upper layer has said it already. */
+	log_at(srv->log,
+	       why == RTRS_SRV_REJECT_UPPER ? LOG_LVL_DEBUG : LOG_LVL_INFO,
+	       "%s: connection %u of %u rejected: %s", peer, req->msg.cid,
+	       req->msg.cid_num, strerror(-err));
 	rtrs_conn_request_reject(req, err);
 }
 
@@ -263,9 +349,17 @@ park(struct rtrs_srv *srv, struct rtrs_conn_request *req)
 		return;
 	}
 	req->expires = time_after_ms(srv->now, SRV_PARK_TIMEOUT_MS);
-	srv_deadline(srv, req->expires);
+	srv->parked_due = time_min(srv->parked_due, req->expires);
 	DL_APPEND(srv->parked, req);
 	srv->n_parked++;
+}
+
+static void
+accepted(struct rtrs_srv *srv, struct rtrs_conn_request *req)
+{
+	srv->n_answered++;
+	srv->counts.accepted++;
+	free(req);
 }
 
 /*
@@ -287,12 +381,13 @@ judge(struct rtrs_srv *srv, bool fresh)
 			DL_DELETE(srv->incoming, req);
 		else
 			unpark(srv, req);
-		if (err == PARK)
+		if (err == PARK) {
 			park(srv, req);
-		else if (err)
+		} else if (err) {
 			refuse(srv, req, err);
-		else
-			free(req);
+		} else {
+			accepted(srv, req);
+		}
 	}
 }
 
@@ -335,6 +430,7 @@ srv_admit_drop(struct rtrs_srv *srv, const struct fabric_conn *conn)
 		DL_DELETE(srv->incoming, req);
 	}
 	req->ops->conn_free(req->conn);
+	srv->n_answered++;
 	free(req);
 	return true;
 }

@@ -144,7 +144,7 @@ srv_con_accept(struct srv_path *path, uint16_t cid, struct fabric_conn *conn)
 		ops->pd_ref(path->pd);
 	}
 	path->info_deadline = time_after_ms(srv->now, srv->p.info_timeout_ms);
-	srv_deadline(srv, path->info_deadline);
+	srv_path_due(path, path->info_deadline);
 	if (take_limits(con, &recvs))
 		return 0;
 	err = post_first_recvs(con, recvs);

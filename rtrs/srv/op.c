@@ -222,9 +222,7 @@ enter_slot(struct srv_op *op)
 void
 srv_ops_wake(struct rtrs_srv_sess *sess)
 {
-	if (!sess->wake)
-		return;
-	sess->wake = false;
+	srv_sess_forget_wake(sess);
 	for (unsigned i = 0; i < sess->srv->p.queue_depth; i++) {
 		struct srv_op *op = sess->slots[i];
 
@@ -245,8 +243,7 @@ leave_slot(struct srv_op *op)
 	op->slot_next = NULL;
 	if (sess->slots[op->id]) {
 		/* Not from here: op_done() must not nest in itself. */
-		sess->wake = true;
-		srv_work(sess->srv, SRV_WORK_WAKE);
+		srv_sess_wake(sess);
 	}
 }
 
@@ -378,7 +375,7 @@ rtrs_srv_op_done(struct rtrs_srv_op *pub, int err)
 	op->err = err;
 	if (path->state == RTRS_SRV_CONNECTED) {
 		op_send(op, SRV_OP_REPLYING);
-		if (path->draining)
+		if (path->draining && !path->n_running)
 			srv_work(path->srv, SRV_WORK_TEARDOWN);
 		return;
 	}
@@ -386,6 +383,14 @@ rtrs_srv_op_done(struct rtrs_srv_op *pub, int err)
 	/* The path, or its session, may have waited for just this one. */
 	if (!path->n_running || !path->sess->n_running)
 		srv_work(path->srv, SRV_WORK_TEARDOWN);
+}
+
+bool
+rtrs_srv_op_lost(const struct rtrs_srv_op *pub)
+{
+	const struct srv_op *op = container_of(pub, struct srv_op, pub);
+
+	return op->path->state != RTRS_SRV_CONNECTED;
 }
 
 void

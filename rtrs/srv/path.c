@@ -84,9 +84,11 @@ srv_path_new(struct rtrs_srv_sess *sess, const struct rtrs_conn_request *req,
 	path->addrs = req->addrs;
 	rtrs_addr_text(req->ops, &path->addrs.peer, path->label);
 	rtrs_hb_init(&path->hb, srv->p.hb_interval_ms, srv->p.hb_missed_max);
+	if (dues_add(&srv->dues) < 0)
+		goto err_cons;
 	HASH_ADD(hh, sess->paths, uuid, sizeof(path->uuid), path);
 	if (!path->hh.tbl)
-		goto err_cons;
+		goto err_due;
 	/* Mapped when the path comes up, promised now. */
 	path->chunk_mem = (size_t)srv->p.queue_depth * srv->p.chunk_size;
 	srv->chunk_mem += path->chunk_mem;
@@ -94,6 +96,8 @@ srv_path_new(struct rtrs_srv_sess *sess, const struct rtrs_conn_request *req,
 	*ret = path;
 	return 0;
 
+err_due:
+	dues_del(&srv->dues, &path->due);
 err_cons:
 	free(path->cons);
 err_free:
@@ -148,7 +152,7 @@ srv_path_drain(struct srv_path *path)
 	}
 	path->draining = true;
 	path->drain_deadline = time_after_ms(srv->now, SRV_DRAIN_TIMEOUT_MS);
-	srv_deadline(srv, path->drain_deadline);
+	srv_path_due(path, path->drain_deadline);
 }
 
 static bool
@@ -176,15 +180,17 @@ bring_up(struct srv_path *path)
 	path->info_held = false;
 	err = srv_sess_path_up(path->sess, path);
 	if (err) {
-		srv_path_close(path, LOG_LVL_WARNING,
-			       "session '%s' refused: %s", path->info.name,
-			       err == -EPERM ? "the name is in use"
-					     : strerror(-err));
+		srv->counts.names_refused++;
+		srv_path_close(
+			path, err == -EACCES ? LOG_LVL_DEBUG : LOG_LVL_WARNING,
+			"session '%s' refused: %s", path->info.name,
+			err == -EPERM ? "the name is in use" : strerror(-err));
 		return;
 	}
 	set_state(path, RTRS_SRV_CONNECTED);
+	srv->counts.paths_up++;
 	rtrs_hb_start(&path->hb, srv->now);
-	srv_deadline(srv, rtrs_hb_deadline(&path->hb));
+	srv_path_due(path, rtrs_hb_deadline(&path->hb));
 	log_info(srv->log, "path %s of session '%s': up, %u connections",
 		 path->label, path->sess->name, path->n_cons);
 	err = srv_ops_init(path);
@@ -222,11 +228,14 @@ path_free(struct srv_path *path)
 	srv_chunks_free(path);
 	HASH_DEL(path->sess->paths, path);
 	DL_DELETE(srv->paths, path);
+	dues_del(&srv->dues, &path->due);
 	srv->chunk_mem -= path->chunk_mem;
 	for (unsigned i = 0; i < path->cid_num; i++)
 		free(path->cons[i]);
 	free(path->cons);
 	free(path->ops);
+	if (srv->p.path_gone)
+		srv->p.path_gone(srv->p.user, &path->sess->uuid, &path->uuid);
 	free(path);
 	srv_work(srv, SRV_WORK_TEARDOWN | SRV_WORK_ADMIT);
 }
@@ -259,6 +268,11 @@ srv_path_advance(struct srv_path *path)
 		srv_path_close(path, LOG_LVL_INFO, "server closes");
 	if (path->state != RTRS_SRV_CLOSING)
 		return;
+	if (path->n_running && !path->said_lost) {
+		path->said_lost = true;
+		if (path->srv->p.requests_lost)
+			path->srv->p.requests_lost(path->sess->user);
+	}
 	free_closed_conns(path);
 	if (path->n_open)
 		return;
@@ -275,6 +289,13 @@ srv_path_advance(struct srv_path *path)
 	/* The memory stays as long as anything executes on it. */
 	if (!path->n_running)
 		path_free(path);
+}
+
+void
+srv_path_due(struct srv_path *path, uint64_t t)
+{
+	if (!path->due.pos || t < path->due.at)
+		dues_set(&path->srv->dues, &path->due, t);
 }
 
 uint64_t
@@ -305,6 +326,7 @@ srv_path_timer(struct srv_path *path)
 			srv_con_send_hb_msg(path->cons[0]);
 			break;
 		case RTRS_HB_DEAD:
+			path->srv->counts.hb_timeouts++;
 			srv_path_close(path, LOG_LVL_WARNING,
 				       "heartbeat timed out");
 			break;

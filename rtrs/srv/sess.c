@@ -82,6 +82,27 @@ srv_sess_path_left(struct rtrs_srv_sess *sess)
 }
 
 void
+srv_sess_wake(struct rtrs_srv_sess *sess)
+{
+	struct rtrs_srv *srv = sess->srv;
+
+	if (sess->wake)
+		return;
+	sess->wake = true;
+	DL_APPEND2(srv->waking, sess, wake_prev, wake_next);
+	srv_work(srv, SRV_WORK_WAKE);
+}
+
+void
+srv_sess_forget_wake(struct rtrs_srv_sess *sess)
+{
+	if (!sess->wake)
+		return;
+	sess->wake = false;
+	DL_DELETE2(sess->srv->waking, sess, wake_prev, wake_next);
+}
+
+void
 rtrs_srv_sess_down_done(struct rtrs_srv_sess *sess)
 {
 	assert(sess->down_called);
@@ -108,12 +129,26 @@ srv_sess_advance(struct rtrs_srv_sess *sess)
 	}
 	if (sess->up || sess->paths)
 		return;
+	srv_sess_forget_wake(sess);
 	HASH_DEL(srv->sessions, sess);
 	free(sess->slots);
 	free(sess);
 	if (srv->p.sess_gone)
 		srv->p.sess_gone(srv->p.user, &uuid);
 	srv_work(srv, SRV_WORK_ADMIT);
+}
+
+unsigned
+rtrs_srv_sess_peers(const struct rtrs_srv_sess *sess,
+		    struct sockaddr_storage *ret, unsigned max)
+{
+	const struct srv_path *path;
+	unsigned n = 0;
+
+	for (path = sess->paths; path && n < max; path = path->hh.next)
+		if (path->state == RTRS_SRV_CONNECTED)
+			ret[n++] = path->addrs.peer;
+	return n;
 }
 
 const char *

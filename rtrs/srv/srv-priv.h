@@ -30,6 +30,7 @@
 
 #include "proto/rtrs-imm.h"
 #include "rtrs/base/bigmem.h"
+#include "rtrs/base/dues.h"
 #include "rtrs/hb.h"
 
 #define SRV_INFO_TIMEOUT_MS       30000
@@ -81,12 +82,20 @@ struct rtrs_srv {
 	struct srv_ctx ctxs[SRV_MAX_CTXS];
 	unsigned n_ctxs;
 	struct rtrs_srv_sess *sessions; /* by uuid */
-	struct srv_path *paths;         /* all of them, for timers */
+	struct srv_path *paths;         /* all of them */
+	struct rtrs_srv_sess *waking;   /* those with wake set */
+	struct dues dues;               /* of paths */
 	size_t chunk_mem;               /* promised to paths */
+	struct rtrs_srv_counts counts;  /* but for chunk_mem */
 	unsigned n_unidentified;        /* connections of CONNECTING paths */
-	uint64_t deadline; /* no timer of ours is due before; may be early */
 	struct rtrs_conn_request *incoming, *parked;
 	unsigned n_parked;
+	uint64_t parked_due; /* nothing parked expires before; may be early */
+	uint64_t n_answered; /* connection requests */
+	/* Of the request that is judged: the limit that it met, and the error
+	 * that goes with it; 0: none. */
+	enum rtrs_srv_reject limit;
+	int limit_err;
 	bool has_broken; /* a path with a broken connection, not closed yet */
 };
 
@@ -113,6 +122,7 @@ struct rtrs_srv_sess {
 	 */
 	bool up, going_down, down_called;
 	bool wake; /* a head of slots is WAITING */
+	struct rtrs_srv_sess *wake_prev, *wake_next;
 	void *user;
 	char name[RTRS_NAME_LEN]; /* of the first path that came up */
 	/*
@@ -196,6 +206,7 @@ struct srv_path {
 	char label[RTRS_ADDR_TEXT_MAX]; /* peer's address, for the log */
 	struct fabric_pd *pd;
 	struct rtrs_hb hb;
+	struct due due; /* the first of its times, or earlier */
 	/* A connection that was found dead. What says why is its event, which
 	 * comes with the next poll at the latest; until then nothing is done.
 	 */
@@ -205,6 +216,7 @@ struct srv_path {
 	bool info_held;         /* INFO_REQ waits until the session is down */
 	bool draining; /* closes when nothing executes; takes nothing more */
 	uint64_t drain_deadline; /* or then; TIME_NEVER */
+	bool said_lost;          /* requests_lost() was called for it */
 	struct rtrs_msg_info_req info;
 	uint8_t info_buf[RTRS_INFO_REQ_LEN];
 	struct fabric_mr *info_mr;
@@ -224,11 +236,6 @@ static inline void
 srv_work(struct rtrs_srv *srv, unsigned work)
 {
 	srv->work |= work;
-}
-static inline void
-srv_deadline(struct rtrs_srv *srv, uint64_t t)
-{
-	srv->deadline = time_min(srv->deadline, t);
 }
 /* The context of a fabric, made on demand. -ENOSPC: too many fabrics. */
 int srv_ctx_get(struct rtrs_srv *srv, const struct fabric_ops *ops,
@@ -253,6 +260,9 @@ int srv_sess_new(struct rtrs_srv *srv, const struct rtrs_uuid *uuid,
 int srv_sess_path_up(struct rtrs_srv_sess *sess, struct srv_path *path);
 /* The state of a path changed from CONNECTED. */
 void srv_sess_path_left(struct rtrs_srv_sess *sess);
+/* Its waiting requests are to be looked at. */
+void srv_sess_wake(struct rtrs_srv_sess *sess);
+void srv_sess_forget_wake(struct rtrs_srv_sess *sess);
 /* Calls what is due; frees the session when nothing is left of it. */
 void srv_sess_advance(struct rtrs_srv_sess *sess);
 
@@ -274,6 +284,8 @@ void srv_path_drain(struct srv_path *path);
 void srv_path_info(struct srv_path *path);
 /* Moves a closing path on, or one whose INFO_REQ is held; may free it. */
 void srv_path_advance(struct srv_path *path);
+/* The path has something to do at that time, too. */
+void srv_path_due(struct srv_path *path, uint64_t t);
 /* Does what is due; returns the next such time. */
 uint64_t srv_path_timer(struct srv_path *path);
 

@@ -48,7 +48,7 @@ rtrs_srv_new(const struct rtrs_srv_params *p, struct rtrs_srv **ret)
 	}
 	srv->log = p->log;
 	srv->now = p->now;
-	srv->deadline = TIME_NEVER;
+	srv->parked_due = TIME_NEVER;
 	srv->mem_bits = rtrs_imm_mem_bits(srv->p.queue_depth);
 	*ret = srv;
 	return 0;
@@ -79,6 +79,7 @@ rtrs_srv_free(struct rtrs_srv *srv)
 	assert(!srv->sessions && !srv->incoming && !srv->parked);
 	for (unsigned i = 0; i < srv->n_ctxs; i++)
 		srv->ctxs[i].ops->ctx_free(srv->ctxs[i].fabric);
+	dues_free(&srv->dues);
 	free(srv);
 }
 
@@ -156,8 +157,10 @@ rtrs_srv_arm(struct rtrs_srv *srv)
 uint64_t
 rtrs_srv_deadline(const struct rtrs_srv *srv)
 {
-	uint64_t t = srv->work ? 0 : srv->deadline;
+	uint64_t t = time_min(srv->parked_due, dues_first_at(&srv->dues));
 
+	if (srv->work)
+		t = 0;
 	for (unsigned i = 0; i < srv->n_ctxs; i++)
 		t = time_min(
 			t, srv->ctxs[i].ops->ctx_deadline(srv->ctxs[i].fabric));
@@ -271,7 +274,7 @@ run_work(struct rtrs_srv *srv)
 
 		srv->work = 0;
 		if (work & SRV_WORK_WAKE)
-			for (sess = srv->sessions; sess; sess = sess->hh.next)
+			while ((sess = srv->waking))
 				srv_ops_wake(sess);
 		if (work & SRV_WORK_TEARDOWN) {
 			DL_FOREACH_SAFE(srv->paths, path, next_path)
@@ -288,14 +291,15 @@ static void
 run_timers(struct rtrs_srv *srv)
 {
 	struct srv_path *path;
-	uint64_t t;
+	struct due *due;
 
-	if (srv->now < srv->deadline)
-		return;
-	t = srv_admit_expire(srv);
-	DL_FOREACH(srv->paths, path)
-		t = time_min(t, srv_path_timer(path));
-	srv->deadline = t;
+	if (srv->now >= srv->parked_due)
+		srv->parked_due = srv_admit_expire(srv);
+	while ((due = dues_first(&srv->dues)) && due->at <= srv->now) {
+		path = container_of(due, struct srv_path, due);
+		/* Later than now, or never. */
+		dues_set(&srv->dues, due, srv_path_timer(path));
+	}
 }
 
 void
@@ -312,6 +316,19 @@ rtrs_srv_progress(struct rtrs_srv *srv, uint64_t now)
 	rtrs_srv_flush(srv);
 }
 
+void
+rtrs_srv_counts(const struct rtrs_srv *srv, struct rtrs_srv_counts *ret)
+{
+	*ret = srv->counts;
+	ret->chunk_mem = srv->chunk_mem;
+}
+
+uint64_t
+rtrs_srv_now(const struct rtrs_srv *srv)
+{
+	return srv->now;
+}
+
 uint32_t
 rtrs_srv_max_io_size(const struct rtrs_srv *srv)
 {
@@ -324,6 +341,31 @@ rtrs_srv_n_sessions(const struct rtrs_srv *srv)
 	return HASH_COUNT(srv->sessions);
 }
 
+static struct rtrs_srv_path_info
+path_info(const struct srv_path *path)
+{
+	const struct fabric_ops *ops = path->ctx->ops;
+	const struct srv_con *con = path->cons[0];
+	struct rtrs_srv_path_info info = {
+		.sess_name = path->sess->name,
+		.state = path->state,
+		.fabric = ops,
+		.addrs = path->addrs,
+		.n_cons = path->n_cons,
+		.chunk_mem = path->chunk_mem,
+		.chunk_pages = path->chunks.mem ? path->chunks.kind : "",
+		.hb_latency_ns = path->hb.latency_ns,
+		.stats = path->stats,
+	};
+
+	info.stats.inflight = path->n_running;
+	if (con && con->conn && ops->conn_device)
+		info.hca_name = ops->conn_device(con->conn, &info.hca_port);
+	if (!info.hca_name)
+		info.hca_name = "";
+	return info;
+}
+
 void
 rtrs_srv_for_each_path(struct rtrs_srv *srv,
 		       void (*fn)(void *user,
@@ -333,19 +375,49 @@ rtrs_srv_for_each_path(struct rtrs_srv *srv,
 	struct srv_path *path;
 
 	DL_FOREACH(srv->paths, path) {
-		struct rtrs_srv_path_info info = {
-			.sess_name = path->sess->name,
-			.state = path->state,
-			.fabric = path->ctx->ops,
-			.addrs = path->addrs,
-			.n_cons = path->n_cons,
-			.chunk_mem = path->chunk_mem,
-			.chunk_pages = path->chunks.mem ? path->chunks.kind
-							: "",
-			.stats = path->stats,
-		};
+		struct rtrs_srv_path_info info = path_info(path);
 
-		info.stats.inflight = path->n_running;
 		fn(user, &info);
 	}
+}
+
+unsigned
+rtrs_srv_close_paths(struct rtrs_srv *srv,
+		     bool (*match)(void *user,
+				   const struct rtrs_srv_path_info *info),
+		     void *user)
+{
+	struct srv_path *path;
+	unsigned n = 0;
+
+	/* Closing frees nothing yet. */
+	DL_FOREACH(srv->paths, path) {
+		struct rtrs_srv_path_info info = path_info(path);
+
+		if (path->state >= RTRS_SRV_CLOSING || !match(user, &info))
+			continue;
+		srv_path_close(path, LOG_LVL_INFO, "disconnected on request");
+		n++;
+	}
+	return n;
+}
+
+unsigned
+rtrs_srv_reset_stats(struct rtrs_srv *srv,
+		     bool (*match)(void *user,
+				   const struct rtrs_srv_path_info *info),
+		     void *user)
+{
+	struct srv_path *path;
+	unsigned n = 0;
+
+	DL_FOREACH(srv->paths, path) {
+		struct rtrs_srv_path_info info = path_info(path);
+
+		if (!match(user, &info))
+			continue;
+		memset(&path->stats, 0, sizeof(path->stats));
+		n++;
+	}
+	return n;
 }

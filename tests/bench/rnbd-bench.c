@@ -551,6 +551,7 @@ main(int argc, char **argv)
 		.name = a.session,
 		.paths = &addr,
 		.n_paths = 1,
+		.policy = RTRS_MP_MIN_INFLIGHT,
 		.n_cons = a.cons,
 		.rng = {.fill = fill_random},
 		.log = &bench_log,

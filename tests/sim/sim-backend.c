@@ -281,4 +281,5 @@ const struct backend_ops backend_sim = {
 	.open = sim_open,
 	.close = sim_close,
 	.submit = sim_submit,
+	.grows = true,
 };

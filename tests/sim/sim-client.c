@@ -339,6 +339,7 @@ start_process(struct sim_client *c)
 				.name = name,
 				.paths = paths,
 				.n_paths = wp->n_paths,
+				.policy = RTRS_MP_MIN_INFLIGHT,
 				.n_cons = wp->n_cons,
 				.need_inval = wp->need_inval,
 				.max_queue_depth = wp->max_queue_depth,

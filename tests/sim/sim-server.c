@@ -168,7 +168,8 @@ worker_ready(struct actor *a)
 	struct sim_server *s = container_of(a, struct sim_server, actor);
 	struct rtrs_srv *srv = gw_server_rtrs(s->gw);
 
-	return rtrs_srv_arm(srv) || rtrs_srv_deadline(srv) <= world_now(s->w) ||
+	return rtrs_srv_arm(srv) ||
+	       gw_server_deadline(s->gw) <= world_now(s->w) ||
 	       (s->closing && rtrs_srv_closed(srv) && !s->jobs);
 }
 
@@ -177,7 +178,7 @@ worker_deadline(struct actor *a)
 {
 	struct sim_server *s = container_of(a, struct sim_server, actor);
 
-	return rtrs_srv_deadline(gw_server_rtrs(s->gw));
+	return gw_server_deadline(s->gw);
 }
 
 static void
@@ -214,8 +215,7 @@ worker_progress(struct actor *a)
 	struct sim_server *s = container_of(a, struct sim_server, actor);
 	struct rtrs_srv *srv = gw_server_rtrs(s->gw);
 
-	rtrs_srv_progress(srv, world_now(s->w));
-	gw_server_kick(s->gw);
+	gw_server_progress(s->gw, world_now(s->w));
 	if (s->closing && rtrs_srv_closed(srv) && !s->jobs)
 		server_free(s);
 }
@@ -242,6 +242,14 @@ make_exports(struct sim_server *s)
 	}
 }
 
+static uint64_t
+now(void *user)
+{
+	const struct sim_server *s = user;
+
+	return world_now(s->w);
+}
+
 static void
 make_engine(struct sim_server *s)
 {
@@ -249,6 +257,8 @@ make_engine(struct sim_server *s)
 	struct gw_server_params p = {
 		.exports = s->exports,
 		.exec = &s->exec,
+		.now = now,
+		.user = s,
 		.rtrs =
 			{
 				.rng = sim_net_rng(w->net),

@@ -3,6 +3,15 @@
 # (start_gateway, start_nbdkit, stop, until_true, wait_log, ...) is here too.
 . "$RNBD_SRCDIR/tests/integration/functions.sh"
 
+# As that of the integration tests; an emulated machine takes its time.
+until_true() {
+	local end=$((SECONDS + 180))
+	until "$@"; do
+		[ $SECONDS -lt $end ] || fail "waited in vain: $*"
+		sleep 0.02
+	done
+}
+
 # need PROGRAM...
 need() {
 	local p

@@ -32,15 +32,18 @@ list() {
 
 # Lines "SCENARIO KERNEL" of the scenarios named or of all: the longest first,
 # but pairs of guests last, for the run before one leaves half the machine idle.
+# A scenario that was given as a path is named by it.
 cases() {
-	local f k
+	local f k name
 	[ $# -gt 0 ] || set -- "$here"/scenarios/*.sh
 	for f in "$@"; do
+		name=$f
 		[[ $f == */* ]] || f=$here/scenarios/$f.sh
 		[ -f "$f" ] || die "no scenario $f"
 		header "$f"
+		[[ $f != "$here/scenarios/"* ]] || name=$(basename "$f" .sh)
 		for k in ${kernels/,/ }; do
-			echo "$guests $time $(basename "$f" .sh) $k"
+			echo "$guests $time $name $k"
 		done
 	done | sort -k1,1n -k2,2nr -k3 | cut -d' ' -f3-
 }

@@ -143,12 +143,55 @@ START_TEST(a_read_only_device_is_read_only)
 	b->ops->close(b);
 	ck_assert_int_eq(gw_exports_new(&r.log, &x), 0);
 	snprintf(path, sizeof(path), "disk=%s", dev);
-	ck_assert_int_eq(gw_exports_add(x, path, text), -EACCES);
+	ck_assert_int_eq(gw_exports_add_text(x, path, text), -EACCES);
 	snprintf(why, sizeof(why),
 		 "export 'disk': cannot open '%s': Permission denied: to offer "
 		 "it read-only add ',ro'",
 		 dev);
 	ck_assert_str_eq(text, why);
+	gw_exports_free(x);
+	close(loop);
+	rig_deinit(&r);
+}
+END_TEST
+
+START_TEST(the_search_path_offers_no_device_in_use)
+{
+	struct gw_opened o, second;
+	struct gw_exports *x;
+	struct gw_open_params p = {.sess_name = "s",
+				   .access_mode = RNBD_ACCESS_RO};
+	char dev[32], path[128], text[GW_TEXT_MAX];
+	int loop, claim;
+	struct rig r;
+
+	rig_init(&r, false);
+	snprintf(path, sizeof(path), "%s", rig_file(r.dir, "disk", SIZE));
+	loop = loop_attach(path, 512, false, dev, sizeof(dev));
+	ck_assert_int_ge(loop, 0);
+	ck_assert_int_eq(gw_exports_new(&r.log, &x), 0);
+	ck_assert_int_eq(gw_exports_set_search_path(x, "/dev", text), 0);
+	p.dev_name = dev + strlen("/dev/");
+	p.exec = r.exec;
+	p.io = r.io;
+	p.log = &r.log;
+	/* Others that have it open as we do are no use of it. */
+	ck_assert_msg(!gw_exports_open(x, &p, &o, text), "%s", text);
+	ck_assert_msg(!gw_exports_open(x, &p, &second, text), "%s", text);
+	gw_exports_close(x, &second);
+	gw_exports_close(x, &o);
+	/* What mount(2) does first. */
+	claim = open(dev, O_RDWR | O_EXCL | O_CLOEXEC);
+	ck_assert_int_ge(claim, 0);
+	ck_assert_int_eq(gw_exports_open(x, &p, &o, text), -EBUSY);
+	ck_assert_ptr_nonnull(strstr(text, "is in use on the server"));
+	/* By name it is offered. */
+	snprintf(path, sizeof(path), "disk=%s", dev);
+	ck_assert_int_eq(gw_exports_add_text(x, path, text), 0);
+	p.dev_name = "disk";
+	ck_assert_int_eq(gw_exports_open(x, &p, &o, text), 0);
+	gw_exports_close(x, &o);
+	close(claim);
 	gw_exports_free(x);
 	close(loop);
 	rig_deinit(&r);
@@ -161,6 +204,7 @@ add_tests(TCase *tc)
 	tcase_add_loop_test(tc, a_block_device_is_a_device, 0,
 			    (int)ARRAY_SIZE(cases));
 	tcase_add_test(tc, a_read_only_device_is_read_only);
+	tcase_add_test(tc, the_search_path_offers_no_device_in_use);
 }
 
 int

@@ -142,7 +142,7 @@ START_TEST(what_makes_another_backend)
 	} cases[] = {
 		{"a=/x", "a=/x", true},
 		{"a=/x", "b=file:/x", true},
-		{"a=/x", "a=/x,iops=1,bandwidth=1,sessions=s,addresses=::1",
+		{"a=/x", "a=/x,iops=1,bandwidth=4K,sessions=s,addresses=::1",
 		 true},
 		{"a=/x", "a=/x,create=1M", true},
 		{"a=/x", "a=/y", false},
@@ -224,8 +224,11 @@ START_TEST(bad_specs_say_why)
 		 "export 'a': iops: give a number of operations per second up "
 		 "to 100000000, 0 for no limit"},
 		{"a=/x,bandwidth=fast",
-		 "export 'a': bandwidth: 'fast' is no number of bytes per "
-		 "second: give a number, with K, M, G or T"},
+		 "export 'a': bandwidth: give a number of bytes per second "
+		 "from 4096 on, with K, M, G or T, or 0 for no limit"},
+		{"a=/x,bandwidth=4095",
+		 "export 'a': bandwidth: give a number of bytes per second "
+		 "from 4096 on, with K, M, G or T, or 0 for no limit"},
 		{"a=/x,iops=1,ro,iops=2", "export 'a': iops is given twice"},
 		{"a=/x,ro,read-only=no",
 		 "export 'a': read-only is given twice"},

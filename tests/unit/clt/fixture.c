@@ -91,6 +91,7 @@ fx_init(struct fx *f, unsigned caps, unsigned n_paths)
 		.name = "clt1-srv1",
 		.paths = f->addrs,
 		.n_paths = n_paths,
+		.policy = RTRS_MP_MIN_INFLIGHT,
 		.n_cons = 2,
 		.reconnect_delay_ms = 30000,
 		.reconnect_backoff_ms = 1000,
@@ -170,7 +171,7 @@ fx_accept_all(struct fx *f)
 struct fabric_conn *
 fx_conn(struct fx *f, unsigned p, unsigned cid)
 {
-	struct fabric_conn *c = f->clt->paths[p].cons[cid].conn;
+	struct fabric_conn *c = f->clt->paths[p]->cons[cid].conn;
 
 	ck_assert_ptr_nonnull(c);
 	return c;

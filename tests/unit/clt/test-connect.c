@@ -335,7 +335,7 @@ START_TEST(small_queues_are_worked_with)
 	fx_path_up(&f, 0);
 	ck_assert_uint_eq(f.n_up, 1);
 	for (unsigned i = 0; i < 3; i++) {
-		ck_assert_uint_eq(f.clt->paths[0].cons[i].sq_max, 40);
+		ck_assert_uint_eq(f.clt->paths[0]->cons[i].sq_max, 40);
 		ck_assert_uint_le(fx_conn(&f, 0, i)->n_recvs, 40);
 	}
 	fx_deinit(&f);
@@ -465,7 +465,7 @@ START_TEST(one_descriptor_covers_all_chunks)
 	mock_peer_send(f.m.conns[0], buf, (uint32_t)len);
 	fx_run(&f);
 	ck_assert_uint_eq(f.n_up, 1);
-	chunks = f.clt->paths[0].mem.chunks;
+	chunks = f.clt->paths[0]->mem.chunks;
 	for (unsigned i = 0; i < 5; i++) {
 		ck_assert_uint_eq(chunks[i].raddr, 0x5000 + i * 131072);
 		ck_assert_uint_eq(chunks[i].rkey, 0x77);

@@ -74,6 +74,47 @@ START_TEST(lost_request_ends_only_after_closed)
 }
 END_TEST
 
+/* When the path that is RECONNECTING is due, in ms from now. */
+static uint64_t
+pause_of(struct fx *f)
+{
+	uint64_t t = rtrs_clt_deadline(f->clt);
+
+	ck_assert_int_eq(fx_state(f, 0), RTRS_CLT_RECONNECTING);
+	return (t - f->now) / NSEC_PER_MSEC;
+}
+
+START_TEST(pauses_double_up_to_the_maximum)
+{
+	static const uint64_t want[] = {1000, 2000, 4000, 5000, 5000};
+	struct fx f;
+
+	fx_init(&f, CHEAP, 1);
+	f.p.reconnect_delay_ms = 1000;
+	f.p.reconnect_backoff_ms = 0;
+	f.p.reconnect_max_ms = 5000;
+	fx_up(&f);
+	rtrs_clt_path_reset(f.clt, 0);
+	fx_run(&f);
+	for (unsigned i = 0; i < ARRAY_SIZE(want); i++) {
+		uint64_t ms = pause_of(&f);
+
+		ck_assert_uint_ge(ms, want[i]);
+		ck_assert_uint_lt(ms, want[i] + want[i] / 4);
+		fx_run_at(&f, rtrs_clt_deadline(f.clt));
+		mock_connect_error(mock_last_conn(&f.m), -ECONNREFUSED);
+		fx_run(&f);
+	}
+	/* Success starts over. */
+	fx_run_at(&f, rtrs_clt_deadline(f.clt));
+	fx_path_up(&f, 0);
+	rtrs_clt_path_reset(f.clt, 0);
+	fx_run(&f);
+	ck_assert_uint_lt(pause_of(&f), 1250);
+	fx_deinit(&f);
+}
+END_TEST
+
 START_TEST(comes_back_after_delay_and_backoff)
 {
 	struct fx f;
@@ -486,6 +527,7 @@ main(void)
 
 	tcase_add_test(tc, lost_request_ends_only_after_closed);
 	tcase_add_test(tc, comes_back_after_delay_and_backoff);
+	tcase_add_test(tc, pauses_double_up_to_the_maximum);
 	tcase_add_test(tc, unlimited_attempts);
 	tcase_add_loop_test(tc, attempts_run_out, 0, 3);
 	tcase_add_test(tc, success_resets_the_count_of_attempts);

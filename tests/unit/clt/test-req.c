@@ -149,7 +149,7 @@ START_TEST(window_is_bound_ahead_and_ended_by_the_peer)
 		ck_assert_mem_eq(r.data, "answer", 6);
 	}
 	/* The bounce buffer as a whole was never open. */
-	ck_assert(!mock_is_exposed(&f.m, f.clt->paths[0].mem.bounce.addr));
+	ck_assert(!mock_is_exposed(&f.m, f.clt->paths[0]->mem.bounce.addr));
 	fx_deinit(&f);
 }
 END_TEST
@@ -536,7 +536,7 @@ START_TEST(send_queue_is_signalled_in_time)
 	ck_assert_uint_ge(signalled,
 			  400 / (fx_conn(&f, 0, 1)->max_send_wr / 2));
 	ck_assert_uint_le(signalled, 40);
-	ck_assert_uint_lt(f.clt->paths[0].cons[1].sq_used,
+	ck_assert_uint_lt(f.clt->paths[0]->cons[1].sq_used,
 			  fx_conn(&f, 0, 1)->max_send_wr / 2);
 	fx_deinit(&f);
 }

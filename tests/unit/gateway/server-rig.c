@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "gateway/backend/uring.h"
+#include "tests/unit/gateway/access-rig.h"
 
 struct rig rig;
 void *rig_sess;
@@ -37,6 +38,57 @@ rtrs_srv_free(struct rtrs_srv *srv)
 	free(srv);
 }
 
+void
+rtrs_srv_progress(struct rtrs_srv *srv, uint64_t now)
+{
+	rig.now = now;
+}
+
+uint64_t
+rtrs_srv_deadline(const struct rtrs_srv *srv)
+{
+	return rig.rtrs_deadline;
+}
+
+bool
+rtrs_srv_op_lost(const struct rtrs_srv_op *op)
+{
+	return container_of(op, struct rig_op, op)->lost;
+}
+
+unsigned
+rtrs_srv_sess_peers(const struct rtrs_srv_sess *sess,
+		    struct sockaddr_storage *ret, unsigned max)
+{
+	ck_assert_ptr_eq(sess, a_sess);
+	ret[0] = rig.peer;
+	return 1;
+}
+
+unsigned
+rtrs_srv_close_paths(struct rtrs_srv *srv,
+		     bool (*match)(void *user,
+				   const struct rtrs_srv_path_info *),
+		     void *user)
+{
+	struct rtrs_srv_path_info info = {
+		.sess_name = "sess",
+		.state = RTRS_SRV_CONNECTED,
+		.addrs.peer = rig.peer,
+	};
+
+	if (!rig_sess || !match(user, &info))
+		return 0;
+	rig.paths_closed++;
+	return 1;
+}
+
+uint64_t
+rtrs_srv_now(const struct rtrs_srv *srv)
+{
+	return rig.now;
+}
+
 uint32_t
 rtrs_srv_max_io_size(const struct rtrs_srv *srv)
 {
@@ -63,7 +115,7 @@ rtrs_srv_sess_down_done(struct rtrs_srv_sess *sess)
 void *
 rig_sess_up(const char *name)
 {
-	const struct fabric_addrs addrs = {0};
+	const struct fabric_addrs addrs = {.peer = rig.peer};
 	void *user = NULL;
 	int r = the_srv->p.sess_up(the_srv->p.user, a_sess, name, &addrs,
 				   &user);
@@ -71,10 +123,41 @@ rig_sess_up(const char *name)
 	return r < 0 ? NULL : user;
 }
 
+int
+rig_path_up(void *sess, const char *name, const struct sockaddr_storage *peer)
+{
+	const struct fabric_addrs addrs = {.peer = *peer};
+	void *user = sess;
+	int r = the_srv->p.sess_up(the_srv->p.user, a_sess, name, &addrs,
+				   &user);
+
+	ck_assert(user == sess);
+	return r;
+}
+
+int
+rig_path_new(const struct rtrs_srv_new_path *np)
+{
+	return the_srv->p.path_new(the_srv->p.user, np);
+}
+
+void
+rig_path_gone(const struct rtrs_uuid *sess_uuid,
+	      const struct rtrs_uuid *path_uuid)
+{
+	the_srv->p.path_gone(the_srv->p.user, sess_uuid, path_uuid);
+}
+
 void
 rig_sess_down(void *sess)
 {
 	the_srv->p.sess_down(sess, a_sess);
+}
+
+void
+rig_requests_lost(void *sess)
+{
+	the_srv->p.requests_lost(sess);
 }
 
 void
@@ -86,6 +169,7 @@ rig_request(void *sess, struct rig_op *r, enum rtrs_dir dir, const void *usr,
 	memcpy(r->usr, usr, usr_len);
 	r->err = RIG_PENDING;
 	r->answers = 0;
+	r->lost = false;
 	r->op = (struct rtrs_srv_op){
 		.dir = dir,
 		.usr = r->usr,
@@ -106,8 +190,7 @@ static const struct backend_ops rig_backend_ops;
 
 int
 gw_exports_open(struct gw_exports *x, const struct gw_open_params *p,
-		struct backend **ret, struct gw_claim **ret_claim,
-		char err_text[GW_TEXT_MAX])
+		struct gw_opened *ret, char err_text[GW_TEXT_MAX])
 {
 	struct rig_export *ex = NULL;
 	struct backend *b;
@@ -130,15 +213,76 @@ gw_exports_open(struct gw_exports *x, const struct gw_open_params *p,
 	b->id = ex->id;
 	ex->opens++;
 	ex->mode = p->access_mode;
-	*ret = b;
-	*ret_claim = claim;
+	*ret = (struct gw_opened){
+		.backend = b,
+		.claim = claim,
+		.export = (struct gw_export *)ex,
+	};
 	return 0;
 }
 
-void
-gw_exports_close(struct gw_exports *x, struct backend *b,
-		 struct gw_claim *claim)
+static int
+judge(const struct rig_export *ex, const struct gw_asker *who,
+      char err_text[GW_TEXT_MAX])
 {
+	ck_assert_uint_ne(strlen(who->sess_name), 0);
+	ck_assert_uint_eq(who->n_peers, 1);
+	if (ex->allow_err)
+		snprintf(err_text, GW_TEXT_MAX, "not allowed");
+	return ex->allow_err;
+}
+
+int
+gw_exports_allow(struct gw_exports *x, const char *dev_name,
+		 const struct gw_asker *who, char err_text[GW_TEXT_MAX])
+{
+	for (unsigned i = 0; i < rig.n_exports; i++)
+		if (!strcmp(rig.exports[i].name, dev_name))
+			return judge(&rig.exports[i], who, err_text);
+	return 0;
+}
+
+int
+gw_export_allow(struct gw_exports *x, const struct gw_export *ex,
+		const struct gw_asker *who, uint64_t *ret_size,
+		char err_text[GW_TEXT_MAX])
+{
+	const struct rig_export *r = (const void *)ex;
+
+	*ret_size = r->size_now;
+	if (r->gone) {
+		snprintf(err_text, GW_TEXT_MAX, "gone");
+		return -ENOENT;
+	}
+	return judge(r, who, err_text);
+}
+
+const char *
+gw_export_name(const struct gw_export *ex)
+{
+	return ((const struct rig_export *)(const void *)ex)->name;
+}
+
+bool
+gw_export_is_writethrough(const struct gw_export *ex)
+{
+	return ((const struct rig_export *)(const void *)ex)->writethrough;
+}
+
+struct gw_throttle *
+gw_export_throttle(struct gw_export *ex)
+{
+	struct rig_export *r = (void *)ex;
+
+	return r->shared ? r->shared : &r->throttle;
+}
+
+void
+gw_exports_close(struct gw_exports *x, const struct gw_opened *o)
+{
+	struct backend *b = o->backend;
+	struct gw_claim *claim = o->claim;
+
 	for (unsigned i = 0; i < rig.n_held; i++)
 		ck_assert_ptr_ne(rig.held[i]->backend, b);
 	claim->ex->closes++;
@@ -214,6 +358,7 @@ static const struct backend_ops rig_backend_ops = {
 	.name = "rig",
 	.submit = rig_submit,
 	.kick = rig_kick,
+	.grows = true,
 };
 
 void
@@ -290,17 +435,30 @@ fill_zeroes(void *user, void *buf, size_t len)
 	memset(buf, 0, len);
 }
 
+static uint64_t
+clock_now(void *user)
+{
+	rig.clock_reads++;
+	return rig.now;
+}
+
 void
 rig_setup(void)
 {
+	const struct gw_access_params ap = {.now = rig_now};
 	struct gw_server_params p = {
 		.exec = &exec,
 		.rtrs = {.queue_depth = RIG_QUEUE_DEPTH,
 			 .rng = {.fill = fill_zeroes}},
 		.sess_gone = on_sess_gone,
+		.now = clock_now,
 	};
 
 	memset(&rig, 0, sizeof(rig));
+	rig.rtrs_deadline = TIME_NEVER;
+	rig_sess = NULL;
+	ck_assert_int_eq(gw_access_new(&ap, &rig.access), 0);
+	p.access = rig.access;
 	ck_assert_int_eq(gw_server_new(&p, &rig.server), 0);
 	rig_sess = rig_sess_up("sess");
 	ck_assert_ptr_nonnull(rig_sess);
@@ -325,9 +483,12 @@ rig_teardown(void)
 	ck_assert_uint_eq(st.sessions, 0);
 	ck_assert_uint_eq(st.devices, 0);
 	ck_assert_uint_eq(st.inflight, 0);
+	ck_assert_uint_eq(st.throttled_now, 0);
+	ck_assert_uint_eq(gw_server_deadline(rig.server), rig.rtrs_deadline);
 	the_srv->p.sess_gone(the_srv->p.user, &uuid);
 	ck_assert_uint_eq(rig.sess_gone, 1);
 	gw_server_free(rig.server);
+	gw_access_free(rig.access);
 }
 
 /* --------------------------------------------------------------- messages */

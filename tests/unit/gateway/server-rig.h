@@ -6,6 +6,7 @@
 #ifndef TESTS_UNIT_GATEWAY_SERVER_RIG_H
 #define TESTS_UNIT_GATEWAY_SERVER_RIG_H
 
+#include "gateway/access.h"
 #include "gateway/server.h"
 
 #define RIG_CHUNK_SIZE  131072u
@@ -21,6 +22,12 @@ struct rig_export {
 	struct backend_identity id;
 	int open_err;
 	const char *open_text;
+	int allow_err; /* for this session */
+	bool gone;     /* since it was opened */
+	uint64_t size_now;
+	bool writethrough;
+	struct gw_throttle throttle;
+	struct gw_throttle *shared; /* instead, if it is set */
 	/* Seen: */
 	unsigned opens, closes;
 	uint8_t mode; /* of the last open */
@@ -47,6 +54,13 @@ struct rig {
 	struct backend_io *held[RIG_MAX_IOS]; /* not yet completed */
 	unsigned n_held;
 	unsigned kicks, engine_submits;
+	uint64_t rtrs_deadline;
+	struct sockaddr_storage peer;
+	struct gw_access *access; /* without rules and limits */
+	unsigned paths_closed;    /* by the server, not by the client */
+	/* time */
+	uint64_t now;
+	unsigned clock_reads;
 	/* sessions */
 	int name_err;
 	unsigned names_claimed, names_released, downs_done, sess_gone;
@@ -67,12 +81,21 @@ struct rig_op {
 	struct rtrs_srv_op op;
 	int err; /* RIG_PENDING, 0 or negative */
 	unsigned answers;
+	bool lost; /* the path by which it came */
 	uint8_t usr[RTRS_USR_LEN_MAX];
 	uint8_t data[8192];
 };
 
 void *rig_sess_up(const char *name);
+/* One more path of the session: 0 or the errno of the refusal. */
+int rig_path_up(void *sess, const char *name,
+		const struct sockaddr_storage *peer);
+/* A path that connects, and one that is gone with its memory. */
+int rig_path_new(const struct rtrs_srv_new_path *np);
+void rig_path_gone(const struct rtrs_uuid *sess_uuid,
+		   const struct rtrs_uuid *path_uuid);
 void rig_sess_down(void *sess);
+void rig_requests_lost(void *sess);
 /* Sends usr (copied) with data_len bytes of data; answers land in op. */
 void rig_request(void *sess, struct rig_op *op, enum rtrs_dir dir,
 		 const void *usr, uint16_t usr_len, uint32_t data_len);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "gateway/log-sink.h"
@@ -40,7 +41,7 @@ setup(void)
 static void
 teardown(void)
 {
-	log_sink_free(sink);
+	log_sink_free(sink); /* NULL: the test did */
 	close(fds[0]);
 	close(fds[1]);
 }
@@ -162,6 +163,88 @@ START_TEST(many_kinds_of_lines_are_survived)
 }
 END_TEST
 
+START_TEST(count_is_told_by_the_next_line_of_any_kind)
+{
+	for (unsigned i = 0; i < LOG_SINK_BURST + 7; i++)
+		log_warn(lg, "peer %u sent garbage", i);
+	ck_assert_uint_eq(lines_printed(), LOG_SINK_BURST);
+	log_info(lg, "other");
+	ck_assert_str_eq(printed(), "me: info: other\n");
+	now += LOG_SINK_WINDOW_MS * NSEC_PER_MSEC;
+	log_info(lg, "other");
+	ck_assert_str_eq(printed(),
+			 "me: warning: peer 20 sent garbage (7 like this left "
+			 "out)\nme: info: other\n");
+	log_warn(lg, "peer 1 sent garbage");
+	ck_assert_str_eq(printed(), "me: warning: peer 1 sent garbage\n");
+}
+END_TEST
+
+START_TEST(count_is_told_at_the_end)
+{
+	for (unsigned i = 0; i < LOG_SINK_BURST + 1; i++)
+		log_warn(lg, "peer %u sent garbage", i);
+	ck_assert_uint_eq(lines_printed(), LOG_SINK_BURST);
+	log_sink_free(sink);
+	sink = NULL;
+	ck_assert_str_eq(printed(), "me: warning: peer 20 sent garbage (1 like "
+				    "this left out)\n");
+}
+END_TEST
+
+/* Also when other kinds take the place of this one. */
+START_TEST(count_is_told_before_it_is_forgotten)
+{
+	char word[8] = "aaaaaa";
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < LOG_SINK_BURST + 3; i++)
+		log_warn(lg, "peer %u sent garbage", i);
+	printed();
+	for (unsigned i = 0; i < 100; i++) {
+		word[0] = (char)('a' + i % 26);
+		word[1] = (char)('a' + i / 26);
+		now++;
+		log_info(lg, "%s", word);
+		n += strstr(printed(), "(3 like this left out)") != NULL;
+	}
+	ck_assert_uint_eq(n, 1);
+}
+END_TEST
+
+START_TEST(journal_lines_have_a_priority)
+{
+	log_sink_set_target(sink, LOG_TARGET_JOURNAL);
+	log_err(lg, "e");
+	log_warn(lg, "w 'a\n<0>b'");
+	log_info(lg, "i");
+	ck_assert_str_eq(printed(), "<3>e\n<4>w 'a\\x0a<0>b'\n<6>i\n");
+}
+END_TEST
+
+START_TEST(journal_is_told_by_its_stream)
+{
+	struct stat st;
+	char text[64];
+
+	unsetenv("JOURNAL_STREAM");
+	ck_assert(!log_sink_fd_is_journal(fds[1]));
+	ck_assert_int_eq(fstat(fds[1], &st), 0);
+	snprintf(text, sizeof(text), "%llu:%llu", (unsigned long long)st.st_dev,
+		 (unsigned long long)st.st_ino);
+	setenv("JOURNAL_STREAM", text, 1);
+	ck_assert(log_sink_fd_is_journal(fds[1]));
+	/* Somebody's who has redirected us. */
+	ck_assert(!log_sink_fd_is_journal(STDOUT_FILENO));
+	ck_assert(!log_sink_fd_is_journal(-1));
+	strcat(text, "x");
+	setenv("JOURNAL_STREAM", text, 1);
+	ck_assert(!log_sink_fd_is_journal(fds[1]));
+	setenv("JOURNAL_STREAM", "", 1);
+	ck_assert(!log_sink_fd_is_journal(fds[1]));
+}
+END_TEST
+
 int
 main(void)
 {
@@ -178,6 +261,11 @@ main(void)
 	tcase_add_test(tc, names_make_no_new_line);
 	tcase_add_test(tc, other_lines_are_not_held_back);
 	tcase_add_test(tc, many_kinds_of_lines_are_survived);
+	tcase_add_test(tc, count_is_told_by_the_next_line_of_any_kind);
+	tcase_add_test(tc, count_is_told_at_the_end);
+	tcase_add_test(tc, count_is_told_before_it_is_forgotten);
+	tcase_add_test(tc, journal_lines_have_a_priority);
+	tcase_add_test(tc, journal_is_told_by_its_stream);
 	suite_add_tcase(s, tc);
 	sr = srunner_create(s);
 	srunner_run_all(sr, CK_ENV);

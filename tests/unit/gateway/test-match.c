@@ -1,44 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Networks and name patterns, and the words for what is neither. */
-#include <arpa/inet.h>
 #include <check.h>
 #include <errno.h>
-#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "gateway/match.h"
-#include "rtrs/base/util.h"
-
-/* "10.0.0.1", "fe80::1", "gid:fe80::1"; the port must never matter. */
-static struct sockaddr_storage
-address(const char *text)
-{
-	struct sockaddr_storage ss = {.ss_family = AF_UNIX};
-	struct sockaddr_in6 sin6 = {
-		.sin6_family = AF_INET6,
-		.sin6_port = htons(4242),
-		.sin6_scope_id = 7,
-	};
-	struct sockaddr_in sin = {
-		.sin_family = AF_INET,
-		.sin_port = htons(4242),
-	};
-	socklen_t len;
-	char err[128];
-
-	if (!strncmp(text, "gid:", 4))
-		ck_assert_int_eq(rtrs_addr_parse_gid(text + 4, 4242, &ss, &len,
-						     err, sizeof(err)),
-				 0);
-	else if (inet_pton(AF_INET, text, &sin.sin_addr) == 1)
-		memcpy(&ss, &sin, sizeof(sin));
-	else if (inet_pton(AF_INET6, text, &sin6.sin6_addr) == 1)
-		memcpy(&ss, &sin6, sizeof(sin6));
-	else
-		ck_assert_str_eq(text, "unix");
-	return ss;
-}
+#include "tests/unit/gateway/access-rig.h"
 
 static const struct {
 	const char *net, *addr;
@@ -91,7 +58,7 @@ static const struct {
 
 START_TEST(network_matches)
 {
-	struct sockaddr_storage ss = address(nets[_i].addr);
+	struct sockaddr_storage ss = rig_address(nets[_i].addr);
 	char err[GW_TEXT_MAX] = "";
 	struct gw_net net;
 
@@ -206,9 +173,9 @@ END_TEST
 
 START_TEST(net_list)
 {
-	struct sockaddr_storage in = address("10.2.3.4"),
-				out = address("11.2.3.4"),
-				six = address("2001:db8::1");
+	struct sockaddr_storage in = rig_address("10.2.3.4"),
+				out = rig_address("11.2.3.4"),
+				six = rig_address("2001:db8::1");
 	struct gw_net_list a = {0}, b = {0};
 	char err[GW_TEXT_MAX];
 

@@ -91,6 +91,19 @@ START_TEST(values)
 	ck_assert_uint_eq(o.n_exports, 2);
 	ck_assert_str_eq(o.exports[0], "d=memory:1M");
 	ck_assert_str_eq(o.exports[1], "e=null:1G");
+	ck_assert(o.sandbox && !o.core_dumps && !o.log_target_given);
+	options_deinit(&o);
+	ck_assert_int_eq(PARSE(EXPORT, "--sandbox=no", "--core-dumps=yes",
+			       "--foreground", "--log-target=journal"),
+			 OPTIONS_RUN);
+	ck_assert(!o.sandbox && o.core_dumps && o.log_target_given);
+	ck_assert_int_eq(o.log_target, LOG_TARGET_JOURNAL);
+	options_deinit(&o);
+	ck_assert_int_eq(PARSE(EXPORT, "--log-target=syslog"), OPTIONS_RUN);
+	ck_assert_int_eq(o.log_target, LOG_TARGET_SYSLOG);
+	options_deinit(&o);
+	ck_assert_int_eq(PARSE(EXPORT, "--log-target=auto"), OPTIONS_RUN);
+	ck_assert(!o.log_target_given);
 	options_deinit(&o);
 }
 END_TEST
@@ -281,10 +294,9 @@ static const struct {
 	{{EXPORT, "--queue-depth", "4097"},
 	 "--chunk-size 131072 is too large for --queue-depth 4097: at most "
 	 "32768; lower one of them"},
-	{{EXPORT, "--workers", "2", "--max-memory", "100M"},
-	 "--max-memory 104857600 does not hold one session per worker: "
-	 "134217728 is the least for --queue-depth 512, --chunk-size 131072 "
-	 "and --workers 2"},
+	{{EXPORT, "--workers", "2", "--max-memory", "60M"},
+	 "--max-memory 62914560 does not hold one session: 67108864 is the "
+	 "least for --queue-depth 512 and --chunk-size 131072"},
 	{{EXPORT, "--workers", "0"},
 	 "--workers 0: give a number from 1 to 256"},
 	{{EXPORT, "--busy-poll", "1000001"},
@@ -297,6 +309,13 @@ static const struct {
 	 "--heartbeat-interval 1: give a number from 10 to 3600000"},
 	{{EXPORT, "--heartbeat-missed", "0"},
 	 "--heartbeat-missed 0: give a number from 1 to 1000"},
+	{{EXPORT, "--sandbox", "1"}, "--sandbox 1: give yes or no"},
+	{{EXPORT, "--core-dumps", ""}, "--core-dumps : give yes or no"},
+	{{EXPORT, "--log-target", "file"},
+	 "--log-target file: give auto, stderr, journal or syslog"},
+	{{EXPORT, "--log-target", "stderr"},
+	 "--log-target: a daemon has no standard error; give syslog, or "
+	 "--foreground too"},
 	{{EXPORT, "--log-level", "loud"},
 	 "--log-level loud: give error, warning, info or debug"},
 	{{"--search-path", "dev"}, "--search-path dev: give an absolute path"},

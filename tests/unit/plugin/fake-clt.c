@@ -337,3 +337,12 @@ rnbd_clt_failed(const struct rnbd_clt *c)
 {
 	return atomic_load(&fake.failed);
 }
+
+int
+rnbd_clt_wait_ready(struct rnbd_clt *c, rnbd_clt_ready_fn ready, void *user)
+{
+	/* The session under test is always there; OPEN is what may fail. */
+	ready(user, atomic_load(&fake.open_err),
+	      atomic_load(&fake.open_err) ? "not ready" : "");
+	return 0;
+}

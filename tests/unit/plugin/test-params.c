@@ -98,6 +98,14 @@ static const struct {
 	{"preflight", "maybe", "preflight=: 'maybe' is neither yes nor no"},
 	{"need-inval", "", "need-inval=: '' is neither yes nor no"},
 	{"zero", "fast", "zero=: 'fast' is none of auto, trust, write"},
+	{"connect", "some", "connect=: 'some' is none of all, any, lazy"},
+	{"mp_policy", "3",
+	 "mp_policy=: '3' is none of round-robin, min-inflight, min-latency"},
+	{"exports", "=x", "exports=: '=x' is not [NAME=]DEVICE[,ro]"},
+	{"export-allow", "", "export-allow=: the pattern is empty"},
+	{"export-root", "a/",
+	 "export-root=: 'a/' is not the beginning of a device name, without "
+	 "'/' at its end"},
 	{"path", "tcp:", "path=: 'tcp:' has no host"},
 	{"paths", "x", "unknown parameter 'paths'"},
 	{"", "x", "unknown parameter ''"},
@@ -123,6 +131,9 @@ START_TEST(defaults)
 	ck_assert_uint_eq(wp.clt.io_timeout_ms, 60000);
 	ck_assert_uint_eq(wp.clt.open_timeout_ms, 10000);
 	ck_assert_uint_eq(wp.clt.rtrs.reconnect_delay_ms, 1000);
+	ck_assert_uint_eq(wp.clt.rtrs.reconnect_max_ms, 2000);
+	ck_assert_int_eq(wp.clt.rtrs.policy, RTRS_MP_MIN_INFLIGHT);
+	ck_assert_int_eq(wp.clt.rtrs.connect, RTRS_CONNECT_ALL);
 	ck_assert_uint_eq(wp.clt.rtrs.hb_interval_ms, 5000);
 	ck_assert_uint_eq(wp.clt.rtrs.hb_missed_max, 5);
 	ck_assert_int_eq(wp.clt.rtrs.max_reconnect_attempts, -1);
@@ -152,6 +163,9 @@ START_TEST(all__arrive)
 	set("open-timeout", "3");
 	set("connect-timeout", "2.5");
 	set("reconnect-delay", "0");
+	set("reconnect-delay-max", "9");
+	set("mp_policy", "ML");
+	set("connect", "any");
 	set("heartbeat-interval", "0.1");
 	set("heartbeat-missed", "7");
 	set("max-reconnect-attempts", "9");
@@ -163,7 +177,7 @@ START_TEST(all__arrive)
 	ck_assert_int_eq(params_check(&p, err), 0);
 	params_session(&p, &wp);
 	ck_assert_str_eq(wp.clt.rtrs.name, "vm-1");
-	ck_assert_str_eq(p.device_path, "dir/disk.img");
+	ck_assert_str_eq(p.exports.only, "dir/disk.img");
 	ck_assert_uint_eq(p.access_mode, RNBD_ACCESS_MIGRATION);
 	ck_assert_int_eq(p.nr_poll_queues, -1);
 	ck_assert_uint_eq(wp.clt.rtrs.n_cons, 3);
@@ -172,6 +186,9 @@ START_TEST(all__arrive)
 	ck_assert_uint_eq(wp.clt.open_timeout_ms, 3000);
 	ck_assert_uint_eq(wp.clt.rtrs.connect_timeout_ms, 2500);
 	ck_assert_uint_eq(wp.clt.rtrs.reconnect_delay_ms, 0);
+	ck_assert_uint_eq(wp.clt.rtrs.reconnect_max_ms, 9000);
+	ck_assert_int_eq(wp.clt.rtrs.policy, RTRS_MP_MIN_LATENCY);
+	ck_assert_int_eq(wp.clt.rtrs.connect, RTRS_CONNECT_ANY);
 	ck_assert_uint_eq(wp.clt.rtrs.hb_interval_ms, 100);
 	ck_assert_uint_eq(wp.clt.rtrs.hb_missed_max, 7);
 	ck_assert_int_eq(wp.clt.rtrs.max_reconnect_attempts, 9);
@@ -266,9 +283,6 @@ END_TEST
 
 START_TEST(check__names_what_is_missing)
 {
-	ck_assert_int_eq(params_check(&p, err), -EINVAL);
-	ck_assert_ptr_nonnull(strstr(err, "device_path="));
-	set("device_path", "d");
 	ck_assert_int_eq(params_check(&p, err), -EINVAL);
 	ck_assert_ptr_nonnull(strstr(err, "sessname="));
 	set("sessname", "s");

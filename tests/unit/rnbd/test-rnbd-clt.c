@@ -324,18 +324,6 @@ START_TEST(two_handles_one_device_one_close)
 }
 END_TEST
 
-START_TEST(another_mode_in_one_session_is_busy)
-{
-	open_disk();
-	ck_assert_int_eq(
-		rnbd_clt_dev_open(clt, "disk", RNBD_ACCESS_RO, on_opened, NULL),
-		0);
-	turn(0);
-	ck_assert_int_eq(open_calls, 2);
-	ck_assert_int_eq(open_err, -EBUSY);
-}
-END_TEST
-
 START_TEST(a_freed_session_ends_everything)
 {
 	struct test_io sent, held;
@@ -482,7 +470,6 @@ main(void)
 	tcase_add_test(t, an_answer_that_comes_too_late_is_closed);
 	tcase_add_test(t, a_failed_session_fails_openers_and_io);
 	tcase_add_test(t, two_handles_one_device_one_close);
-	tcase_add_test(t, another_mode_in_one_session_is_busy);
 	tcase_add_test(t, a_freed_session_ends_everything);
 	tcase_add_loop_test(t, io_beyond_the_end_is_refused, 0, 2);
 	tcase_add_loop_test(t, odd_physical_blocks_are_not_passed_on, 0, 2);

@@ -184,7 +184,7 @@ START_TEST(without_io_timeout_a_lost_link_is_an_error_at_once)
 }
 END_TEST
 
-START_TEST(a_second_loss_has_a_deadline_of_its_own)
+START_TEST(a_second_loss_has_the_rest_of_the_time)
 {
 	struct test_io t;
 
@@ -194,12 +194,34 @@ START_TEST(a_second_loss_has_a_deadline_of_its_own)
 	fake_link_down();
 	turn(4000);
 	come_back(shape(1, SECTORS, 512));
+	/* While it is out it does not wait. */
 	turn(4000);
 	fake_link_down();
-	turn(4999);
+	turn(999);
 	ck_assert_int_eq(t.calls, 0);
 	turn(1);
 	ck_assert_int_eq(t.calls, 1);
+	ck_assert_int_eq(t.err, -EIO);
+}
+END_TEST
+
+/* A server that answers by leaving is an outage, too. */
+START_TEST(a_server_that_always_leaves_is_given_up)
+{
+	struct test_io t;
+	unsigned losses = 0;
+
+	open_disk();
+	submit(&t, RNBD_CLT_READ, 0, 512, 0);
+	turn(0);
+	while (!t.calls && losses < 20) {
+		fake_link_down();
+		losses++;
+		turn(1000);
+		if (!t.calls)
+			come_back(shape(losses, SECTORS, 512));
+	}
+	ck_assert_uint_eq(losses, 5);
 	ck_assert_int_eq(t.err, -EIO);
 }
 END_TEST
@@ -482,7 +504,8 @@ main(void)
 	tcase_add_test(t, waiting_starts_with_the_loss);
 	tcase_add_test(t, waiting_ends_while_the_link_is_lost_and_not_yet_down);
 	tcase_add_test(t, without_io_timeout_a_lost_link_is_an_error_at_once);
-	tcase_add_test(t, a_second_loss_has_a_deadline_of_its_own);
+	tcase_add_test(t, a_second_loss_has_the_rest_of_the_time);
+	tcase_add_test(t, a_server_that_always_leaves_is_given_up);
 	tcase_add_test(t, a_device_that_is_closed_again_and_again);
 	tcase_add_test(t, fua_is_written_again_if_its_flush_went_elsewhere);
 	tcase_add_test(t, fua_of_which_a_part_went_to_a_server_that_died);

@@ -23,6 +23,32 @@ sink(void *user, enum log_level level, const char *line)
 }
 
 static int
+on_path_new(void *user, const struct rtrs_srv_new_path *np)
+{
+	struct fx *f = user;
+
+	f->asked++;
+	f->new_path = *np;
+	f->new_path.sess_uuid = f->new_path.path_uuid = NULL;
+	f->new_path.addrs = NULL;
+	f->addrs = *np->addrs;
+	if (f->path_new_err)
+		return f->path_new_err;
+	f->counted++;
+	return 0;
+}
+
+static void
+on_path_gone(void *user, const struct rtrs_uuid *sess_uuid,
+	     const struct rtrs_uuid *path_uuid)
+{
+	struct fx *f = user;
+
+	ck_assert_int_gt(f->counted, 0);
+	f->counted--;
+}
+
+static int
 on_sess_up(void *user, struct rtrs_srv_sess *sess, const char *name,
 	   const struct fabric_addrs *addrs, void **ret_sess_user)
 {
@@ -50,6 +76,14 @@ on_sess_down(void *sess_user, struct rtrs_srv_sess *sess)
 	f->downs++;
 	if (!f->down_later)
 		rtrs_srv_sess_down_done(sess);
+}
+
+static void
+on_requests_lost(void *sess_user)
+{
+	struct fx *f = sess_user;
+
+	f->losses++;
 }
 
 static void
@@ -122,9 +156,12 @@ fx_init(struct fx *f, unsigned caps, const struct rtrs_srv_params *p)
 	sp.now = f->now;
 	sp.fabric_priv = &f->m;
 	sp.user = f;
+	sp.path_new = on_path_new;
+	sp.path_gone = on_path_gone;
 	sp.sess_up = on_sess_up;
 	sp.sess_down = on_sess_down;
 	sp.request = on_request;
+	sp.requests_lost = on_requests_lost;
 	sp.sess_gone = on_sess_gone;
 	ck_assert_int_eq(rtrs_srv_new(&sp, &f->srv), 0);
 }
@@ -136,6 +173,7 @@ fx_fini(struct fx *f)
 	fx_run(f);
 	ck_assert(rtrs_srv_closed(f->srv));
 	ck_assert_uint_eq(fx_n_paths(f), 0);
+	ck_assert_int_eq(f->counted, 0);
 	rtrs_srv_free(f->srv);
 	rtrs_listener_free(f->lsn);
 	mock_fini(&f->m);
@@ -311,6 +349,20 @@ fx_state(struct fx *f, unsigned i)
 
 	/* A path that is gone has no other state. */
 	return fx_path_info(f, i, &info) ? info.state : RTRS_SRV_CLOSED;
+}
+
+void
+fx_rejects(struct fx *f, unsigned n, enum rtrs_srv_reject reject,
+	   unsigned of_these)
+{
+	struct rtrs_srv_counts c;
+	uint64_t all = 0;
+
+	rtrs_srv_counts(f->srv, &c);
+	for (unsigned i = 0; i < RTRS_SRV_N_REJECTS; i++)
+		all += c.rejected[i];
+	ck_assert_uint_eq(all, n);
+	ck_assert_uint_eq(c.rejected[reject], of_these);
 }
 
 int

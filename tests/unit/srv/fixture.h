@@ -30,14 +30,18 @@ struct fx {
 	int auto_err;   /* answer at once with this... */
 	bool auto_done; /* ...if set, else keep in ops */
 	int sess_up_err;
+	int path_new_err;
 	bool down_later; /* sess_down_done() is the test's */
 	bool close_in_up, close_in_request;
 	/* What it saw: */
 	struct rtrs_srv_op *ops[1024];
 	unsigned n_ops;
-	unsigned ups, downs, gones;
-	struct rtrs_srv_sess *sess; /* of the last sess_up */
-	void *sess_user;            /* of the last request or sess_down */
+	unsigned ups, downs, gones, losses;
+	unsigned asked; /* by path_new() */
+	int counted;    /* paths: path_new() less path_gone() */
+	struct rtrs_srv_new_path new_path; /* the last; no pointers */
+	struct rtrs_srv_sess *sess;        /* of the last sess_up */
+	void *sess_user; /* of the last request or sess_down */
 	char name[256];
 	struct fabric_addrs addrs;
 	struct rtrs_conn_request *kept; /* if keep_requests */
@@ -83,6 +87,10 @@ bool fx_path_info(struct fx *f, unsigned i, struct rtrs_srv_path_info *ret);
 
 /* Errno of the reject; fails the test if there was none. */
 int fx_reject_errno(const struct mock_conn *c);
+
+/* Rejects of the server so far: n in all, these among them. */
+void fx_rejects(struct fx *f, unsigned n, enum rtrs_srv_reject reject,
+		unsigned of_these);
 
 /* Requests. desc NULL: without. They run the server. */
 void fx_write(struct fx_path *p, unsigned cid, unsigned id, const void *data,

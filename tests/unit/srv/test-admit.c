@@ -34,6 +34,37 @@ START_TEST(check6_unknown_session_without_first_conn)
 }
 END_TEST
 
+START_TEST(what_happens_is_counted)
+{
+	struct rtrs_srv_counts c;
+
+	rtrs_srv_counts(f.srv, &c);
+	ck_assert_uint_eq(c.accepted, 0);
+	ck_assert_uint_eq(c.chunk_mem, 0);
+	fx_path_up(&a);
+	f.sess_up_err = -EPERM;
+	fx_connect_all(&b);
+	fx_info_req(&b, "x");
+	rtrs_srv_counts(f.srv, &c);
+	ck_assert_uint_eq(c.accepted, 4);
+	ck_assert_uint_eq(c.paths_up, 1);
+	ck_assert_uint_eq(c.names_refused, 1);
+	ck_assert_uint_eq(c.hb_timeouts, 0);
+	ck_assert_uint_ge(c.chunk_mem, 2 * CHUNK);
+	fx_rejects(&f, 0, RTRS_SRV_REJECT_FAILED, 0);
+}
+END_TEST
+
+START_TEST(reasons_have_names)
+{
+	for (unsigned i = 0; i < RTRS_SRV_N_REJECTS; i++)
+		ck_assert_ptr_nonnull(rtrs_srv_reject_name(i));
+	ck_assert_str_eq(rtrs_srv_reject_name(RTRS_SRV_REJECT_MEMORY),
+			 "memory");
+	ck_assert_str_eq(rtrs_srv_reject_name(RTRS_SRV_N_REJECTS), "?");
+}
+END_TEST
+
 START_TEST(a_second_path_needs_no_first_conn)
 {
 	fx_connect_all(&a);
@@ -90,6 +121,7 @@ START_TEST(check12_same_addresses)
 	/* One of the two addresses may be the same. */
 	b.local = OTHER;
 	ck_assert(fx_connect(&b, 0)->accepted);
+	fx_rejects(&f, 1, RTRS_SRV_REJECT_DUPLICATE, 1);
 }
 END_TEST
 
@@ -109,6 +141,7 @@ START_TEST(check14_accept_fails)
 	ck_assert_uint_eq(fx_n_paths(&f), 0);
 	ck_assert_uint_eq(rtrs_srv_n_sessions(f.srv), 0);
 	ck_assert_uint_eq(f.gones, 1);
+	fx_rejects(&f, 1, RTRS_SRV_REJECT_FAILED, 1);
 }
 END_TEST
 
@@ -177,17 +210,21 @@ START_TEST(order_of_the_checks)
 	fx_path_init(&f, &c, 9, 9, 2);
 	c.req.first_conn = false;
 	ck_assert_int_eq(fx_reject_errno(fx_connect(&c, 0)), -ENXIO);
+	fx_rejects(&f, 1, RTRS_SRV_REJECT_UNKNOWN, 1);
 	/* 7: now it is the room that is missing. */
 	c.req.first_conn = true;
 	ck_assert_int_eq(fx_reject_errno(fx_connect(&c, 0)), -ENOMEM);
+	fx_rejects(&f, 2, RTRS_SRV_REJECT_SESSIONS, 1);
 	/* 8 before 9 and 12. */
 	a.req.cid_num = 3;
 	ck_assert_int_eq(fx_reject_errno(fx_connect(&a, 0)), -ECONNRESET);
+	fx_rejects(&f, 3, RTRS_SRV_REJECT_STALE, 1);
 	a.req.cid_num = 2;
 	/* 11 before 12. */
 	ck_assert(fx_connect(&b, 0)->accepted);
 	fx_path_init(&f, &c, 1, 9, 2);
 	ck_assert_int_eq(fx_reject_errno(fx_connect(&c, 0)), -ECONNRESET);
+	fx_rejects(&f, 4, RTRS_SRV_REJECT_PATHS, 1);
 	/* 12 before 13: addresses before memory. */
 	rtrs_srv_sess_close(f.sess);
 	fx_run(&f);
@@ -253,6 +290,7 @@ START_TEST(limit_of_chunk_memory)
 	ck_assert_int_eq(fx_reject_errno(fx_connect(&c, 0)), -ENOMEM);
 	ck_assert_uint_eq(rtrs_srv_n_sessions(f.srv), 1);
 	ck_assert_ptr_nonnull(strstr(f.last_warning, "limit of memory"));
+	fx_rejects(&f, 2, RTRS_SRV_REJECT_MEMORY, 2);
 	mock_event(a.con[0], FABRIC_EV_DISCONNECTED, -ETIMEDOUT);
 	fx_run(&f);
 	ck_assert(fx_connect(&c, 0)->accepted);
@@ -360,6 +398,57 @@ START_TEST(bad_sizes_make_no_server)
 }
 END_TEST
 
+START_TEST(upper_layer_counts_paths)
+{
+	f.path_new_err = -EDQUOT;
+	ck_assert_int_eq(fx_reject_errno(fx_connect(&a, 0)), -EDQUOT);
+	ck_assert_uint_eq(f.asked, 1);
+	ck_assert_uint_eq(f.new_path.n_cons, 2);
+	ck_assert_uint_eq(f.new_path.chunk_mem, 2 * CHUNK);
+	ck_assert_uint_eq(f.addrs.peer.ss_family, AF_INET);
+	/* Nothing was made for it. */
+	ck_assert_uint_eq(rtrs_srv_n_sessions(f.srv), 0);
+	ck_assert_uint_eq(f.gones, 0);
+	fx_rejects(&f, 1, RTRS_SRV_REJECT_UPPER, 1);
+	f.path_new_err = 0;
+	fx_connect(&a, 0);
+	/* Asked once for each path, not for each connection. */
+	fx_connect(&a, 1);
+	ck_assert_uint_eq(f.asked, 2);
+	ck_assert_int_eq(f.counted, 1);
+	/* A path that there is, is not harmed. */
+	f.path_new_err = -ENOMEM;
+	ck_assert_int_eq(fx_reject_errno(fx_connect(&b, 0)), -ENOMEM);
+	fx_info_req(&a, "clt1-srv1");
+	ck_assert_uint_eq(f.ups, 1);
+	ck_assert_int_eq(f.counted, 1);
+	f.path_new_err = 0;
+}
+END_TEST
+
+START_TEST(upper_layer_is_not_asked_in_vain)
+{
+	fx_path_up(&a);
+	ck_assert_uint_eq(f.asked, 1);
+	/* These are refused or wait for other reasons. */
+	b.req.sess_uuid = a.req.sess_uuid;
+	b.local = a.local;
+	b.peer = a.peer;
+	ck_assert_int_eq(fx_reject_errno(fx_connect(&b, 0)), -EEXIST);
+	ck_assert_uint_eq(f.asked, 1);
+	ck_assert_int_eq(f.counted, 1);
+}
+END_TEST
+
+START_TEST(accept_that_fails_gives_the_path_back)
+{
+	f.m.err_accept = -ENOMEM;
+	fx_connect(&a, 0);
+	ck_assert_uint_eq(f.asked, 1);
+	ck_assert_int_eq(f.counted, 0);
+}
+END_TEST
+
 START_TEST(descriptors_of_the_contexts)
 {
 	int fds[4];
@@ -409,6 +498,8 @@ main(void)
 	int failed;
 
 	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_test(tc, what_happens_is_counted);
+	tcase_add_test(tc, reasons_have_names);
 	tcase_add_test(tc, check6_unknown_session_without_first_conn);
 	tcase_add_test(tc, a_second_path_needs_no_first_conn);
 	tcase_add_test(tc, check8_path_is_not_connecting);
@@ -430,6 +521,9 @@ main(void)
 	tcase_add_test(tc, a_big_client);
 	tcase_add_test(tc, bad_sizes_make_no_server);
 	tcase_add_test(tc, descriptors_of_the_contexts);
+	tcase_add_test(tc, upper_layer_counts_paths);
+	tcase_add_test(tc, upper_layer_is_not_asked_in_vain);
+	tcase_add_test(tc, accept_that_fails_gives_the_path_back);
 	suite_add_tcase(s, tc);
 	tc = tcase_create("limits");
 	tcase_add_checked_fixture(tc, setup_small, teardown);

@@ -74,6 +74,34 @@ START_TEST(the_fence_waits_for_running_requests)
 }
 END_TEST
 
+/* Who has a request that did not begin yet need not let the client wait. */
+START_TEST(lost_requests_are_told)
+{
+	struct sockaddr_storage peers[3];
+
+	fx_path_up(&a);
+	fx_path_up(&b);
+	ck_assert_uint_eq(rtrs_srv_sess_peers(f.sess, peers, 3), 2);
+	ck_assert_uint_eq(rtrs_srv_sess_peers(f.sess, peers, 1), 1);
+	fx_write(&a, 1, 0, NULL, 0, usr, 8);
+	fx_write(&b, 1, 1, NULL, 0, usr, 8);
+	ck_assert_uint_eq(f.n_ops, 2);
+	ck_assert(!rtrs_srv_op_lost(f.ops[0]));
+	a.req.recon_cnt = 2;
+	fx_connect(&a, 0);
+	fx_run(&f);
+	ck_assert_uint_eq(f.losses, 1);
+	ck_assert(rtrs_srv_op_lost(f.ops[0]));
+	ck_assert(!rtrs_srv_op_lost(f.ops[1]));
+	ck_assert_uint_eq(rtrs_srv_sess_peers(f.sess, peers, 3), 1);
+	ck_assert(parked(a.con[0]));
+	rtrs_srv_op_done(f.ops[0], -ENOTCONN);
+	fx_run(&f);
+	ck_assert(a.con[0]->accepted);
+	rtrs_srv_op_done(f.ops[1], 0);
+}
+END_TEST
+
 START_TEST(and_for_the_session_to_be_down)
 {
 	f.down_later = true;
@@ -148,6 +176,7 @@ START_TEST(parked_requests_expire_as_busy)
 	ck_assert(parked(a.con[0]));
 	fx_until(&f, t0 + SEC(15));
 	ck_assert_int_eq(fx_reject_errno(a.con[0]), -EBUSY);
+	fx_rejects(&f, 1, RTRS_SRV_REJECT_BUSY, 1);
 	rtrs_srv_op_done(f.ops[0], 0);
 	fx_run(&f);
 	ck_assert_uint_eq(fx_n_paths(&f), 0);
@@ -329,6 +358,7 @@ main(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, larger_recon_cnt_replaces_a_connected_path);
 	tcase_add_test(tc, the_fence_waits_for_running_requests);
+	tcase_add_test(tc, lost_requests_are_told);
 	tcase_add_test(tc, and_for_the_session_to_be_down);
 	tcase_add_test(tc, larger_recon_cnt_replaces_a_connecting_path);
 	tcase_add_test(tc, recon_cnt_wraps);

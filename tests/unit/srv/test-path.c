@@ -220,6 +220,46 @@ START_TEST(name_of_a_second_path_refused)
 }
 END_TEST
 
+START_TEST(name_that_is_not_allowed_is_told_by_the_upper_layer)
+{
+	f.sess_up_err = -EACCES;
+	fx_connect_all(&a);
+	fx_info_req(&a, "secret");
+	ck_assert(a.con[0]->disconnected);
+	ck_assert_uint_eq(f.warnings, 0);
+	ck_assert_ptr_nonnull(strstr(f.last_close, "Permission denied"));
+}
+END_TEST
+
+static bool
+is_up_from(void *user, const struct rtrs_srv_path_info *info)
+{
+	return info->state == RTRS_SRV_CONNECTED &&
+	       rtrs_addr_same_host(user, &info->addrs.peer);
+}
+
+START_TEST(paths_close_one_by_one)
+{
+	struct sockaddr_storage none = {.ss_family = AF_UNIX}, peer;
+	struct rtrs_srv_path_info info;
+
+	fx_path_up(&a);
+	ck_assert(fx_path_info(&f, 0, &info));
+	peer = info.addrs.peer;
+	fx_path_up(&b);
+	ck_assert_uint_eq(rtrs_srv_close_paths(f.srv, is_up_from, &none), 0);
+	ck_assert_uint_eq(rtrs_srv_close_paths(f.srv, is_up_from, &peer), 1);
+	ck_assert(a.con[0]->disconnected);
+	ck_assert(!b.con[0]->disconnected);
+	/* Not twice, though it is still there. */
+	ck_assert_uint_eq(rtrs_srv_close_paths(f.srv, is_up_from, &peer), 0);
+	fx_run(&f);
+	ck_assert_uint_eq(f.downs, 0);
+	ck_assert_uint_eq(fx_n_paths(&f), 1);
+	ck_assert_int_eq(f.counted, 1);
+}
+END_TEST
+
 START_TEST(closed_from_within_sess_up)
 {
 	f.close_in_up = true;
@@ -697,6 +737,7 @@ END_TEST
 
 START_TEST(silent_peer_dies_at_35s)
 {
+	struct rtrs_srv_counts c;
 	uint64_t t0 = f.now;
 
 	fx_path_up(&a);
@@ -708,6 +749,24 @@ START_TEST(silent_peer_dies_at_35s)
 	fx_until(&f, t0 + SEC(35));
 	ck_assert(a.con[0]->disconnected);
 	ck_assert_uint_eq(f.downs, 1);
+	rtrs_srv_counts(f.srv, &c);
+	ck_assert_uint_eq(c.hb_timeouts, 1);
+}
+END_TEST
+
+START_TEST(the_round_trip_is_told)
+{
+	struct rtrs_srv_path_info info;
+
+	fx_path_up(&a);
+	ck_assert(fx_path_info(&f, 0, &info));
+	ck_assert_uint_eq(info.hb_latency_ns, 0);
+	fx_until(&f, f.now + SEC(5));
+	expect_hb(a.con[0], 0x80000000);
+	f.now += 1234567;
+	fx_imm(&a, 0, 0x90000000);
+	ck_assert(fx_path_info(&f, 0, &info));
+	ck_assert_uint_eq(info.hb_latency_ns, 1234567);
 }
 END_TEST
 
@@ -794,6 +853,8 @@ main(void)
 	tcase_add_test(tc, second_info_req);
 	tcase_add_test(tc, name_refused_by_the_upper_layer);
 	tcase_add_test(tc, name_of_a_second_path_refused);
+	tcase_add_test(tc, name_that_is_not_allowed_is_told_by_the_upper_layer);
+	tcase_add_test(tc, paths_close_one_by_one);
 	tcase_add_test(tc, closed_from_within_sess_up);
 	tcase_add_test(tc, no_region_takes_the_session_down_again);
 	tcase_add_test(tc, no_region_in_the_words_of_the_fabric);
@@ -823,6 +884,7 @@ main(void)
 	tcase_add_test(tc, a_key_that_will_not_die_keeps_its_memory);
 	tcase_add_test(tc, hb_msg_is_acknowledged_on_cid_0);
 	tcase_add_test(tc, silent_peer_dies_at_35s);
+	tcase_add_test(tc, the_round_trip_is_told);
 	tcase_add_test(tc, any_immediate_keeps_a_path_alive);
 	tcase_add_test(tc, hb_post_fails);
 	tcase_add_test(tc, unknown_immediates_are_ignored_and_logged_once);

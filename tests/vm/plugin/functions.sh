@@ -160,7 +160,7 @@ wait_load() {
 }
 
 # load URI SECONDS [OPTION]...: fio in the background, which reads back what it
-# wrote. Sets load.
+# wrote, until end_load, but no longer than that. Sets load.
 load() {
 	local uri=$1 seconds=$2
 	shift 2
@@ -196,7 +196,7 @@ resources_are() {
 
 # wait_resources BEFORE: until all that was taken since is given back.
 wait_resources() {
-	local end=$((SECONDS + 20))
+	local end=$((SECONDS + 90))
 	until resources_are "$1"; do
 		[ $SECONDS -lt $end ] || break
 		sleep 0.1

@@ -3,9 +3,9 @@
 # The kernel's server and ours under equal loads; judges no figure (tests/bench/bench-rdma.sh).
 . "$RNBD_SRCDIR/tests/vm/functions.sh"
 need fio python3
-# What bench-rdma.sh asks for; alone it is a short trial.
+# What bench-rdma.sh asks for; alone it is a short trial, of one part.
 rounds=${VM_ARG_ROUNDS:-1} seconds=${VM_ARG_SECONDS:-0.5} only=${VM_ARG_ONLY:-d16}
-parts=${VM_ARG_PARTS:-kernel library invalidate}
+parts=${VM_ARG_PARTS:-kernel${VM_ARG_ROUNDS:+ library invalidate}}
 read -ra gateway_args <<<"${VM_ARG_GATEWAY:-}"
 export RNBD_BENCH=$RNBD_BUILD/tests/bench/rnbd-bench
 
@@ -73,7 +73,7 @@ if [[ $parts == *kernel* ]]; then
 	map ours 1235 disk
 	measure "kernel client, static keys" "kernel,fio,$dev_theirs" \
 		"ours,fio,$dev_ours,$pid_ours"
-	if command -v strace >/dev/null; then
+	if [ -n "${VM_ARG_ROUNDS:-}" ] && command -v strace >/dev/null; then
 		printf '\nSystem calls of our server per I/O:\n\n' >>"$tmp/tables"
 		system_calls read 1
 		system_calls write 1

@@ -12,7 +12,7 @@ start_nbdkit n "$RNBD_PLUGIN" sessname=s "path=ip:$VM_ADDR0" \
 
 # The kernel waits for whoever still uses the device.
 remove() {
-	timeout 30 rdma link delete rxe0 || fail "rxe0 is not let go: $1"
+	timeout 60 rdma link delete rxe0 || fail "rxe0 is not let go: $1"
 	say "rxe0 removed, $1"
 }
 add() {

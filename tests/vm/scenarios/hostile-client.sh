@@ -1,33 +1,61 @@
 #!/usr/bin/env bash
-# vm: time=400
-# A client that breaks each rule meets the gateway: each has its answer, and nobody else notices.
+# vm: time=500
+# A client that breaks each rule meets the gateway, with static keys and renewed
+# ones: each has its answer, and nobody else notices.
 . "$RNBD_SRCDIR/tests/vm/functions.sh"
-truncate -s 16M "$tmp/calm"
-truncate -s 4M "$tmp/disk"
 head -c 1M /dev/urandom >"$tmp/fixed"
 sum=$(sha256sum <"$tmp/fixed")
-# A depth that is no power of two: there are chunks that do not exist.
-gateway_listen=ip:$VM_ADDR0:1234 start_gateway gw --queue-depth 48 \
-	--workers 2 --export "calm=file:$tmp/calm" \
-	--export "disk=file:$tmp/disk" --export "fixed=file:$tmp/fixed,ro"
-hostile() {
-	timeout 350 "$RNBD_BUILD/tests/vm/hostile-client" "$VM_ADDR0" calm disk \
-		fixed "$@"
+
+# Two gateways, and two such clients at once, for most of a case is waiting.
+declare -A port=([no]=1234 [yes]=1235) before client
+
+hostile() { # KEYS CASE...
+	local keys=$1
+	shift
+	timeout 450 "$RNBD_BUILD/tests/vm/hostile-client" \
+		--port "${port[$keys]}" "$VM_ADDR0" calm disk fixed "$@"
 }
-fds() {
-	find "/proc/$pid_gw/fd" -mindepth 1 | wc -l
+fds() { # PID
+	find "/proc/$1/fd" -mindepth 1 | wc -l
 }
-# shellcheck disable=SC2086  # words are meant
-hostile rnbd-kernel-flush >/dev/null || fail "the gateway does not work at all"
-before=$(fds)
-# shellcheck disable=SC2086  # words are meant
-hostile ${VM_ARG_CASES:-} || fail "an answer was not as expected"
 # Each worker has a few that it opened with its first connection.
-few_fds() {
-	[ "$(fds)" -le $((before + 8)) ]
+few_fds() { # PID BEFORE
+	[ "$(fds "$1")" -le $(($2 + 8)) ]
 }
-until_true few_fds
+
+for keys in no yes; do
+	truncate -s 16M "$tmp/calm.$keys"
+	truncate -s 4M "$tmp/disk.$keys"
+	# A depth that is no power of two: there are chunks that do not exist.
+	gateway_listen=ip:$VM_ADDR0:${port[$keys]} start_gateway "gw_$keys" \
+		--queue-depth 48 --workers 2 --always-invalidate "$keys" \
+		--export "calm=file:$tmp/calm.$keys" \
+		--export "disk=file:$tmp/disk.$keys" \
+		--export "fixed=file:$tmp/fixed,ro"
+	hostile "$keys" rnbd-kernel-flush >/dev/null ||
+		fail "always-invalidate $keys: the gateway does not work at all"
+	pid=pid_gw_$keys
+	before[$keys]=$(fds "${!pid}")
+done
+for keys in no yes; do
+	# shellcheck disable=SC2086  # words are meant
+	hostile "$keys" ${VM_ARG_CASES:-} >"$tmp/$keys.tap" &
+	client[$keys]=$!
+	pids+=("$!")
+done
+for keys in no yes; do
+	rc=0
+	wait "${client[$keys]}" || rc=$?
+	say "always-invalidate $keys:"
+	cat "$tmp/$keys.tap"
+	[ $rc = 0 ] || fail "always-invalidate $keys: an answer was not as expected"
+	pid=pid_gw_$keys
+	until_true few_fds "${!pid}" "${before[$keys]}"
+	lines=$(wc -l <"$tmp/gw_$keys.log")
+	[ "$lines" -lt 1500 ] || fail "the log has $lines lines"
+done
+for keys in no yes; do
+	pid=pid_gw_$keys
+	stop "${!pid}" || fail "the gateway ended with $?"
+done
 [ "$(sha256sum <"$tmp/fixed")" = "$sum" ] || fail "what is read-only was written"
-lines=$(wc -l <"$tmp/gw.log")
-[ "$lines" -lt 1500 ] || fail "the log has $lines lines"
-stop "$pid_gw" || fail "the gateway ended with $?"

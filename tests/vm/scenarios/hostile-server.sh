@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # vm: time=900
-# A server that is wrong in one thing at a time meets the plugin: it says so, and goes on if it can.
+# A server that is wrong in one thing at a time meets the plugin: it says so, and
+# goes on if it can. Every case on 6.12, each fourth one on 6.1.
 . "$RNBD_SRCDIR/tests/vm/functions.sh"
 need nbdsh
 mock=$RNBD_BUILD/tests/vm/mock-server
@@ -112,12 +113,17 @@ report() { # N NAME
 }
 
 # Most of a case is waiting: some run at a time.
-at_once=3 n=0 bad=0 jobs=() names=()
+at_once=5 n=0 all=0 bad=0 jobs=() names=()
 while IFS=$'\t' read -r name outcome _ args complaint; do
 	case " ${VM_ARG_CASES:-$name} " in
 	*" $name "*) ;;
 	*) continue ;;
 	esac
+	# The plugin and the mock server are the same on every kernel: what
+	# differs is soft-RoCE, for which some cases are enough.
+	all=$((all + 1))
+	[ "$VM_RELEASE" = 6.12 ] || [ -n "${VM_ARG_CASES:-}" ] ||
+		[ $((all % 4)) = 1 ] || continue
 	n=$((n + 1))
 	names[n]=$name
 	mkdir "$tmp/$n"

@@ -68,6 +68,13 @@ conversation() { # PORT
 	attempt rw-alone sessname=s2 device_path=one
 	leave rw-alone
 
+	# One disk by two names in a session.
+	attempt one-name sessname=s7 device_path=one access_mode=migration
+	attempt other-name sessname=s7 device_path=./one access_mode=migration
+	attempt other-name sessname=s7 device_path=.//one access_mode=ro
+	attempt other-session sessname=s8 device_path=./one access_mode=ro
+	leave one-name other-session
+
 	# Disks that can only be read.
 	attempt read-only-rw sessname=s1 device_path=two
 	attempt read-only-migration sessname=s1 device_path=two access_mode=migration
@@ -128,6 +135,9 @@ third: Operation not permitted
 reader: ok, ro=1
 migration-again: ok, ro=0
 rw-alone: ok, ro=0
+one-name: ok, ro=0
+other-name: File exists
+other-session: ok, ro=1
 read-only-rw: Permission denied
 read-only: ok, ro=1
 7 missing: No such file or directory

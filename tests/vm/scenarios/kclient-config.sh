@@ -33,6 +33,7 @@ while read -r depth chunk; do
 	stop_serving
 	say "queue depth $depth, chunk size $chunk"
 done <<'END'
+1 131072
 2 8192
 32 1048576
 300 131072

@@ -23,7 +23,7 @@ done
 
 start_gateway gw --export "disk=$tmp/disk"
 attach n sessname=load "${at[@]}"
-load "$uri_n" 60
+load "$uri_n" 300
 for how in KILL TERM KILL; do
 	wait_load 3
 	stop "$pid_gw" $how || [ $how = KILL ] || fail "SIGTERM under I/O: $?"
@@ -36,7 +36,7 @@ nbdcopy "$uri_n" "$tmp/back" || fail "nbdcopy after the restarts"
 same "$tmp/back" "$tmp/disk"
 say "no error"
 
-load "$uri_n" 60
+load "$uri_n" 300
 wait_load 2
 detach n
 ! wait "$load" || fail "fio ended well, without its disk"

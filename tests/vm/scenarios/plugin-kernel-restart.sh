@@ -11,7 +11,7 @@ again() {
 	load_server "always_invalidate=$1"
 	attach n sessname=again "path=ip:$VM_PEER0" "device_path=$disk_d" \
 		io-timeout=60 reconnect-delay=0.2
-	load "$uri_n" 60
+	load "$uri_n" 300
 	for round in 1 2; do
 		wait_load 3
 		unload
@@ -57,7 +57,7 @@ say "io-timeout"
 # Ended under I/O.
 before=$(resources)
 attach n sessname=end "path=ip:$VM_PEER0" "device_path=$disk_d"
-load "$uri_n" 60
+load "$uri_n" 300
 wait_load 3
 detach n
 ! wait "$load" || fail "fio ended well, without its disk"

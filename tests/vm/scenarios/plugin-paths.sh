@@ -55,7 +55,7 @@ server_paths() {
 	[ "$(find /sys/class/rtrs-server/two/paths/ -mindepth 1 -maxdepth 1 | wc -l)" = "$1" ]
 }
 until_true server_paths 2
-load "$uri_n" 40
+load "$uri_n" 300
 wait_load 3
 ip link set eth1 down
 say "eth1 down"

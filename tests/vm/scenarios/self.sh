@@ -36,6 +36,24 @@ ends flags 1 'QEMU gave impossible flags .* once more'
 [ "$(grep -c 'once more' "$log")" = 1 ] || fail "flags: not once more, only once"
 RNBD_VM_BOOT_TIME=40 ends paused 1 'ended by the time limit of 41 s'
 
+# suite_ends STATUS PATTERN CASE...: so does the suite of these cases.
+suite_ends() {
+	local status=$1 pattern=$2 rc=0
+	shift 2
+	rm -f "$RNBD_VM_LOGS/suite/was-here"
+	"$here/suite.sh" "$RNBD_VM_LOGS/suite" "$@" </dev/null >"$log" 2>&1 ||
+		rc=$?
+	[ "$rc" = "$status" ] || fail "suite.sh $*: $rc, not $status"
+	grep -qE "$pattern" "$log" || fail "suite.sh does not say '$pattern'"
+	echo "suite: $(tail -n 1 "$log")"
+}
+flaky=$here/self/flaky.sh broken=$here/self/broken.sh
+suite_ends 0 '^FLAKY vm/flaky.sh on 6.12: failed once, passed alone' "$flaky"
+grep -q '| the first time$' "$log" || fail "the first failure is not shown"
+suite_ends 1 '^FAILED +vm/.*broken.sh 6.12' "$flaky" "$broken"
+grep -q '^1 passed, 1 failed, 0 skipped' "$log" || fail "the count"
+suite_ends 1 '^0 passed, 4 failed' "$flaky" "$broken" "$broken" "$broken"
+
 # children PID: its descendants, itself included.
 children() {
 	local c

@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Readers and writers of one device, of which the server knows one mapping. */
+#include "tests/unit/rnbd/rig.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void
+want(enum rnbd_access_mode mode)
+{
+	ck_assert_int_eq(rnbd_clt_dev_open(clt, "disk", mode, on_opened, NULL),
+			 0);
+	turn(0);
+}
+
+/* The OPEN that is out asks for this. */
+static void
+asks_for(enum rnbd_access_mode mode)
+{
+	struct rnbd_msg_open m;
+
+	ck_assert_uint_eq(sent_type(0), RNBD_MSG_OPEN);
+	ck_assert_int_eq(rnbd_msg_open_decode(fake->sent[0].usr,
+					      fake->sent[0].usr_len, &m),
+			 0);
+	ck_assert_uint_eq(m.access_mode, mode);
+}
+
+static void
+open_reader(void)
+{
+	ck_assert_int_eq(
+		rnbd_clt_dev_open(clt, "disk", RNBD_ACCESS_RO, on_opened, NULL),
+		0);
+	fake_link_up(8, MAX_IO);
+	answer_greeting();
+	asks_for(RNBD_ACCESS_RO);
+	answer_open(shape(7, SECTORS, 512));
+	ck_assert_int_eq(open_err, 0);
+}
+
+/* CLOSE is out; the server has done it. */
+static void
+answer_close(void)
+{
+	ck_assert_uint_eq(sent_type(0), RNBD_MSG_CLOSE);
+	fake_answer(0, 0, NULL, 0);
+	turn(0);
+}
+
+static void
+nothing(void *user)
+{
+	(void)user;
+}
+
+START_TEST(reader_shares_what_a_writer_has)
+{
+	struct test_io t;
+
+	open_disk();
+	want(RNBD_ACCESS_RO);
+	ck_assert_int_eq(open_calls, 2);
+	ck_assert_int_eq(open_err, 0);
+	ck_assert_uint_eq(fake->n_sent, 0);
+	/* It can read, and that is all. */
+	submit(&t, RNBD_CLT_READ, 0, 512, 0);
+	ck_assert_uint_eq(fake->n_sent, 1);
+	fake_answer(0, 0, buf, 512);
+	turn(0);
+	ck_assert_int_eq(t.err, 0);
+	submit(&t, RNBD_CLT_WRITE, 0, 512, 0);
+	turn(0);
+	ck_assert_int_eq(t.calls, 1);
+	ck_assert_int_eq(t.err, -EROFS);
+	submit(&t, RNBD_CLT_DISCARD, 0, 512, 0);
+	turn(0);
+	ck_assert_int_eq(t.err, -EROFS);
+}
+END_TEST
+
+START_TEST(first_writer_turns_the_mapping)
+{
+	struct rnbd_clt_dev *reader, *writer;
+	struct test_io t;
+
+	open_reader();
+	reader = dev;
+	want(RNBD_ACCESS_RW);
+	ck_assert_int_eq(open_calls, 1);
+	/* What comes meanwhile waits. */
+	dev = reader;
+	submit(&t, RNBD_CLT_READ, 0, 512, 0);
+	ck_assert_uint_eq(fake->n_sent, 1);
+	answer_close();
+	asks_for(RNBD_ACCESS_RW);
+	ck_assert_uint_eq(fake->n_sent, 1);
+	answer_open(shape(8, SECTORS, 512));
+	ck_assert_int_eq(open_calls, 2);
+	ck_assert_int_eq(open_err, 0);
+	writer = dev;
+	ck_assert_ptr_ne(writer, reader);
+	ck_assert_uint_eq(sent_io(0).device_id, 8);
+	fake_answer(0, 0, buf, 512);
+	turn(0);
+	ck_assert_int_eq(t.calls, 1);
+	ck_assert_int_eq(t.err, 0);
+	submit(&t, RNBD_CLT_WRITE, 0, 512, 0);
+	fake_answer(0, 0, NULL, 0);
+	turn(0);
+	ck_assert_int_eq(t.err, 0);
+}
+END_TEST
+
+START_TEST(last_writer_leaves_it_to_the_readers)
+{
+	struct rnbd_clt_dev *writer;
+	struct test_io t;
+
+	open_disk();
+	writer = dev;
+	want(RNBD_ACCESS_RO);
+	rnbd_clt_dev_close(writer, nothing, NULL);
+	turn(0);
+	answer_close();
+	asks_for(RNBD_ACCESS_RO);
+	answer_open(shape(9, SECTORS, 512));
+	submit(&t, RNBD_CLT_READ, 0, 512, 0);
+	ck_assert_uint_eq(sent_io(0).device_id, 9);
+	fake_answer(0, 0, buf, 512);
+	turn(0);
+	ck_assert_int_eq(t.err, 0);
+}
+END_TEST
+
+START_TEST(writer_that_is_refused_harms_no_reader)
+{
+	struct rnbd_clt_dev *reader;
+	struct test_io t;
+
+	open_reader();
+	reader = dev;
+	want(RNBD_ACCESS_RW);
+	answer_close();
+	asks_for(RNBD_ACCESS_RW);
+	dev = reader;
+	submit(&t, RNBD_CLT_READ, 0, 512, 0);
+	fake_answer(0, -EPERM, NULL, 0);
+	turn(0);
+	/* Why, in words; the server knows none. */
+	fake_answer(0, -EINVAL, NULL, 0);
+	turn(0);
+	ck_assert_int_eq(open_calls, 2);
+	ck_assert_int_eq(open_err, -EPERM);
+	ck_assert(strstr(open_text, "busy"));
+	asks_for(RNBD_ACCESS_RO);
+	answer_open(shape(9, SECTORS, 512));
+	ck_assert_uint_eq(sent_io(0).device_id, 9);
+	fake_answer(0, 0, buf, 512);
+	turn(0);
+	ck_assert_int_eq(t.calls, 1);
+	ck_assert_int_eq(t.err, 0);
+}
+END_TEST
+
+START_TEST(lost_while_it_turns)
+{
+	struct rnbd_clt_dev *reader;
+	struct test_io t;
+
+	open_reader();
+	reader = dev;
+	want(RNBD_ACCESS_RW);
+	ck_assert_uint_eq(sent_type(0), RNBD_MSG_CLOSE);
+	fake_link_down();
+	turn(0);
+	fake_link_up(8, MAX_IO);
+	answer_greeting();
+	asks_for(RNBD_ACCESS_RW);
+	answer_open(shape(8, SECTORS, 512));
+	ck_assert_int_eq(open_calls, 2);
+	ck_assert_int_eq(open_err, 0);
+	dev = reader;
+	submit(&t, RNBD_CLT_READ, 0, 512, 0);
+	fake_answer(0, 0, buf, 512);
+	turn(0);
+	ck_assert_int_eq(t.err, 0);
+}
+END_TEST
+
+START_TEST(closed_while_it_turns)
+{
+	struct rnbd_clt_dev *writer;
+
+	open_disk();
+	writer = dev;
+	want(RNBD_ACCESS_RO);
+	rnbd_clt_dev_close(writer, nothing, NULL);
+	turn(0);
+	ck_assert_uint_eq(sent_type(0), RNBD_MSG_CLOSE);
+	rnbd_clt_dev_close(dev, nothing, NULL);
+	/* Whoever comes now waits until the old mapping is gone. */
+	want(RNBD_ACCESS_RW);
+	ck_assert_uint_eq(fake->n_sent, 1);
+	answer_close();
+	asks_for(RNBD_ACCESS_RW);
+	answer_open(shape(8, SECTORS, 512));
+	ck_assert_int_eq(open_calls, 3);
+	ck_assert_int_eq(open_err, 0);
+}
+END_TEST
+
+START_TEST(two_kinds_of_writers_do_not_mix)
+{
+	open_disk();
+	want(RNBD_ACCESS_MIGRATION);
+	ck_assert_int_eq(open_calls, 2);
+	ck_assert_int_eq(open_err, -EBUSY);
+	ck_assert(strstr(open_text, "access_mode=rw"));
+}
+END_TEST
+
+int
+main(void)
+{
+	Suite *suite = suite_create("rnbd-modes");
+	TCase *tc = tcase_create("modes");
+	SRunner *sr = srunner_create(suite);
+	int failed;
+
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_test(tc, reader_shares_what_a_writer_has);
+	tcase_add_test(tc, first_writer_turns_the_mapping);
+	tcase_add_test(tc, last_writer_leaves_it_to_the_readers);
+	tcase_add_test(tc, writer_that_is_refused_harms_no_reader);
+	tcase_add_test(tc, lost_while_it_turns);
+	tcase_add_test(tc, closed_while_it_turns);
+	tcase_add_test(tc, two_kinds_of_writers_do_not_mix);
+	suite_add_tcase(suite, tc);
+	srunner_run_all(sr, CK_ENV);
+	failed = srunner_ntests_failed(sr);
+	srunner_free(sr);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
