@@ -19,8 +19,9 @@ unback() { # SIGNAL
 	pid=$(cat "$tmp/back.pid")
 	rm "$tmp/back.pid"
 	kill "-$1" "$pid"
-	wait_gone "$pid"
+	until_true gone "$pid"
 }
+gone() { ! kill -0 "$1" 2>/dev/null; }
 lines() { grep -c "$1" "$tmp/gw.log" || :; }
 more_lines() { [ "$(lines "$1")" -gt "$2" ]; }
 
@@ -50,7 +51,7 @@ fio --name=v --ioengine=nbd --uri="$uri_disk" --rw=randrw --bs=4k \
 	--iodepth=32 --size=64M --io_size=96M --fsync=64 --verify=crc32c \
 	--verify_fatal=1 --verify_backlog=256 --rate_iops=3000,3000 >"$tmp/fio.log" 2>&1 &
 fio=$!
-pids+=($fio)
+pids+=("$fio")
 rounds=0
 until_true grep -q 'Starting 1 process' "$tmp/fio.log"
 for signal in KILL TERM KILL TERM KILL; do
@@ -96,7 +97,7 @@ assert h.pread(4096, 0) == b"c" * 4096
 print("works", flush=True)
 ' <"$tmp/in" >"$tmp/short.out" 2>"$tmp/short.log" &
 client=$!
-pids+=($client)
+pids+=("$client")
 exec 9>"$tmp/in"
 wait_log "$tmp/short.out" ready
 unback KILL
@@ -155,7 +156,7 @@ assert flush()
 print("good", flush=True)
 ' <"$tmp/in4" >"$tmp/strict.out" 2>"$tmp/strict.log" &
 client=$!
-pids+=($client)
+pids+=("$client")
 exec 9>"$tmp/in4"
 for word in dirty clean fua; do
 	wait_log "$tmp/strict.out" $word
@@ -215,7 +216,7 @@ for i in range(4):
 print("sent", flush=True)
 threading.Event().wait()' >"$tmp/leaver.out" &
 leaver=$!
-pids+=($leaver)
+pids+=("$leaver")
 wait_log "$tmp/leaver.out" sent
 n=$(lines "closed 'disk'")
 begin=$SECONDS

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # NBD servers behind the daemon: NBD client -> plugin -> daemon -> NBD server.
 # What each of them can and says arrives at the far end, and so do data.
+# shellcheck disable=SC2016 # $uri is expanded by nbdkit --run
 . "$(dirname "$0")/functions.sh"
 requires nbdkit
 requires qemu-nbd
@@ -69,7 +70,7 @@ until_true nbdinfo --size "nbd://127.0.0.1:$port/exp" >/dev/null 2>&1
 psktool -u alice -p "$tmp/keys.psk" >/dev/null 2>&1
 mkdir "$tmp/pki"
 (
-	cd "$tmp/pki"
+	cd "$tmp/pki" || exit
 	printf 'cn = ca\nca\ncert_signing_key\n' >ca.info
 	printf 'cn = localhost\ndns_name = localhost\nip_address = 127.0.0.1\ntls_www_server\nencryption_key\nsigning_key\n' >server.info
 	certtool --generate-privkey --outfile ca-key.pem
