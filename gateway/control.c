@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "gateway/control.h"
+#include "gateway/control-priv.h"
 
 #include <errno.h>
 #include <event2/buffer.h>
@@ -8,46 +8,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 #include <utlist.h>
 
-/* JSON-RPC 2.0 section 5.1 */
-enum rpc_error {
-	RPC_PARSE_ERROR = -32700,
-	RPC_INVALID_REQUEST = -32600,
-	RPC_METHOD_NOT_FOUND = -32601,
-	RPC_INVALID_PARAMS = -32602,
-	RPC_INTERNAL_ERROR = -32603,
-};
-
-struct client {
-	struct control *control;
-	struct bufferevent *bev;
-	struct control_call *call; /* under way; reading waits for it */
-	bool closing; /* no more input; ends once the output is written */
-	bool running; /* client_run() is on the stack */
-	struct client *prev, *next;
-};
-
-struct control_call {
-	struct client *client; /* NULL: it left meanwhile */
-	json_t *id;            /* NULL: a notification, not answered */
-};
-
-struct control {
-	struct control_params p;
-	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
-	int fd;
-	struct loop_watch *watch; /* NULL: no descriptors; until resume */
-	struct event *resume;
-	struct client *clients;
-	unsigned n_clients;
-};
-
-static void client_run(struct client *cl);
+#include "gateway/unix-listen.h"
 
 /* -------------------------------------------------------------- clients */
 
@@ -61,12 +25,13 @@ client_free(struct client *cl)
 	DL_DELETE(c->clients, cl);
 	c->n_clients--;
 	bufferevent_free(cl->bev);
+	json_decref(cl->batch);
+	json_decref(cl->answers);
 	free(cl);
 }
 
-/* Steals msg. */
-static void
-client_send(struct client *cl, json_t *msg)
+void
+control_client_send(struct client *cl, json_t *msg)
 {
 	char *text = msg ? json_dumps(msg, JSON_COMPACT) : NULL;
 
@@ -77,15 +42,6 @@ client_send(struct client *cl, json_t *msg)
 	    bufferevent_write(cl->bev, "\n", 1) < 0)
 		cl->closing = true;
 	free(text);
-}
-
-static void
-client_send_error(struct client *cl, json_t *id, enum rpc_error code,
-		  const char *message)
-{
-	client_send(cl, json_pack("{s:s, s:{s:i, s:s}, s:O?}", "jsonrpc", "2.0",
-				  "error", "code", (int)code, "message",
-				  message, "id", id ? id : json_null()));
 }
 
 /* Frees a client that is to be closed and has nothing more to hear. */
@@ -102,14 +58,14 @@ client_is_done(struct client *cl)
 static void
 on_read(struct bufferevent *bev, void *arg)
 {
-	client_run(arg);
+	control_client_run(arg);
 }
 
 static void
 on_written(struct bufferevent *bev, void *arg)
 {
 	/* Calls may have waited for it. */
-	client_run(arg);
+	control_client_run(arg);
 }
 
 static void
@@ -125,8 +81,8 @@ on_end(struct bufferevent *bev, short what, void *arg)
 	}
 	if (what & BEV_EVENT_EOF) {
 		/* What was asked before is still answered. */
-		cl->closing = true;
-		client_is_done(cl);
+		cl->eof = true;
+		control_client_run(cl);
 	} else {
 		client_free(cl);
 	}
@@ -155,18 +111,53 @@ on_resume(evutil_socket_t fd, short what, void *arg)
 		pause_accept(c);
 }
 
+/* One line to somebody who does not become a client. */
+static void
+turn_away(int fd, enum control_code code, const char *message)
+{
+	json_t *msg = control_error(NULL, (int)code, message);
+	char *text = msg ? json_dumps(msg, JSON_COMPACT) : NULL;
+
+	/* A new socket has room for a line. */
+	if (text && write(fd, text, strlen(text)) > 0)
+		(void)!write(fd, "\n", 1);
+	free(text);
+	json_decref(msg);
+	close(fd);
+}
+
+static bool
+let_in(const struct control *c, int fd, struct ucred *ret)
+{
+	char text[CONTROL_TEXT_MAX];
+
+	if (control_peer_get(fd, ret) < 0 || !control_peer_check(c, fd, ret)) {
+		log_warn(c->p.log, "control: uid %u, pid %d is not let in",
+			 (unsigned)ret->uid, (int)ret->pid);
+		snprintf(text, sizeof(text),
+			 "uid %u may not control this daemon: root, its own "
+			 "user and the group of the socket may",
+			 (unsigned)ret->uid);
+		turn_away(fd, CONTROL_PERMISSION, text);
+		return false;
+	}
+	if (c->n_clients >= CONTROL_MAX_CLIENTS) {
+		turn_away(fd, CONTROL_BUSY, "too many control connections");
+		return false;
+	}
+	return true;
+}
+
 static void
 on_accept(void *user)
 {
 	struct control *c = user;
-	static const char busy[] =
-		"{\"jsonrpc\":\"2.0\",\"error\":{\"code\":-32000,\"message\":"
-		"\"too many control connections\"},\"id\":null}\n";
 	struct timeval idle = {
 		.tv_sec = c->p.idle_s ? c->p.idle_s : CONTROL_IDLE_S,
 	};
 	int fd = accept4(c->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	struct client *cl;
+	struct ucred peer;
 
 	if (fd < 0) {
 		/* It left, or it stays in the backlog: then the socket stays
@@ -175,11 +166,8 @@ on_accept(void *user)
 			pause_accept(c);
 		return;
 	}
-	if (c->n_clients >= CONTROL_MAX_CLIENTS) {
-		(void)!write(fd, busy, sizeof(busy) - 1);
-		close(fd);
+	if (!let_in(c, fd, &peer))
 		return;
-	}
 	cl = calloc(1, sizeof(*cl));
 	if (!cl) {
 		close(fd);
@@ -193,6 +181,7 @@ on_accept(void *user)
 		return;
 	}
 	cl->control = c;
+	cl->peer = peer;
 	DL_APPEND(c->clients, cl);
 	c->n_clients++;
 	bufferevent_setcb(cl->bev, on_read, on_written, on_end, cl);
@@ -200,98 +189,6 @@ on_accept(void *user)
 	bufferevent_set_timeouts(cl->bev, &idle, &idle);
 	if (bufferevent_enable(cl->bev, EV_READ | EV_WRITE) < 0)
 		client_free(cl);
-}
-
-/* ---------------------------------------------------------------- calls */
-
-void
-control_reply(struct control_call *call, json_t *result)
-{
-	struct client *cl = call->client;
-
-	if (!cl) {
-		json_decref(result);
-	} else {
-		cl->call = NULL;
-		if (!call->id)
-			json_decref(result);
-		else if (!result)
-			client_send_error(cl, call->id, RPC_INTERNAL_ERROR,
-					  "out of memory");
-		else
-			client_send(cl, json_pack("{s:s, s:o, s:O}", "jsonrpc",
-						  "2.0", "result", result, "id",
-						  call->id));
-	}
-	json_decref(call->id);
-	free(call);
-	if (cl && !cl->running)
-		client_run(cl);
-}
-
-static const struct control_method *
-find_method(const struct control *c, const char *name)
-{
-	const struct control_method *m = c->p.methods;
-
-	while (m->name && strcmp(m->name, name))
-		m++;
-	return m->name ? m : NULL;
-}
-
-/* Borrows req. */
-static void
-client_call(struct client *cl, json_t *req)
-{
-	struct control *c = cl->control;
-	json_t *id = json_object_get(req, "id");
-	json_t *params = json_object_get(req, "params");
-	const char *ver = json_string_value(json_object_get(req, "jsonrpc"));
-	const char *name = json_string_value(json_object_get(req, "method"));
-	const struct control_method *m;
-	struct control_call *call;
-
-	if (!ver || strcmp(ver, "2.0") || !name ||
-	    (id && !json_is_string(id) && !json_is_number(id) &&
-	     !json_is_null(id))) {
-		client_send_error(cl, NULL, RPC_INVALID_REQUEST,
-				  "not a JSON-RPC 2.0 request object");
-		return;
-	}
-	m = find_method(c, name);
-	if (!m) {
-		client_send_error(cl, id, RPC_METHOD_NOT_FOUND,
-				  "no such method");
-		return;
-	}
-	if (json_object_size(params) || json_array_size(params)) {
-		client_send_error(cl, id, RPC_INVALID_PARAMS,
-				  "this method takes no parameters");
-		return;
-	}
-	call = calloc(1, sizeof(*call));
-	if (!call) {
-		client_send_error(cl, id, RPC_INTERNAL_ERROR, "out of memory");
-		return;
-	}
-	call->client = cl;
-	call->id = json_incref(id);
-	cl->call = call;
-	m->fn(c->p.user, call);
-}
-
-static void
-client_line(struct client *cl, const char *line, size_t len)
-{
-	json_error_t err;
-	json_t *req = json_loadb(line, len, JSON_REJECT_DUPLICATES, &err);
-
-	if (!req) {
-		client_send_error(cl, NULL, RPC_PARSE_ERROR, err.text);
-		return;
-	}
-	client_call(cl, req);
-	json_decref(req);
 }
 
 static bool
@@ -303,9 +200,8 @@ client_may_call(const struct client *cl)
 	       evbuffer_get_length(out) <= CONTROL_MAX_UNREAD;
 }
 
-/* Takes one call after the other from what has arrived. */
-static void
-client_run(struct client *cl)
+void
+control_client_run(struct client *cl)
 {
 	struct evbuffer *in = bufferevent_get_input(cl->bev);
 	size_t len;
@@ -314,15 +210,24 @@ client_run(struct client *cl)
 	cl->running = true;
 	/* A method that answers at once only ends the call; the loop goes on
 	 * with the next line. */
-	while (client_may_call(cl) &&
-	       (line = evbuffer_readln(in, &len, EVBUFFER_EOL_LF))) {
-		client_line(cl, line, len);
+	while (client_may_call(cl)) {
+		if (cl->batch) {
+			control_batch_step(cl);
+			continue;
+		}
+		line = evbuffer_readln(in, &len, EVBUFFER_EOL_LF);
+		if (!line)
+			break;
+		control_line(cl, line, len);
 		free(line);
 	}
 	cl->running = false;
 	if (client_may_call(cl) && evbuffer_get_length(in) > CONTROL_MAX_LINE) {
-		client_send_error(cl, NULL, RPC_INVALID_REQUEST,
-				  "the line is too long");
+		control_client_send(cl,
+				    control_error(NULL, CONTROL_INVALID_REQUEST,
+						  "the line is too long"));
+		cl->closing = true;
+	} else if (cl->eof && client_may_call(cl)) {
 		cl->closing = true;
 	}
 	client_is_done(cl);
@@ -330,74 +235,19 @@ client_run(struct client *cl)
 
 /* --------------------------------------------------------------- socket */
 
-/* Makes way for bind(2). */
-static int
-clear_path(const char *path, const struct sockaddr_un *sun,
-	   char err_text[CONTROL_TEXT_MAX])
-{
-	struct stat st;
-	int fd, r;
-
-	if (lstat(path, &st) < 0)
-		return 0; /* nothing there, or bind says what is wrong */
-	if (!S_ISSOCK(st.st_mode)) {
-		snprintf(err_text, CONTROL_TEXT_MAX,
-			 "control socket %s: the path exists and is not a "
-			 "socket; remove it or choose another",
-			 path);
-		return -EADDRINUSE;
-	}
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return -errno;
-	r = connect(fd, (const void *)sun, sizeof(*sun));
-	if (r < 0)
-		r = -errno;
-	close(fd);
-	if (r == -ECONNREFUSED) { /* left behind by one that died */
-		(void)unlink(path);
-		return 0;
-	}
-	if (r == -ENOENT)
-		return 0;
-	snprintf(err_text, CONTROL_TEXT_MAX,
-		 "control socket %s: another daemon answers on it; stop that "
-		 "one or choose another path",
-		 path);
-	return -EADDRINUSE;
-}
-
-static int
-listen_on(struct control *c, char err_text[CONTROL_TEXT_MAX])
-{
-	struct sockaddr_un sun = {.sun_family = AF_UNIX};
-	mode_t mask;
-	int r;
-
-	memcpy(sun.sun_path, c->path, sizeof(sun.sun_path));
-	r = clear_path(c->path, &sun, err_text);
-	if (r < 0)
-		return r;
-	c->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (c->fd < 0)
-		return -errno;
-	mask = umask(0117);
-	r = bind(c->fd, (const void *)&sun, sizeof(sun));
-	if (r < 0)
-		r = -errno;
-	umask(mask);
-	if (r < 0 || listen(c->fd, CONTROL_MAX_CLIENTS) < 0) {
-		r = r < 0 ? r : -errno;
-		close(c->fd);
-		c->fd = -1;
-	}
-	return r;
-}
+_Static_assert(CONTROL_TEXT_MAX >= UNIX_LISTEN_TEXT_MAX, "one for the other");
 
 int
 control_new(const struct control_params *p, char err_text[CONTROL_TEXT_MAX],
 	    struct control **ret)
 {
+	const struct unix_listen ul = {
+		.what = "control socket",
+		.path = p->path,
+		.backlog = CONTROL_MAX_CLIENTS,
+		.has_group = p->has_group,
+		.group = p->group,
+	};
 	struct control *c = calloc(1, sizeof(*c));
 	int r;
 
@@ -409,7 +259,7 @@ control_new(const struct control_params *p, char err_text[CONTROL_TEXT_MAX],
 	/* Methods may build their answers on several threads. */
 	json_object_seed(0);
 	snprintf(c->path, sizeof(c->path), "%s", p->path);
-	r = listen_on(c, err_text);
+	r = unix_listen(&ul, err_text, &c->fd);
 	if (r < 0)
 		goto err;
 	r = -ENOMEM;
@@ -429,6 +279,18 @@ err:
 	return r;
 }
 
+/* What is answered already, as far as there is room for it. */
+static void
+write_out(struct client *cl)
+{
+	struct evbuffer *out = bufferevent_get_output(cl->bev);
+	size_t len = evbuffer_get_length(out);
+
+	if (len)
+		(void)!write(bufferevent_getfd(cl->bev),
+			     evbuffer_pullup(out, -1), len);
+}
+
 void
 control_free(struct control *c)
 {
@@ -436,8 +298,10 @@ control_free(struct control *c)
 
 	if (!c)
 		return;
-	DL_FOREACH_SAFE(c->clients, cl, next)
+	DL_FOREACH_SAFE(c->clients, cl, next) {
+		write_out(cl);
 		client_free(cl);
+	}
 	loop_unwatch(c->watch);
 	if (c->resume)
 		event_free(c->resume);

@@ -10,12 +10,13 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "gateway/access-conf.h"
 #include "gateway/access.h"
-#include "gateway/control-status.h"
+#include "gateway/control-env.h"
+#include "gateway/metrics.h"
 #include "gateway/notify.h"
 #include "gateway/os.h"
 #include "gateway/preflight.h"
+#include "gateway/reload.h"
 #include "gateway/watchdog.h"
 #include "gateway/worker.h"
 
@@ -37,8 +38,9 @@ struct farewell {
 };
 
 struct daemon {
-	const struct options *o;
-	const struct log *log;
+	struct gw_config *config; /* that it was started with */
+	const struct options *o;  /* of config */
+	struct log *log;
 	uint64_t started;
 	struct gw_exports *exports;
 	struct gw_pool *pool, *remote_pool;
@@ -48,9 +50,11 @@ struct daemon {
 	struct route *route;
 	struct loop *loop;
 	struct loop_timer *timer;
-	struct loop_watch *on_term, *on_int;
+	struct loop_watch *on_term, *on_int, *on_hup;
 	struct control *control;
-	struct status_source status;
+	struct metrics *metrics;
+	struct control_env env;
+	struct loop_call drain_call; /* posted by the control socket */
 	struct listener listeners[OPT_MAX_LISTENERS];
 	unsigned n_listeners;
 	struct worker *workers[OPT_MAX_WORKERS];
@@ -251,6 +255,8 @@ begin_drain(struct daemon *d)
 	notify_stopping("draining");
 	control_free(d->control);
 	d->control = NULL;
+	metrics_free(d->metrics);
+	d->metrics = NULL;
 	/* Not freed yet: requests that are on their way still belong to the
 	 * listener's context. */
 	for (unsigned i = 0; i < d->n_listeners; i++) {
@@ -294,6 +300,29 @@ for_each_listener(void *user,
 		   rtrs_listener_stats(d->listeners[i].rtrs));
 }
 
+static void
+on_drain(struct loop_call *call)
+{
+	struct daemon *d = container_of(call, struct daemon, drain_call);
+
+	if (d->draining)
+		return;
+	log_info(d->log, "draining, as asked for on the control socket");
+	begin_drain(d);
+}
+
+/* Not from inside the call of a client: that goes with the socket. */
+static void
+drain(void *user)
+{
+	struct daemon *d = user;
+
+	if (d->drain_call.fn)
+		return;
+	d->drain_call.fn = on_drain;
+	loop_post(d->loop, &d->drain_call);
+}
+
 static int
 start_control(struct daemon *d)
 {
@@ -301,24 +330,61 @@ start_control(struct daemon *d)
 	struct control_params p = {
 		.loop = d->loop,
 		.path = d->o->control,
-		.methods = control_status_methods,
-		.user = &d->status,
+		.methods = control_methods,
+		.user = &d->env,
+		.log = d->log,
+		.has_group = d->o->has_control_group,
+		.group = d->o->control_group,
 	};
 	int r;
 
 	if (!d->o->control)
 		return 0;
-	d->status = (struct status_source){
+	d->env = (struct control_env){
 		.loop = d->loop,
 		.started = d->started,
+		.base_at = d->started,
+		.log = d->log,
 		.exports = d->exports,
+		.access = d->access,
 		.workers = d->workers,
 		.for_each_listener = for_each_listener,
+		.drain = drain,
 		.user = d,
 	};
 	r = control_new(&p, text, &d->control);
 	if (r < 0)
 		log_err(d->log, "%s", text);
+	return r;
+}
+
+/* -------------------------------------------------------------- metrics */
+
+static int
+start_metrics(struct daemon *d)
+{
+	char text[HTTP_TEXT_MAX];
+	struct metrics_params p = {
+		.loop = d->loop,
+		.addr = &d->o->metrics,
+		.workers = d->workers,
+		.n_workers = d->n_workers,
+		.exports = d->exports,
+		.access = d->access,
+		.max_chunk_bytes = d->o->max_memory,
+		.max_sessions = d->o->max_sessions,
+		.for_each_listener = for_each_listener,
+		.user = d,
+	};
+	int r;
+
+	if (!d->o->has_metrics)
+		return 0;
+	r = metrics_new(&p, text, &d->metrics);
+	if (r < 0)
+		log_err(d->log, "--metrics: %s", text);
+	else
+		log_info(d->log, "metrics at %s", metrics_uri(d->metrics));
 	return r;
 }
 
@@ -378,6 +444,41 @@ tell_ready(const struct daemon *d)
 	notify_ready(text);
 }
 
+/* --------------------------------------------------------------- reload */
+
+int
+daemon_reload(struct daemon *d, char err[CONF_TEXT_MAX])
+{
+	const struct reload_params p = {
+		.started = d->config,
+		.exports = d->exports,
+		.access = d->access,
+		.log = d->log,
+		.workers = d->workers,
+		.n_workers = d->n_workers,
+	};
+	int r;
+
+	if (d->draining) {
+		snprintf(err, CONF_TEXT_MAX, "the daemon is draining");
+		return -EBUSY;
+	}
+	notify_reloading();
+	r = reload(&p, err);
+	if (r)
+		log_err(d->log, "reload: %s; what was in force stays", err);
+	tell_ready(d);
+	return r;
+}
+
+static void
+on_hangup(void *user)
+{
+	char err[CONF_TEXT_MAX];
+
+	(void)daemon_reload(user, err); /* it was logged */
+}
+
 /* ---------------------------------------------------------------- start */
 
 /* On the control thread: prepare() looks at the deadline. */
@@ -402,23 +503,21 @@ on_access_wake(void *user)
 static int
 start_access(struct daemon *d)
 {
-	const struct options *o = d->o;
 	const struct gw_access_params p = {
 		.log = d->log,
 		.now = os_now,
 		.wake = on_access_wake,
 		.user = d,
 	};
-	struct gw_access_limits limits;
 	int r = gw_access_new(&p, &d->access);
 
-	if (r < 0)
+	if (r < 0) {
+		log_err(d->log, "cannot start: %s", strerror(-r));
 		return r;
+	}
 	d->access_call.fn = on_access_call;
-	gw_access_limits_init(&limits);
-	gw_access_limits_complete(&limits, o->max_sessions, o->max_memory,
-				  (uint64_t)o->queue_depth * o->chunk_size);
-	gw_access_set_limits(d->access, &limits);
+	gw_access_replace(d->access, gw_config_take_rules(d->config));
+	gw_access_set_limits(d->access, &d->config->limits);
 	return 0;
 }
 
@@ -426,17 +525,8 @@ static int
 start_exports(struct daemon *d)
 {
 	char text[GW_TEXT_MAX] = "";
-	int r = gw_exports_new(d->log, &d->exports);
+	int r = gw_config_exports(d->config, d->log, &d->exports, text);
 
-	if (r < 0) {
-		log_err(d->log, "cannot start: %s", strerror(-r));
-		return r;
-	}
-	for (unsigned i = 0; i < d->o->n_exports && !r; i++)
-		r = gw_exports_add_text(d->exports, d->o->exports[i], text);
-	if (!r && d->o->search_path)
-		r = gw_exports_set_search_path(d->exports, d->o->search_path,
-					       text);
 	if (r < 0)
 		log_err(d->log, "%s", text);
 	return r == -EINVAL || r == -EEXIST ? DAEMON_USAGE : r;
@@ -456,13 +546,14 @@ start_base(struct daemon *d)
 		r = loop_watch_signal(d->loop, SIGINT, on_signal, d,
 				      &d->on_int);
 	if (!r)
+		r = loop_watch_signal(d->loop, SIGHUP, on_hangup, d,
+				      &d->on_hup);
+	if (!r)
 		r = gw_pool_new(POOL_THREADS, &d->pool);
 	if (!r)
 		r = gw_pool_new(POOL_THREADS, &d->remote_pool);
 	if (!r)
 		r = route_new(d->o->workers, &d->route);
-	if (!r)
-		r = start_access(d);
 	if (r < 0)
 		log_err(d->log, "cannot start: %s", strerror(-r));
 	else
@@ -502,14 +593,15 @@ start_workers(struct daemon *d)
 			d->n_workers++;
 	}
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	d->status.n_workers = d->n_workers;
+	d->env.n_workers = d->n_workers;
 	return r;
 }
 
 int
-daemon_new(const struct options *o, const struct log *log, FILE *out,
+daemon_new(struct gw_config *config, struct log *log, FILE *out,
 	   struct daemon **ret)
 {
+	const struct options *o = &config->opt;
 	struct daemon *d = calloc(1, sizeof(*d));
 	int r;
 
@@ -517,10 +609,13 @@ daemon_new(const struct options *o, const struct log *log, FILE *out,
 		log_err(log, "cannot start: out of memory");
 		return -ENOMEM;
 	}
+	d->config = config;
 	d->o = o;
 	d->log = log;
 	d->started = os_now();
-	r = start_exports(d);
+	r = start_access(d);
+	if (!r)
+		r = start_exports(d);
 	if (!r)
 		r = preflight(o, "", log);
 	if (!r)
@@ -529,6 +624,8 @@ daemon_new(const struct options *o, const struct log *log, FILE *out,
 		r = start_control(d);
 	if (!r)
 		r = start_workers(d);
+	if (!r)
+		r = start_metrics(d);
 	for (unsigned i = 0; i < o->n_listen && !r; i++)
 		r = start_listener(d, &o->listen[i], out);
 	if (!r)
@@ -571,6 +668,7 @@ daemon_free(struct daemon *d)
 	watchdog_free(d->watchdog);
 	free_listeners(d);
 	control_free(d->control);
+	metrics_free(d->metrics);
 	route_free(d->route);
 	gw_pool_free(d->pool);
 	gw_pool_free(d->remote_pool);
@@ -578,6 +676,7 @@ daemon_free(struct daemon *d)
 	gw_exports_free(d->exports);
 	loop_unwatch(d->on_term);
 	loop_unwatch(d->on_int);
+	loop_unwatch(d->on_hup);
 	loop_timer_free(d->timer);
 	loop_free(d->loop);
 	free(d);

@@ -275,8 +275,8 @@ log_sink_free(struct log_sink *s)
 	free(s);
 }
 
-const struct log *
-log_sink_log(const struct log_sink *s)
+struct log *
+log_sink_log(struct log_sink *s)
 {
 	return &s->log;
 }

@@ -44,7 +44,7 @@ struct log_sink_params {
 
 int log_sink_new(const struct log_sink_params *p, struct log_sink **ret);
 void log_sink_free(struct log_sink *s);
-const struct log *log_sink_log(const struct log_sink *s);
+struct log *log_sink_log(struct log_sink *s);
 /* From now on. */
 void log_sink_set_target(struct log_sink *s, enum log_target target);
 /* Whether fd leads to the journal, as JOURNAL_STREAM in the environment says.

@@ -2,6 +2,7 @@
 #include "gateway/os.h"
 
 #include <errno.h>
+#include <grp.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <sys/random.h>
@@ -55,6 +56,31 @@ os_memory(void)
 	long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
 
 	return pages > 0 && size > 0 ? (uint64_t)pages * (uint64_t)size : 0;
+}
+
+int
+os_group(const char *name, unsigned *ret)
+{
+	struct group *g;
+	char *end;
+	unsigned long v;
+
+	errno = 0;
+	g = getgrnam(name);
+	if (g) {
+		*ret = g->gr_gid;
+		return 0;
+	}
+	/* Of several that mean "none" this one is not. */
+	if (errno == EMFILE || errno == ENFILE || errno == ENOMEM)
+		return -errno;
+	errno = 0;
+	v = strtoul(name, &end, 10);
+	/* The last one means "no group" to chown(2). */
+	if (*name < '0' || *name > '9' || *end || errno || v >= UINT32_MAX)
+		return -ENOENT;
+	*ret = (unsigned)v;
+	return 0;
 }
 
 void

@@ -15,6 +15,8 @@ extern const struct rng os_rng;
 unsigned os_cpus(void);
 /* Bytes of memory of this machine. */
 uint64_t os_memory(void);
+/* A group by its name or number. -ENOENT: none, -EMFILE and the like. */
+int os_group(const char *name, unsigned *ret);
 /* Raises the soft limit of open files to the hard one. */
 void os_raise_nofile(void);
 

@@ -391,7 +391,7 @@ gw_server_free(struct gw_server *s)
 	if (!s)
 		return;
 	rtrs_srv_free(s->rtrs);
-	gw_due_deinit(&s->due);
+	dues_free(&s->due);
 	gw_stats_deinit(&s->measured);
 	free(s);
 }
@@ -413,10 +413,7 @@ gw_server_progress(struct gw_server *s, uint64_t now)
 uint64_t
 gw_server_deadline(const struct gw_server *s)
 {
-	const struct gw_due *due = gw_due_first(&s->due);
-	uint64_t t = rtrs_srv_deadline(s->rtrs);
-
-	return due ? time_min(t, due->at) : t;
+	return time_min(rtrs_srv_deadline(s->rtrs), dues_first_at(&s->due));
 }
 
 /* May a path that is up not stay? */

@@ -455,7 +455,7 @@ device_settle(struct gw_device *dev)
 	err = check_allowed(dev, dev->opened.export, &size, dev->err_text);
 	if (err)
 		return err;
-	if (gw_due_reserve(&sess->srv->due, sess->srv->stats.devices + 1))
+	if (dues_reserve(&sess->srv->due, sess->srv->stats.devices + 1))
 		return -ENOMEM;
 	if (twin) {
 		snprintf(dev->err_text, GW_TEXT_MAX,

@@ -13,10 +13,10 @@
 #ifndef GATEWAY_SESSION_H
 #define GATEWAY_SESSION_H
 
-#include "gateway/due.h"
 #include "gateway/hash.h"
 #include "gateway/server.h"
 #include "gateway/stats.h"
+#include "rtrs/base/dues.h"
 
 /* Devices of one session, those that are being closed included. */
 #define GW_MAX_DEVICES  1024
@@ -79,7 +79,7 @@ struct gw_device {
 	 */
 	struct gw_req *throttled, *throttled_tail;
 	unsigned n_throttled;
-	struct gw_due due;
+	struct due due;
 	unsigned limits_gen;   /* by which that turn was taken */
 	struct gw_req *opener; /* the OPEN to be answered */
 	struct gw_req *closer; /* the CLOSE to be answered */
@@ -144,7 +144,7 @@ struct gw_server {
 	/* Devices whose last IO has ended: closed by gw_server_kick(), since
 	 * the backend may be on the stack below the completion of that IO. */
 	struct gw_device *drained;
-	struct gw_due_heap due; /* devices whose first request waits */
+	struct dues due; /* devices whose first request waits */
 	struct gw_server_stats stats;
 	struct gw_stats measured;
 	uint32_t max_io_size;

@@ -61,7 +61,7 @@ gw_throttled_wait(struct gw_req *req)
 		at = take_turn(req);
 		if (at <= rtrs_srv_now(s->rtrs))
 			return false;
-		gw_due_set(&s->due, &dev->due, at);
+		dues_set(&s->due, &dev->due, at);
 		dev->throttled = req;
 	} else {
 		dev->throttled_tail->next = req;
@@ -80,18 +80,18 @@ set_due(struct gw_device *dev)
 	struct gw_server *s = dev->sess->srv;
 
 	if (dev->throttled)
-		gw_due_set(&s->due, &dev->due, take_turn(dev->throttled));
+		dues_set(&s->due, &dev->due, take_turn(dev->throttled));
 	else
-		gw_due_clear(&s->due, &dev->due);
+		dues_set(&s->due, &dev->due, TIME_NEVER);
 }
 
 void
 gw_throttled_run(struct gw_server *s)
 {
 	uint64_t now = rtrs_srv_now(s->rtrs);
-	struct gw_due *due;
+	struct due *due;
 
-	while ((due = gw_due_first(&s->due)) && due->at <= now) {
+	while ((due = dues_first(&s->due)) && due->at <= now) {
 		struct gw_device *dev =
 			container_of(due, struct gw_device, due);
 		struct gw_req *req = pop(dev);

@@ -10,21 +10,20 @@
 #define CAP_FIRST 16
 
 int
-dues_add(struct dues *q)
+dues_reserve(struct dues *q, unsigned n)
 {
 	unsigned cap = q->cap ? q->cap : CAP_FIRST;
 	struct due **v;
 
-	while (cap < q->n_objs + 1)
+	if (n <= q->cap)
+		return 0;
+	while (cap < n)
 		cap *= 2;
-	if (cap != q->cap) {
-		v = realloc(q->v, cap * sizeof(struct due *));
-		if (!v)
-			return -ENOMEM;
-		q->v = v;
-		q->cap = cap;
-	}
-	q->n_objs++;
+	v = reallocarray(q->v, cap, sizeof(struct due *));
+	if (!v)
+		return -ENOMEM;
+	q->v = v;
+	q->cap = cap;
 	return 0;
 }
 
@@ -94,17 +93,10 @@ dues_set(struct dues *q, struct due *d, uint64_t at)
 		d->at = at;
 		settle(q, d->pos, d);
 	} else if (at != TIME_NEVER) {
-		assert(q->n < q->n_objs);
+		assert(q->n < q->cap);
 		d->at = at;
 		sift_up(q, ++q->n, d);
 	}
-}
-
-void
-dues_del(struct dues *q, struct due *d)
-{
-	dues_set(q, d, TIME_NEVER);
-	q->n_objs--;
 }
 
 struct due *
@@ -122,7 +114,6 @@ dues_first_at(const struct dues *q)
 void
 dues_free(struct dues *q)
 {
-	assert(!q->n_objs);
 	free(q->v);
 	*q = (struct dues){0};
 }

@@ -19,21 +19,19 @@ struct due {
 struct dues {
 	struct due **v;
 	unsigned n, cap;
-	unsigned n_objs; /* that have room */
-	uint64_t moves;  /* so far: the work that was done */
+	uint64_t moves; /* so far: the work that was done */
 };
 
-/* Room for one more object, so that it can be set without fail. -ENOMEM. */
-int dues_add(struct dues *q);
-/* Gives the room back; d is not due any more. */
-void dues_del(struct dues *q, struct due *d);
+/* Room for n objects in all, so that setting cannot fail. -ENOMEM: as it was.
+ */
+int dues_reserve(struct dues *q, unsigned n);
 /* Due at that time from now on; TIME_NEVER: not any more. */
 void dues_set(struct dues *q, struct due *d, uint64_t at);
 /* The object that is due first, or NULL. */
 struct due *dues_first(const struct dues *q);
 /* Its time, or TIME_NEVER. */
 uint64_t dues_first_at(const struct dues *q);
-/* When the last object was deleted. */
+/* Leaves an empty one. */
 void dues_free(struct dues *q);
 
 #endif

@@ -27,15 +27,28 @@ struct log {
 	 */
 	void (*sink)(void *user, enum log_level level, const char *line);
 	void *user;
-	/* Lines above this level are not formatted. May change at run time. */
+	/* Lines above this level are not formatted. See log_set_level(). */
 	enum log_level threshold;
 };
+
+static inline enum log_level
+log_threshold(const struct log *l)
+{
+	return __atomic_load_n(&l->threshold, __ATOMIC_RELAXED);
+}
+
+/* Any thread, while others log. */
+static inline void
+log_set_level(struct log *l, enum log_level level)
+{
+	__atomic_store_n(&l->threshold, level, __ATOMIC_RELAXED);
+}
 
 /* NULL is a valid log: it swallows everything. */
 static inline bool
 log_wants(const struct log *l, enum log_level level)
 {
-	return l && l->sink && level <= l->threshold;
+	return l && l->sink && level <= log_threshold(l);
 }
 
 void log_printf(const struct log *l, enum log_level level, const char *fmt, ...)

@@ -84,20 +84,19 @@ srv_path_new(struct rtrs_srv_sess *sess, const struct rtrs_conn_request *req,
 	path->addrs = req->addrs;
 	rtrs_addr_text(req->ops, &path->addrs.peer, path->label);
 	rtrs_hb_init(&path->hb, srv->p.hb_interval_ms, srv->p.hb_missed_max);
-	if (dues_add(&srv->dues) < 0)
+	if (dues_reserve(&srv->dues, srv->n_paths + 1) < 0)
 		goto err_cons;
 	HASH_ADD(hh, sess->paths, uuid, sizeof(path->uuid), path);
 	if (!path->hh.tbl)
-		goto err_due;
+		goto err_cons;
 	/* Mapped when the path comes up, promised now. */
 	path->chunk_mem = (size_t)srv->p.queue_depth * srv->p.chunk_size;
 	srv->chunk_mem += path->chunk_mem;
 	DL_APPEND(srv->paths, path);
+	srv->n_paths++;
 	*ret = path;
 	return 0;
 
-err_due:
-	dues_del(&srv->dues, &path->due);
 err_cons:
 	free(path->cons);
 err_free:
@@ -180,7 +179,7 @@ bring_up(struct srv_path *path)
 	path->info_held = false;
 	err = srv_sess_path_up(path->sess, path);
 	if (err) {
-		srv->counts.names_refused++;
+		srv->counts.names_refused += err == -EPERM;
 		srv_path_close(
 			path, err == -EACCES ? LOG_LVL_DEBUG : LOG_LVL_WARNING,
 			"session '%s' refused: %s", path->info.name,
@@ -228,7 +227,8 @@ path_free(struct srv_path *path)
 	srv_chunks_free(path);
 	HASH_DEL(path->sess->paths, path);
 	DL_DELETE(srv->paths, path);
-	dues_del(&srv->dues, &path->due);
+	srv->n_paths--;
+	dues_set(&srv->dues, &path->due, TIME_NEVER);
 	srv->chunk_mem -= path->chunk_mem;
 	for (unsigned i = 0; i < path->cid_num; i++)
 		free(path->cons[i]);

@@ -83,6 +83,7 @@ struct rtrs_srv {
 	unsigned n_ctxs;
 	struct rtrs_srv_sess *sessions; /* by uuid */
 	struct srv_path *paths;         /* all of them */
+	unsigned n_paths;
 	struct rtrs_srv_sess *waking;   /* those with wake set */
 	struct dues dues;               /* of paths */
 	size_t chunk_mem;               /* promised to paths */

@@ -29,6 +29,40 @@ options() {
 options "$RNBD_GATEWAYD" gateway/rnbd-gatewayd.8.pod
 options "$RNBD_CTL" gateway/rnbdctl.8.pod
 
+# Keys of the configuration file, as "[section] key", against its page.
+"$RNBD_GATEWAYD" --list-keys |
+	sed -nE 's/^#(\[[a-z]+\]).*/\1/p; s/^#([a-z-]+) = .*/\1/p' |
+	awk '/^\[/ { section = $0; next } { print section, $0 }' | sort >"$TMPDIR/help"
+sed -nE 's/^=head1 SECTION (\[[a-z]+\])$/\1/p; s/^=head1 [A-Z ]+$/[]/p
+	s/^=item B<([a-z-]+)> = .*/\1/p' config/rnbd-gatewayd.conf.5.pod |
+	awk '/^\[/ { section = $0 == "[]" ? "" : $0; next } { print section, $0 }' |
+	sort >"$TMPDIR/man"
+[ "$(wc -l <"$TMPDIR/help")" -gt 20 ] || { echo "--list-keys lists no keys"; bad=1; }
+same config/rnbd-gatewayd.conf.5.pod "$TMPDIR/help" "$TMPDIR/man"
+
+# Commands of rnbdctl with their arguments, and the fields of what they list.
+"$RNBD_CTL" --help | sed -n '/^Commands:/,/^$/s/^  \(.*[^ ]\)  .*/\1/p' |
+	sed 's/  .*//; s/ *$//' | sort >"$TMPDIR/help"
+sed -n '/^=head1 COMMANDS/,/^=head1 WORDS/s/^=item //p' \
+	gateway/rnbdctl.8.pod | sed 's/B<//; s/>//' | sort >"$TMPDIR/man"
+same "gateway/rnbdctl.8.pod, commands" "$TMPDIR/help" "$TMPDIR/man"
+for noun in session device path export; do
+	"$RNBD_CTL" "$noun" list help | sed -n '/^Fields/,/^By default/p' |
+		sed -n 's/^  \([a-z_]*\) .*/\1/p' | sort >"$TMPDIR/help"
+	sed -n "/^=head2 Of an* $noun/,/^=back/p" gateway/rnbdctl.8.pod |
+		grep '^=item' | grep -oE 'B<[a-z_]+>' | tr -d 'B<>' | sort \
+		>"$TMPDIR/man"
+	same "gateway/rnbdctl.8.pod, fields of a $noun" "$TMPDIR/help" \
+		"$TMPDIR/man"
+done
+# Methods of the control socket, by their table.
+grep -oE '^	\{"[a-z_.]+", control_' gateway/control-daemon.c |
+	grep -oE '[a-z_]+(\.[a-z_]+)?"' | tr -d '"' | sort >"$TMPDIR/help"
+sed -n '/^=head1 PROTOCOL/,/^=head1 SEE/p' gateway/rnbdctl.8.pod |
+	grep '^=item' | grep -oE 'C<[a-z_.]+>' | tr -d 'C<>' | sort \
+	>"$TMPDIR/man"
+same "gateway/rnbdctl.8.pod, methods" "$TMPDIR/help" "$TMPDIR/man"
+
 # Parameters of the plugin.
 nbdkit "$RNBD_PLUGIN" --help | grep -oE '^ *[a-z][a-z_-]*=' | tr -d ' =' |
 	sort -u >"$TMPDIR/help"

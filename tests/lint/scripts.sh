@@ -5,9 +5,9 @@ cd "${RNBD_SRCDIR:?}"
 bad=0
 while read -r f; do
 	case $f in
-	*/functions.sh | */monitor.sh | */kclient.sh) ;; # sourced
+	*/functions.sh | *.bash | */monitor.sh | */kclient.sh) ;; # sourced
 	*) [ -x "$f" ] || { echo "$f: not executable"; bad=1; } ;;
 	esac
 	shellcheck -x -P SCRIPTDIR -s bash "$f" || bad=1
-done < <(find config tests .ci -name '*.sh' -o -path '.ci/run' -o -path tests/vm/init)
+done < <(find config tests .ci -name '*.sh' -o -name '*.bash' -o -path '.ci/run' -o -path tests/vm/init)
 exit $bad

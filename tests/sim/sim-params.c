@@ -108,6 +108,19 @@ pick_late(struct dice *d, struct sim_params *p)
 	p->faults.stall_max_ns = 4 * NSEC_PER_SEC;
 }
 
+/* What administrators do meanwhile. Behind all else, for the sake of seeds that
+ * are written down somewhere. */
+static void
+pick_admin(struct dice *d, struct sim_params *p)
+{
+	if (!p->fault_ns)
+		return;
+	p->revokes = (unsigned)PICK(d, 0, 0, 1, 4);
+	p->iops = PICK(d, 0, 0, 0, 50, 1000);
+	p->bandwidth = PICK(d, 0, 0, 0, 65536, 4 << 20);
+	p->new_limits = (unsigned)PICK(d, 0, 0, 1, 4);
+}
+
 void
 sim_params_pick(struct sim_params *p, uint64_t seed, bool faults)
 {
@@ -123,6 +136,7 @@ sim_params_pick(struct sim_params *p, uint64_t seed, bool faults)
 		pick_faults(&d, p);
 	if (faults && !pick(&d, 8))
 		pick_late(&d, p);
+	pick_admin(&d, p);
 	sim_net_free(d.net);
 }
 
@@ -147,7 +161,8 @@ sim_params_print(const struct sim_params *p, FILE *to)
 		"I/O at depth %u; faults for %llu ms: cut %u lose %u stall %u "
 		"refuse %u reject %u req lost %u rep lost %u enomem %u ppm, "
 		"kills: server %u client %u%s, partitions %u, server stops "
-		"%u%s, hang-ups %u\n",
+		"%u%s, hang-ups %u, revokes %u, limits %llu/s %llu bytes/s "
+		"(%u new)\n",
 		(unsigned long long)p->disk_bytes >> 10, p->block_size,
 		p->writeback ? "writeback, " : "", p->fua ? "fua, " : "",
 		p->discard ? "discard, " : "",
@@ -159,5 +174,7 @@ sim_params_print(const struct sim_params *p, FILE *to)
 		p->faults.req_lost_ppm, p->faults.rep_lost_ppm,
 		p->faults.enomem_ppm, p->server_kills, p->client_kills,
 		p->power_cuts ? " (power)" : "", p->partitions, p->server_stops,
-		p->resizes ? " (resizes)" : "", p->hangups);
+		p->resizes ? " (resizes)" : "", p->hangups, p->revokes,
+		(unsigned long long)p->iops, (unsigned long long)p->bandwidth,
+		p->new_limits);
 }

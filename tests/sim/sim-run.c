@@ -66,6 +66,39 @@ fire_hang_up(struct world_timer *t)
 }
 
 static void
+fire_revoke(struct world_timer *t)
+{
+	struct world *w = t->w;
+
+	if (w->server)
+		sim_server_revoke(w->server,
+				  (unsigned)world_below(w, w->p.n_clients),
+				  (unsigned)world_below(w, MAX_DISKS));
+}
+
+static void
+limit(struct world *w, uint64_t iops, uint64_t bandwidth)
+{
+	if (w->iops == iops && w->bandwidth == bandwidth)
+		return;
+	world_note(w, "limits: %llu/s, %llu bytes/s", (unsigned long long)iops,
+		   (unsigned long long)bandwidth);
+	w->iops = iops;
+	w->bandwidth = bandwidth;
+	if (w->server)
+		sim_server_new_limits(w->server);
+}
+
+static void
+fire_new_limits(struct world_timer *t)
+{
+	struct world *w = t->w;
+
+	limit(w, world_below(w, 2) ? 20 + world_below(w, 5000) : 0,
+	      world_below(w, 2) ? 4096 + world_below(w, 10 << 20) : 0);
+}
+
+static void
 fire_kill_client(struct world_timer *t)
 {
 	kill_client(t->w);
@@ -92,6 +125,7 @@ fire_heal(struct world_timer *t)
 	unsigned i;
 
 	world_note(t->w, "faults are over");
+	limit(t->w, 0, 0);
 	for (i = 0; i < MAX_DISKS; i++)
 		sim_disk_heal(t->w->disks[i]);
 }
@@ -231,6 +265,8 @@ populate(struct world *w)
 	plan(w, w->p.partitions, fire_partition);
 	plan(w, w->p.server_stops, fire_stop_server);
 	plan(w, w->p.hangups, fire_hang_up);
+	plan(w, w->p.revokes, fire_revoke);
+	plan(w, w->p.new_limits, fire_new_limits);
 	w->plan[w->n_plan].fire = fire_heal;
 	world_timer_set(w, &w->plan[w->n_plan++], w->faults_end);
 }

@@ -223,6 +223,19 @@ worker_progress(struct actor *a)
 /* --- life */
 
 static void
+set_limits(struct sim_server *s)
+{
+	char name[16], text[GW_TEXT_MAX];
+
+	for (unsigned i = 0; i < MAX_DISKS; i++) {
+		snprintf(name, sizeof(name), "disk%u", i);
+		if (gw_exports_set_limits(s->exports, name, s->w->iops,
+					  s->w->bandwidth, text))
+			abort();
+	}
+}
+
+static void
 make_exports(struct sim_server *s)
 {
 	struct world *w = s->w;
@@ -240,6 +253,7 @@ make_exports(struct sim_server *s)
 					   false))
 			abort();
 	}
+	set_limits(s);
 }
 
 static uint64_t
@@ -365,6 +379,24 @@ sim_server_stop_and_start(struct sim_server *s, uint64_t again_ms)
 	sim_server_stop(s);
 	s->again = true;
 	s->again_ms = again_ms;
+}
+
+void
+sim_server_revoke(struct sim_server *s, unsigned client, unsigned disk)
+{
+	char sess[16], name[16];
+
+	snprintf(sess, sizeof(sess), "client%u", client);
+	snprintf(name, sizeof(name), "disk%u", disk);
+	if (!gw_server_close_device(s->gw, sess, name))
+		world_note(s->w, "%s loses %s", sess, name);
+}
+
+void
+sim_server_new_limits(struct sim_server *s)
+{
+	set_limits(s);
+	gw_server_recheck(s->gw);
 }
 
 bool

@@ -15,6 +15,10 @@ void sim_server_kill(struct sim_server *s, bool power, uint64_t again_ms);
 void sim_server_stop(struct sim_server *s);
 /* As a service manager does it: the next one starts when it is gone. */
 void sim_server_stop_and_start(struct sim_server *s, uint64_t again_ms);
+/* An administrator closes a device of a client, if it is open. */
+void sim_server_revoke(struct sim_server *s, unsigned client, unsigned disk);
+/* The world's limits have changed. */
+void sim_server_new_limits(struct sim_server *s);
 /* Nothing is left of it (or it never was): it was freed. */
 bool sim_servers_gone(const struct world *w);
 

@@ -45,6 +45,8 @@ world_init(struct world *w, const struct sim_params *p, FILE *trace)
 	w->faults_end = world_now(w) + p->fault_ns;
 	f->until_ns = w->faults_end;
 	w->n_tags = 1;
+	w->iops = p->iops;
+	w->bandwidth = p->bandwidth;
 }
 
 void

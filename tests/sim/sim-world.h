@@ -47,8 +47,12 @@ struct sim_params {
 	struct sim_faults faults;
 	unsigned server_kills, client_kills, partitions, server_stops;
 	bool power_cuts;
-	bool resizes;      /* a server that comes back has other chunks */
-	unsigned hangups;  /* clients that close with I/O under way */
+	bool resizes;     /* a server that comes back has other chunks */
+	unsigned hangups; /* clients that close with I/O under way */
+	unsigned revokes; /* devices that the server closes */
+	/* Limits of each disk while there are faults, changed so often. */
+	uint64_t iops, bandwidth;
+	unsigned new_limits;
 	uint64_t fault_ns; /* how long there are faults */
 };
 
@@ -84,10 +88,11 @@ struct world {
 	struct sim_server *servers; /* all, those that are ending too */
 	struct sim_client *clients[MAX_CLIENTS];
 	struct world_timer server_restart;
-	struct world_timer plan[16]; /* kills and the like */
+	struct world_timer plan[24]; /* kills and the like */
 	unsigned n_plan, n_servers;
 	uint64_t faults_end;
-	bool step_fault; /* one fault is planned */
+	uint64_t iops, bandwidth; /* of each disk, now */
+	bool step_fault;          /* one fault is planned */
 	unsigned idle_rounds;
 	/* The first broken invariant; the run ends there. */
 	bool failed;

@@ -27,17 +27,17 @@ setup(void)
 	q = (struct dues){0};
 	memset(d, 0, sizeof(d));
 	seed = 1;
-	for (unsigned i = 0; i < N; i++) {
-		ck_assert_int_eq(dues_add(&q), 0);
+	ck_assert_int_eq(dues_reserve(&q, 1), 0);
+	ck_assert_int_eq(dues_reserve(&q, N), 0);
+	for (unsigned i = 0; i < N; i++)
 		model[i] = TIME_NEVER;
-	}
 }
 
 static void
 teardown(void)
 {
 	for (unsigned i = 0; i < N; i++)
-		dues_del(&q, &d[i]);
+		dues_set(&q, &d[i], TIME_NEVER);
 	ck_assert_ptr_null(dues_first(&q));
 	dues_free(&q);
 }

@@ -4,7 +4,6 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-#include "gateway/due.h"
 #include "gateway/throttle.h"
 
 #define START (1000 * NSEC_PER_SEC)
@@ -168,41 +167,6 @@ START_TEST(no_turn_is_given_twice)
 }
 END_TEST
 
-#define N_DUE 300
-
-START_TEST(what_is_due_comes_in_order)
-{
-	static struct gw_due v[N_DUE];
-	struct gw_due_heap h = {0};
-	uint64_t last = 0;
-	unsigned left = N_DUE;
-
-	ck_assert_ptr_null(gw_due_first(&h));
-	for (unsigned i = 0; i < N_DUE; i++) {
-		ck_assert_int_eq(gw_due_reserve(&h, i + 1), 0);
-		gw_due_set(&h, &v[i], (uint64_t)(i * 7919 % 1009));
-	}
-	/* Some move, some leave, and one that is not in may leave too. */
-	for (unsigned i = 0; i < N_DUE; i += 3)
-		gw_due_set(&h, &v[i], (uint64_t)(i * 104729 % 997));
-	for (unsigned i = 0; i < N_DUE; i += 5) {
-		gw_due_clear(&h, &v[i]);
-		gw_due_clear(&h, &v[i]);
-		left--;
-	}
-	while (gw_due_first(&h)) {
-		struct gw_due *due = gw_due_first(&h);
-
-		ck_assert_uint_ge(due->at, last);
-		last = due->at;
-		gw_due_clear(&h, due);
-		left--;
-	}
-	ck_assert_uint_eq(left, 0);
-	gw_due_deinit(&h);
-}
-END_TEST
-
 int
 main(void)
 {
@@ -217,7 +181,6 @@ main(void)
 	tcase_add_test(tc, time_that_was_idle_is_lost);
 	tcase_add_test(tc, a_new_limit_starts_afresh);
 	tcase_add_test(tc, no_turn_is_given_twice);
-	tcase_add_test(tc, what_is_due_comes_in_order);
 	suite_add_tcase(s, tc);
 	srunner_run_all(r, CK_ENV);
 	failed = srunner_ntests_failed(r);
