@@ -59,7 +59,10 @@ plugin() {
 P=("path=$path_gw")
 plugin "sessname" "${P[@]}" device_path=disk
 plugin "path=" sessname=s device_path=disk
-plugin "device_path" sessname=s "${P[@]}"
+plugin "device_path=.*exports=.*give one" sessname=s "${P[@]}" device_path=disk exports=disk
+plugin "leave out device_path=" sessname=s "${P[@]}" device_path=disk "export-allow=*"
+plugin "exports=.*given twice" sessname=s "${P[@]}" exports=disk exports=disk,ro
+plugin "no such export 'nosuch'" sessname=s "${P[@]}" exports=disk exports=nosuch
 plugin "sessname.*('/'|'\.'|\"/\")" sessname=a.b "${P[@]}" device_path=disk
 plugin "sessname.*('/'|'\.'|\"/\")" sessname=a/b "${P[@]}" device_path=disk
 plugin "sessname.*254" "sessname=$(printf 'x%.0s' {1..255})" "${P[@]}" device_path=disk
