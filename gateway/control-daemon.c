@@ -50,6 +50,27 @@ control_log_level_set(void *user, struct control_call *call)
 }
 
 void
+control_access_stats(void *user, struct control_call *call)
+{
+	const struct control_env *env = user;
+	json_t *refused = json_object();
+	struct gw_access_stats st;
+
+	gw_access_stats(env->access, &st);
+	for (unsigned i = 0; i < GW_ACCESS_N_REASONS; i++)
+		json_object_set_new(refused, gw_access_reason_name(i),
+				    json_integer((json_int_t)st.refused[i]));
+	control_reply(call,
+		      json_pack("{s:i, s:i, s:i, s:i, s:i, s:I, s:o}", "rules",
+				(int)st.rules, "addresses",
+				(int)st.now.addresses, "sessions",
+				(int)st.now.sessions, "paths",
+				(int)st.now.paths, "connections",
+				(int)st.now.connections, "memory",
+				(json_int_t)st.now.memory, "refused", refused));
+}
+
+void
 control_drain(void *user, struct control_call *call)
 {
 	struct control_env *env = user;
@@ -84,6 +105,12 @@ static const struct control_param export_spec[] = {
 };
 static const struct control_param export_name[] = {
 	{"name", CONTROL_STRING, true, "the export's name"},
+	{NULL},
+};
+static const struct control_param export_size[] = {
+	{"name", CONTROL_STRING, true, "the export's name"},
+	{"size", CONTROL_STRING, false,
+	 "bytes, K, M, G or T may follow; without it: as large as it is"},
 	{NULL},
 };
 static const struct control_param export_limits[] = {
@@ -131,8 +158,12 @@ const struct control_method control_methods[] = {
 	{"export.add", control_export_add, "offer one more", export_spec, true},
 	{"export.remove", control_export_remove,
 	 "offer one no more, and close who has it open", export_name, true},
+	{"export.resize", control_export_resize,
+	 "make one larger, or look how large it is", export_size, true},
 	{"export.limits", control_export_limits, "how fast one is",
 	 export_limits, true},
+	{"access.stats", control_access_stats,
+	 "access rules, what is held, and what was refused, by reason"},
 	{"log_level", control_log_level, "the level of the log"},
 	{"log_level.set", control_log_level_set, "set the level of the log",
 	 level, true},

@@ -7,6 +7,7 @@
 #ifndef GATEWAY_CONTROL_ENV_H
 #define GATEWAY_CONTROL_ENV_H
 
+#include "gateway/access.h"
 #include "gateway/control.h"
 #include "gateway/export.h"
 #include "gateway/loop.h"
@@ -19,6 +20,7 @@ struct control_env {
 	uint64_t started;  /* os_now() */
 	struct log *log;   /* its threshold is set by log_level */
 	struct gw_exports *exports;
+	struct gw_access *access; /* NULL: all is allowed */
 	struct worker *const *workers;
 	unsigned n_workers; /* constant once clients are let in */
 	void (*for_each_listener)(
@@ -108,6 +110,7 @@ void control_path_disconnect(void *user, struct control_call *call);
 void control_export_list(void *user, struct control_call *call);
 void control_export_add(void *user, struct control_call *call);
 void control_export_remove(void *user, struct control_call *call);
+void control_export_resize(void *user, struct control_call *call);
 void control_export_limits(void *user, struct control_call *call);
 void control_device_close(void *user, struct control_call *call);
 /* control-daemon.c */
@@ -115,6 +118,7 @@ void control_version(void *user, struct control_call *call);
 void control_list_methods(void *user, struct control_call *call);
 void control_log_level(void *user, struct control_call *call);
 void control_log_level_set(void *user, struct control_call *call);
+void control_access_stats(void *user, struct control_call *call);
 void control_drain(void *user, struct control_call *call);
 
 #endif

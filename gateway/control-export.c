@@ -168,6 +168,29 @@ control_export_limits(void *user, struct control_call *call)
 		recheck(env, call);
 }
 
+void
+control_export_resize(void *user, struct control_call *call)
+{
+	struct control_env *env = user;
+	uint64_t want = 0, now;
+	char text[GW_TEXT_MAX] = "";
+	int r;
+
+	if (get_size(call, "size", &want) < 0)
+		return;
+	if (control_has(call, "size") && !want) {
+		control_fail(call, CONTROL_INVALID_PARAMS,
+			     "size 0: an export cannot be empty");
+		return;
+	}
+	r = gw_exports_resize(env->exports, control_string(call, "name"), want,
+			      &now, text);
+	if (r < 0)
+		control_fail_errno(call, r, text);
+	else
+		recheck(env, call);
+}
+
 /* ------------------------------------------------------- force a mapping */
 
 /* Read on the workers' threads. */

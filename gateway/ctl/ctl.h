@@ -203,6 +203,7 @@ int cmd_export_list(const struct ctl *ctl, char **args, unsigned n);
 
 int cmd_export_add(const struct ctl *ctl, char **args, unsigned n);
 int cmd_export_remove(const struct ctl *ctl, char **args, unsigned n);
+int cmd_export_resize(const struct ctl *ctl, char **args, unsigned n);
 int cmd_export_limits(const struct ctl *ctl, char **args, unsigned n);
 int cmd_device_close(const struct ctl *ctl, char **args, unsigned n);
 int cmd_session_close(const struct ctl *ctl, char **args, unsigned n);
@@ -213,6 +214,7 @@ int cmd_stats(const struct ctl *ctl, char **args, unsigned n);
 int cmd_stats_reset(const struct ctl *ctl, char **args, unsigned n);
 int cmd_version(const struct ctl *ctl, char **args, unsigned n);
 int cmd_log_level(const struct ctl *ctl, char **args, unsigned n);
+int cmd_access_stats(const struct ctl *ctl, char **args, unsigned n);
 int cmd_drain(const struct ctl *ctl, char **args, unsigned n);
 int cmd_top(const struct ctl *ctl, char **args, unsigned n);
 

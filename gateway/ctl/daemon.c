@@ -201,6 +201,33 @@ cmd_stats(const struct ctl *ctl, char **args, unsigned n)
 	return r;
 }
 
+static void
+print_access(const json_t *st)
+{
+	const char *reason;
+	char mem[32];
+	json_t *n;
+
+	printf("rules %d; held by %d addresses: sessions %d, paths %d, "
+	       "connections %d, buffers %s\n",
+	       (int)json_num(st, "rules"), (int)json_num(st, "addresses"),
+	       (int)json_num(st, "sessions"), (int)json_num(st, "paths"),
+	       (int)json_num(st, "connections"),
+	       bytes_text(json_num(st, "memory"), 0, mem, sizeof(mem)));
+	json_object_foreach(json_object_get(st, "refused"), reason, n)
+	{
+		if (json_integer_value(n))
+			printf("refused, %-20s %" PRId64 "\n", reason,
+			       (int64_t)json_integer_value(n));
+	}
+}
+
+int
+cmd_access_stats(const struct ctl *ctl, char **args, unsigned n)
+{
+	return tell(ctl, "access.stats", print_access);
+}
+
 int
 cmd_stats_reset(const struct ctl *ctl, char **args, unsigned n)
 {

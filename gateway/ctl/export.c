@@ -84,3 +84,22 @@ cmd_export_limits(const struct ctl *ctl, char **args, unsigned n)
 	json_decref(res);
 	return ctl_flush();
 }
+
+int
+cmd_export_resize(const struct ctl *ctl, char **args, unsigned n)
+{
+	char size[32];
+	json_t *res;
+	int r = ctl_call(ctl, "export.resize",
+			 json_pack("{s:s, s:s*}", "name", args[0], "size",
+				   n > 1 ? args[1] : NULL),
+			 &res);
+
+	if (r)
+		return r;
+	ctl_say(ctl, "export %s: %s, for clients that open it from now on",
+		args[0],
+		bytes_text(json_num(res, "size_bytes"), 0, size, sizeof(size)));
+	json_decref(res);
+	return ctl_flush();
+}

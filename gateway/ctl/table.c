@@ -391,7 +391,9 @@ print_csv_cell(const char *s)
 	for (; *s; s++) {
 		if (*s == '"')
 			putchar('"');
-		putchar(*s);
+		/* JSON says exactly what it is; this may go to a terminal. */
+		putchar((unsigned char)*s < 0x20 && !strchr("\t\r\n", *s) ? '?'
+									  : *s);
 	}
 	if (quote)
 		putchar('"');

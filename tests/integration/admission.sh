@@ -36,7 +36,9 @@ kill -0 "$fio" 2>/dev/null || fail "fio ended"
 
 kill "$pid_b"
 wait_gone "$pid_b"
+# shellcheck disable=SC2016
 until_true eval '[ "$(downs)" -gt "$before" ]'
+# shellcheck disable=SC2016
 run_nbdkit 'nbdcopy "$uri" null:' "${c_args[@]}" || fail "no room after one left"
 kill -INT "$fio"
 wait "$fio" || [ $? = 128 ] || fail "fio saw an error"

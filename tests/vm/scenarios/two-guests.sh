@@ -23,7 +23,7 @@ ask_host pcap-end a 0
 [ "$(stat -c %s /run/vm/first.pcap)" -gt 1000000 ] || fail "the record has no frames"
 
 timeout 120 fio --name=cut "--filename=$device" --direct=1 --ioengine=libaio \
-	--iodepth=8 --rw=randwrite --bs=4k --size=8m --time_based --runtime=20 \
+	--iodepth=8 --rw=randwrite --bs=4k --size=8m --time_based --runtime=12 \
 	--verify=crc32c --minimal >"$tmp/cut.log" 2>&1 &
 fio=$!
 until_true test -s "/sys/block/${device##*/}/stat"
