@@ -41,6 +41,24 @@ truncate -s 48M "$tmp/made"
 client b disk io-timeout=3
 [ "$(nbdinfo --size "$uri_b")" = 50331648 ] || fail "size of what has grown"
 
+# And the server told to look, or to grow it, by those that have it open.
+hold "$uri_b"
+until_true has_mappings disk 1
+ctl export resize disk 64M >/dev/null || fail "export resize"
+[ "$(stat -c %s "$tmp/made")" = 67108864 ] || fail "the file has not grown"
+truncate -s 72M "$tmp/made"
+ctl export resize disk >/dev/null || fail "export resize, no size"
+device_size() {
+	ctl --json device list | python3 -c '
+import json, sys
+print([d["size"] for d in json.load(sys.stdin)])'
+}
+[ "$(device_size)" = "[75497472]" ] || fail "the mapping has $(device_size)"
+if ctl export resize disk 1M >"$tmp/out" 2>&1; then
+	fail "an export shrank"
+fi
+grep -q "can only grow" "$tmp/out" || fail "no word of why"
+
 # A load that must not notice what happens beside it.
 client o other
 fio --name=v --ioengine=nbd --uri="$uri_o" --rw=randwrite --bs=4k --iodepth=8 \
