@@ -171,8 +171,9 @@ set_key(struct reading *rd, const struct conf_file *f,
 
 	if (seen->path && !key->repeated)
 		return conf_file_fail(&rd->events, f->path, f->line, -EINVAL,
-				      "%s = %.200s: already given at %s:%u",
-				      key->name, value, seen->path, seen->line);
+				      "%s =%s%.200s: already given at %s:%u",
+				      key->name, *value ? " " : "", value,
+				      seen->path, seen->line);
 	place_deinit(seen);
 	r = place_set(rd, seen, f);
 	if (r)

@@ -2,6 +2,7 @@
 /* The methods about the daemon itself, and the table of all methods. */
 #include "gateway/control-env.h"
 
+#include <string.h>
 #include <unistd.h>
 
 #include "gateway/os.h"
@@ -68,6 +69,21 @@ control_access_stats(void *user, struct control_call *call)
 				(int)st.now.paths, "connections",
 				(int)st.now.connections, "memory",
 				(json_int_t)st.now.memory, "refused", refused));
+}
+
+void
+control_reload(void *user, struct control_call *call)
+{
+	const struct control_env *env = user;
+	char err[CONF_TEXT_MAX] = "";
+	int r = env->reload(env->user, err);
+
+	if (r)
+		control_fail(call, CONTROL_REFUSED,
+			     "%s; what was in force stays",
+			     *err ? err : strerror(-r));
+	else
+		control_reply(call, json_object());
 }
 
 void
@@ -167,6 +183,7 @@ const struct control_method control_methods[] = {
 	{"log_level", control_log_level, "the level of the log"},
 	{"log_level.set", control_log_level_set, "set the level of the log",
 	 level, true},
+	{"reload", control_reload, "read the configuration again", NULL, true},
 	{"drain", control_drain,
 	 "stop accepting, finish what is under way, and end", NULL, true},
 	{NULL},

@@ -7,6 +7,7 @@
 #ifndef GATEWAY_CONTROL_ENV_H
 #define GATEWAY_CONTROL_ENV_H
 
+#include "config/conf.h"
 #include "gateway/access.h"
 #include "gateway/control.h"
 #include "gateway/export.h"
@@ -28,6 +29,8 @@ struct control_env {
 		void (*fn)(void *fn_user, const char *addr,
 			   const struct rtrs_listener_stats *stats),
 		void *fn_user);
+	/* Reads the configuration again: 0, or a negative errno with words. */
+	int (*reload)(void *user, char err[CONF_TEXT_MAX]);
 	/* Starts the end of the daemon; returns at once. */
 	void (*drain)(void *user);
 	void *user;
@@ -119,6 +122,7 @@ void control_list_methods(void *user, struct control_call *call);
 void control_log_level(void *user, struct control_call *call);
 void control_log_level_set(void *user, struct control_call *call);
 void control_access_stats(void *user, struct control_call *call);
+void control_reload(void *user, struct control_call *call);
 void control_drain(void *user, struct control_call *call);
 
 #endif

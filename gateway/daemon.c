@@ -10,13 +10,13 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "gateway/access-conf.h"
 #include "gateway/access.h"
 #include "gateway/control-env.h"
 #include "gateway/metrics.h"
 #include "gateway/notify.h"
 #include "gateway/os.h"
 #include "gateway/preflight.h"
+#include "gateway/reload.h"
 #include "gateway/watchdog.h"
 #include "gateway/worker.h"
 
@@ -38,7 +38,8 @@ struct farewell {
 };
 
 struct daemon {
-	const struct options *o;
+	struct gw_config *config; /* that it was started with */
+	const struct options *o;  /* of config */
 	struct log *log;
 	uint64_t started;
 	struct gw_exports *exports;
@@ -49,7 +50,7 @@ struct daemon {
 	struct route *route;
 	struct loop *loop;
 	struct loop_timer *timer;
-	struct loop_watch *on_term, *on_int;
+	struct loop_watch *on_term, *on_int, *on_hup;
 	struct control *control;
 	struct metrics *metrics;
 	struct control_env env;
@@ -299,6 +300,12 @@ for_each_listener(void *user,
 		   rtrs_listener_stats(d->listeners[i].rtrs));
 }
 
+static int
+reload_hook(void *user, char err[CONF_TEXT_MAX])
+{
+	return daemon_reload(user, err);
+}
+
 static void
 on_drain(struct loop_call *call)
 {
@@ -348,6 +355,7 @@ start_control(struct daemon *d)
 		.access = d->access,
 		.workers = d->workers,
 		.for_each_listener = for_each_listener,
+		.reload = reload_hook,
 		.drain = drain,
 		.user = d,
 	};
@@ -369,6 +377,7 @@ start_metrics(struct daemon *d)
 		.workers = d->workers,
 		.n_workers = d->n_workers,
 		.exports = d->exports,
+		.access = d->access,
 		.max_chunk_bytes = d->o->max_memory,
 		.max_sessions = d->o->max_sessions,
 		.for_each_listener = for_each_listener,
@@ -442,6 +451,41 @@ tell_ready(const struct daemon *d)
 	notify_ready(text);
 }
 
+/* --------------------------------------------------------------- reload */
+
+int
+daemon_reload(struct daemon *d, char err[CONF_TEXT_MAX])
+{
+	const struct reload_params p = {
+		.started = d->config,
+		.exports = d->exports,
+		.access = d->access,
+		.log = d->log,
+		.workers = d->workers,
+		.n_workers = d->n_workers,
+	};
+	int r;
+
+	if (d->draining) {
+		snprintf(err, CONF_TEXT_MAX, "the daemon is draining");
+		return -EBUSY;
+	}
+	notify_reloading();
+	r = reload(&p, err);
+	if (r)
+		log_err(d->log, "reload: %s; what was in force stays", err);
+	tell_ready(d);
+	return r;
+}
+
+static void
+on_hangup(void *user)
+{
+	char err[CONF_TEXT_MAX];
+
+	(void)daemon_reload(user, err); /* it was logged */
+}
+
 /* ---------------------------------------------------------------- start */
 
 /* On the control thread: prepare() looks at the deadline. */
@@ -466,23 +510,21 @@ on_access_wake(void *user)
 static int
 start_access(struct daemon *d)
 {
-	const struct options *o = d->o;
 	const struct gw_access_params p = {
 		.log = d->log,
 		.now = os_now,
 		.wake = on_access_wake,
 		.user = d,
 	};
-	struct gw_access_limits limits;
 	int r = gw_access_new(&p, &d->access);
 
-	if (r < 0)
+	if (r < 0) {
+		log_err(d->log, "cannot start: %s", strerror(-r));
 		return r;
+	}
 	d->access_call.fn = on_access_call;
-	gw_access_limits_init(&limits);
-	gw_access_limits_complete(&limits, o->max_sessions, o->max_memory,
-				  (uint64_t)o->queue_depth * o->chunk_size);
-	gw_access_set_limits(d->access, &limits);
+	gw_access_replace(d->access, gw_config_take_rules(d->config));
+	gw_access_set_limits(d->access, &d->config->limits);
 	return 0;
 }
 
@@ -490,17 +532,8 @@ static int
 start_exports(struct daemon *d)
 {
 	char text[GW_TEXT_MAX] = "";
-	int r = gw_exports_new(d->log, &d->exports);
+	int r = gw_config_exports(d->config, d->log, &d->exports, text);
 
-	if (r < 0) {
-		log_err(d->log, "cannot start: %s", strerror(-r));
-		return r;
-	}
-	for (unsigned i = 0; i < d->o->n_exports && !r; i++)
-		r = gw_exports_add_text(d->exports, d->o->exports[i], text);
-	if (!r && d->o->search_path)
-		r = gw_exports_set_search_path(d->exports, d->o->search_path,
-					       text);
 	if (r < 0)
 		log_err(d->log, "%s", text);
 	return r == -EINVAL || r == -EEXIST ? DAEMON_USAGE : r;
@@ -520,11 +553,12 @@ start_base(struct daemon *d)
 		r = loop_watch_signal(d->loop, SIGINT, on_signal, d,
 				      &d->on_int);
 	if (!r)
+		r = loop_watch_signal(d->loop, SIGHUP, on_hangup, d,
+				      &d->on_hup);
+	if (!r)
 		r = gw_pool_new(POOL_THREADS, &d->pool);
 	if (!r)
 		r = route_new(d->o->workers, &d->route);
-	if (!r)
-		r = start_access(d);
 	if (r < 0)
 		log_err(d->log, "cannot start: %s", strerror(-r));
 	else
@@ -568,9 +602,10 @@ start_workers(struct daemon *d)
 }
 
 int
-daemon_new(const struct options *o, struct log *log, FILE *out,
+daemon_new(struct gw_config *config, struct log *log, FILE *out,
 	   struct daemon **ret)
 {
+	const struct options *o = &config->opt;
 	struct daemon *d = calloc(1, sizeof(*d));
 	int r;
 
@@ -578,10 +613,13 @@ daemon_new(const struct options *o, struct log *log, FILE *out,
 		log_err(log, "cannot start: out of memory");
 		return -ENOMEM;
 	}
+	d->config = config;
 	d->o = o;
 	d->log = log;
 	d->started = os_now();
-	r = start_exports(d);
+	r = start_access(d);
+	if (!r)
+		r = start_exports(d);
 	if (!r)
 		r = preflight(o, "", log);
 	if (!r)
@@ -641,6 +679,7 @@ daemon_free(struct daemon *d)
 	gw_exports_free(d->exports);
 	loop_unwatch(d->on_term);
 	loop_unwatch(d->on_int);
+	loop_unwatch(d->on_hup);
 	loop_timer_free(d->timer);
 	loop_free(d->loop);
 	free(d);

@@ -8,18 +8,19 @@
 
 #include <stdio.h>
 
-#include "gateway/options.h"
+#include "gateway/config.h"
 #include "rtrs/base/log.h"
 
 struct daemon;
 
 /*
  * Starts everything and prints "listening on ADDR" to out for each listener.
- * Errors are logged. The level of log may be changed by the control socket.
- * Positive: the options are wrong (exit code 2).
+ * config is what it was started with and outlives it; its rules are taken. The
+ * level of log changes with the configuration. Errors are logged. Positive: the
+ * configuration is wrong (exit code 2).
  */
 #define DAEMON_USAGE 1
-int daemon_new(const struct options *o, struct log *log, FILE *out,
+int daemon_new(struct gw_config *config, struct log *log, FILE *out,
 	       struct daemon **ret);
 /*
  * Serves until SIGTERM or SIGINT, then drains: no new connections, requests
@@ -27,6 +28,12 @@ int daemon_new(const struct options *o, struct log *log, FILE *out,
  * of the daemon and ends the process with exit code 1.
  */
 int daemon_run(struct daemon *d);
+/*
+ * Reads the configuration again, as SIGHUP does, see reload(). What happened is
+ * logged. On failure the old one is in force, and err says why; -EBUSY: it is
+ * draining. The control thread.
+ */
+int daemon_reload(struct daemon *d, char err[CONF_TEXT_MAX]);
 void daemon_free(struct daemon *d); /* NULL is fine */
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * rnbd-gatewayd: options, becoming a daemon, life cycle. Exit codes: 0 drained
- * and ended in order, 1 failure at run time, 2 wrong options.
+ * rnbd-gatewayd: becoming a daemon, life cycle. Exit codes: 0 drained and ended
+ * in order, 1 failure at run time, 2 wrong options or configuration.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -12,9 +12,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "gateway/cmdline.h"
+#include "gateway/config.h"
 #include "gateway/daemon.h"
 #include "gateway/log-sink.h"
-#include "gateway/options.h"
 #include "gateway/os.h"
 #include "gateway/sandbox.h"
 
@@ -106,11 +107,12 @@ enter_sandbox(const struct options *o, const struct log *log)
 }
 
 static int
-serve(const struct options *o, struct log_sink *sink, int ready_fd)
+serve(struct gw_config *config, struct log_sink *sink, int ready_fd)
 {
+	const struct options *o = &config->opt;
 	struct log *log = log_sink_log(sink);
 	struct daemon *d;
-	int r = daemon_new(o, log, stdout, &d);
+	int r = daemon_new(config, log, stdout, &d);
 
 	if (r)
 		return r;
@@ -143,8 +145,9 @@ first_target(const struct options *o)
 }
 
 static int
-run(const struct options *o)
+run(struct gw_config *config)
 {
+	const struct options *o = &config->opt;
 	struct log_sink_params sp = {
 		.ident = "rnbd-gatewayd",
 		.threshold = o->log_level,
@@ -170,31 +173,62 @@ run(const struct options *o)
 				"cannot become a daemon: %s",
 				strerror(-ready_fd));
 	}
-	r = o->foreground || ready_fd >= 0 ? serve(o, sink, ready_fd)
+	r = o->foreground || ready_fd >= 0 ? serve(config, sink, ready_fd)
 					   : ready_fd;
 	log_sink_free(sink);
 	return r;
 }
 
-int
-main(int argc, char **argv)
+static int
+exit_code(int r)
 {
-	static struct options o;
-	char err_text[OPT_TEXT_MAX];
-	int r;
-
-	switch (options_parse(&o, argc, argv, stdout, err_text)) {
-	case OPTIONS_DONE:
-		return EXIT_SUCCESS;
-	case OPTIONS_USAGE:
-		fprintf(stderr, "rnbd-gatewayd: error: %s\n", err_text);
-		return EXIT_USAGE;
-	case OPTIONS_RUN:
-		break;
-	}
-	r = run(&o);
-	options_deinit(&o);
 	if (r == DAEMON_USAGE)
 		return EXIT_USAGE;
 	return r ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+/* Everything is judged and nothing started. */
+static int
+check_config(const struct cmdline *cl, const struct gw_config *c)
+{
+	char text[GW_TEXT_MAX];
+
+	if (gw_config_check(c, text) < 0) {
+		fprintf(stderr, "rnbd-gatewayd: error: %s\n", text);
+		return EXIT_USAGE;
+	}
+	printf("%s: ok\n", cl->config ? cl->config : "command line");
+	return EXIT_SUCCESS;
+}
+
+int
+main(int argc, char **argv)
+{
+	static struct gw_config config;
+	char err[OPT_TEXT_MAX];
+	struct cmdline cl;
+	int r;
+
+	switch (cmdline_parse(&cl, argc, argv, stdout, err)) {
+	case CMDLINE_DONE:
+		return EXIT_SUCCESS;
+	case CMDLINE_USAGE:
+		fprintf(stderr, "rnbd-gatewayd: error: %s\n", err);
+		return EXIT_USAGE;
+	case CMDLINE_RUN:
+		break;
+	}
+	r = gw_config_load(&cl, NULL, &config, err);
+	if (r < 0) {
+		fprintf(stderr, "rnbd-gatewayd: error: %s\n", err);
+		cmdline_deinit(&cl);
+		return EXIT_USAGE;
+	}
+	if (cl.check)
+		r = check_config(&cl, &config);
+	else
+		r = exit_code(run(&config));
+	gw_config_deinit(&config);
+	cmdline_deinit(&cl);
+	return r;
 }

@@ -29,7 +29,8 @@ struct metrics_named {
 };
 
 #define METRICS_MAX_LISTENERS 64
-#define METRICS_MAX_REASONS   48
+/* More than there are. */
+#define METRICS_MAX_REASONS   64
 
 struct metrics_page {
 	struct metrics_process process;

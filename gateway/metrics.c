@@ -7,6 +7,7 @@
 #include <string.h>
 #include <utlist.h>
 
+#include "gateway/access.h"
 #include "gateway/export.h"
 #include "gateway/proc.h"
 
@@ -93,9 +94,12 @@ export_row(struct sum *s, const char *name)
 }
 
 static void
-add_configured(void *user, const struct gw_exports_item *info)
+add_configured(void *user, const struct gw_exports_item *item)
 {
-	(void)export_row(user, info->spec->name);
+	struct metrics_io *io = export_row(user, item->spec->name);
+
+	if (io)
+		io->size_bytes = item->size_bytes;
 }
 
 static void
@@ -151,21 +155,36 @@ add_rows(struct sum *s, const struct metrics_snap *snap)
 	}
 }
 
+/* A limit may be met in two places: by a worker, and by all together. */
 static void
 add_reject(struct metrics_page *page, const char *reason, uint64_t n)
 {
-	if (page->n_rejects < METRICS_MAX_REASONS)
-		page->rejects[page->n_rejects++] =
-			(struct metrics_named){.name = reason, .value = n};
+	size_t i = 0;
+
+	while (i < page->n_rejects && strcmp(page->rejects[i].name, reason))
+		i++;
+	if (i == METRICS_MAX_REASONS)
+		return;
+	if (i == page->n_rejects)
+		page->rejects[page->n_rejects++].name = reason;
+	page->rejects[i].value += n;
 }
 
 static void
-add_rejects(struct sum *s)
+add_rejects(struct sum *s, struct gw_access *access)
 {
+	struct gw_access_stats st;
+
 	add_reject(&s->page, "malformed", s->malformed);
+	/* The upper layer is access, which tells its reasons itself. */
 	for (unsigned i = 0; i < RTRS_SRV_N_REJECTS; i++)
-		add_reject(&s->page, rtrs_srv_reject_name(i), s->rejects[i]);
+		if (i != RTRS_SRV_REJECT_UPPER)
+			add_reject(&s->page, rtrs_srv_reject_name(i),
+				   s->rejects[i]);
 	add_reject(&s->page, "name", s->names_refused);
+	gw_access_stats(access, &st);
+	for (unsigned i = 0; i < GW_ACCESS_N_REASONS; i++)
+		add_reject(&s->page, gw_access_reason_name(i), st.refused[i]);
 }
 
 static void
@@ -234,7 +253,7 @@ make_page(struct metrics *m, const struct gather *g, char **ret_text,
 			add_worker(s, &g->parts[i].snap);
 			add_rows(s, &g->parts[i].snap);
 		}
-		add_rejects(s);
+		add_rejects(s, m->p.access);
 		add_process(s, m);
 		r = metrics_text(&s->page, ret_text, ret_len);
 	}

@@ -20,6 +20,7 @@ struct metrics_params {
 	struct worker *const *workers;
 	unsigned n_workers;
 	struct gw_exports *exports;
+	struct gw_access *access; /* NULL: none */
 	uint64_t max_chunk_bytes, max_sessions; /* limits; 0: none */
 	void (*for_each_listener)(
 		void *user,

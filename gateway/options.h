@@ -1,36 +1,43 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The command line of rnbd-gatewayd.
+ * The options of rnbd-gatewayd, which may stand on the command line
+ * (cmdline.h) and in section [gateway] of the configuration file (config.h)
+ * alike: one table of keys, one judge for each value.
  */
 #ifndef GATEWAY_OPTIONS_H
 #define GATEWAY_OPTIONS_H
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <sys/types.h>
 
+#include "config/conf.h"
 #include "gateway/http.h"
 #include "gateway/listen-addr.h"
 #include "gateway/log-sink.h"
+#include "gateway/spec.h"
 #include "rtrs/base/log.h"
 #include "rtrs/rtrs.h"
 
 #define OPT_MAX_LISTENERS  64
 #define OPT_MAX_WORKERS    256
-#define OPT_TEXT_MAX       512
+#define OPT_TEXT_MAX       CONF_TEXT_MAX
 #define OPT_DEFAULT_LISTEN "tcp:127.0.0.1"
 
+/* Strings are owned. */
 struct options {
 	struct listen_addr listen[OPT_MAX_LISTENERS];
 	unsigned n_listen;
-	const char **exports; /* NAME=SPEC, judged by gw_exports_add_text() */
-	unsigned n_exports;
-	const char *search_path; /* NULL: none */
+	char *listen_texts[OPT_MAX_LISTENERS]; /* as given; one may be many */
+	unsigned n_listen_texts;
+	struct gw_spec *specs; /* what is offered by name; names differ */
+	unsigned n_specs;
+	char *search_path; /* NULL: none */
 	unsigned queue_depth;
 	uint32_t chunk_size; /* bytes */
 	unsigned workers;
-	const char *control; /* path; NULL: no control socket */
+	char *control; /* path; NULL: no control socket */
+	char *metrics_text; /* as given */
 	bool has_metrics;
 	struct http_addr metrics;
 	bool has_control_group;
@@ -42,27 +49,41 @@ struct options {
 	uint64_t max_memory; /* bytes; 0: no limit */
 	unsigned hb_interval_ms, hb_missed_max;
 	bool foreground;
-	const char *pid_file; /* NULL: none */
+	char *pid_file; /* NULL: none */
 	enum log_level log_level;
 	bool log_target_given; /* else: what fits how it was started */
 	enum log_target log_target;
 	bool sandbox;
 	bool core_dumps;
-};
-
-enum options_result {
-	OPTIONS_RUN,   /* *o is filled */
-	OPTIONS_DONE,  /* --help, --version: printed, exit with 0 */
-	OPTIONS_USAGE, /* err_text says in one line what is wrong */
+	/* While keys are set: addresses that it resolved are taken over. */
+	const struct options *prior;
 };
 
 /*
- * Parses argv; strings are borrowed from it. Judges each value and their
- * combinations, and resolves listening addresses (which may block). Prints to
- * out for --help and --version only.
+ * The keys; their object is a struct options. One that is given again replaces
+ * its value, one that is repeated adds to it. An arg in brackets may be missing
+ * on the command line and means "yes" then. --listen resolves host names, which
+ * may block.
  */
-enum options_result options_parse(struct options *o, int argc, char **argv,
-				  FILE *out, char err_text[OPT_TEXT_MAX]);
+extern const struct conf_key gw_option_keys[];
+
+/*
+ * The defaults. prior (NULL: none) are options that are in force: addresses
+ * that are listened on already are not resolved again.
+ */
+void options_init(struct options *o, const struct options *prior);
+/*
+ * Appends an export and takes over what spec holds. -EINVAL (by
+ * gw_spec_check(), or there is one of that name) or -ENOMEM, with err; then it
+ * is the caller's as before.
+ */
+int options_add_spec(struct options *o, const struct gw_spec *spec,
+		     char err[OPT_TEXT_MAX]);
+/*
+ * When every key was set: defaults that depend on other keys, and what must
+ * hold between them. -EINVAL with err.
+ */
+int options_finish(struct options *o, char err[OPT_TEXT_MAX]);
 void options_deinit(struct options *o);
 
 #endif

@@ -630,7 +630,7 @@ struct rtrs_srv_counts {
 	uint64_t accepted; /* connections */
 	uint64_t rejected[RTRS_SRV_N_REJECTS];
 	uint64_t paths_up;      /* INFO_REQ was answered */
-	uint64_t names_refused; /* by sess_up() */
+	uint64_t names_refused; /* sess_up() said -EPERM */
 	uint64_t hb_timeouts;   /* paths that ended since the peer was silent */
 	/* Now: */
 	size_t chunk_mem; /* bytes promised to paths, of max_chunk_mem */

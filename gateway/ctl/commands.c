@@ -50,6 +50,8 @@ const struct command commands[] = {
 	 "who does how much, refreshing"},
 	{"log-level", "[LEVEL]", 0, 1, OPT_JSON | OPT_VERBOSE, cmd_log_level,
 	 NULL, "tell or set the level: error, warning, info or debug"},
+	{"reload", "", 0, 0, OPT_VERBOSE, cmd_reload, NULL,
+	 "read the configuration file again"},
 	{"drain", "", 0, 0, OPT_WAIT | OPT_VERBOSE, cmd_drain, NULL,
 	 "stop accepting, finish what is under way, and end"},
 	{"version", "", 0, 0, OPT_JSON, cmd_version, NULL,

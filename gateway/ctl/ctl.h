@@ -21,7 +21,7 @@
 
 #include "rtrs/base/util.h"
 
-#define CTL_SERVER_SOCKET "/run/rnbd-gatewayd.sock"
+#define CTL_SERVER_SOCKET "/run/rnbd/gatewayd.sock"
 /* Where a client of ours would answer. */
 #define CTL_CLIENT_SOCKET "/run/nbdkit-rnbd.sock"
 
@@ -215,6 +215,7 @@ int cmd_stats_reset(const struct ctl *ctl, char **args, unsigned n);
 int cmd_version(const struct ctl *ctl, char **args, unsigned n);
 int cmd_log_level(const struct ctl *ctl, char **args, unsigned n);
 int cmd_access_stats(const struct ctl *ctl, char **args, unsigned n);
+int cmd_reload(const struct ctl *ctl, char **args, unsigned n);
 int cmd_drain(const struct ctl *ctl, char **args, unsigned n);
 int cmd_top(const struct ctl *ctl, char **args, unsigned n);
 

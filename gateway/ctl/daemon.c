@@ -264,6 +264,19 @@ cmd_log_level(const struct ctl *ctl, char **args, unsigned n)
 	return r ? r : ctl_flush();
 }
 
+int
+cmd_reload(const struct ctl *ctl, char **args, unsigned n)
+{
+	json_t *res;
+	int r = ctl_call(ctl, "reload", NULL, &res);
+
+	if (r)
+		return r;
+	ctl_say(ctl, "the configuration was read again");
+	json_decref(res);
+	return ctl_flush();
+}
+
 /* However long it takes: a drain ends by itself, or by who asked for it. */
 static int
 wait_end(int pidfd)

@@ -179,7 +179,7 @@ bring_up(struct srv_path *path)
 	path->info_held = false;
 	err = srv_sess_path_up(path->sess, path);
 	if (err) {
-		srv->counts.names_refused++;
+		srv->counts.names_refused += err == -EPERM;
 		srv_path_close(
 			path, err == -EACCES ? LOG_LVL_DEBUG : LOG_LVL_WARNING,
 			"session '%s' refused: %s", path->info.name,

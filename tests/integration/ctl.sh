@@ -137,6 +137,23 @@ expect 0 '' log-level debug
 expect 0 '^debug$' log-level
 expect 0 '' log-level info
 
+# --- reading the configuration again; this daemon has none, another one has
+expect 1 'what was in force stays' reload
+cat >"$tmp/gw.conf" <<-'EOC'
+	[export]
+	name = one
+	backend = memory:1M
+EOC
+start_gateway conf --config "$tmp/gw.conf" --control "$tmp/conf.sock"
+printf '[export]\nname = two\nbackend = memory:2M\n' >>"$tmp/gw.conf"
+expect 0 'was read again' --control "$tmp/conf.sock" reload verbose
+expect 0 '^two,2097152$' --control "$tmp/conf.sock" export list name,size csv
+echo 'colour = green' >>"$tmp/gw.conf"
+expect 1 'gw.conf:7: colour' --control "$tmp/conf.sock" reload
+expect 0 '^two,2097152$' --control "$tmp/conf.sock" export list name,size csv
+expect 0 '' --control "$tmp/conf.sock" drain wait
+wait "$pid_conf" || fail "told to drain, it ended with $?"
+
 # --- reset: paths begin at zero
 ctl stats reset
 python3 - "$(ctl --json stats)" <<'PY'

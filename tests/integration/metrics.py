@@ -84,6 +84,12 @@ def names(page, srcdir):
         documented = set(re.findall(r"^=item B<((?:rnbd_gateway|process)_\w+)>", f.read(), re.M))
     expect("documented, not exported", documented - plain, set())
     expect("exported, not documented", plain - documented, set())
+    with open(f"{srcdir}/gateway/rnbd-metrics.7.pod", encoding="utf-8") as f:
+        reasons = {r for line in re.findall(r"^=item (C<.*)$", f.read(), re.M)
+                   for r in re.findall(r"C<(\w+)>", line)}
+    exported = {dict(labels)["reason"] for (n, labels) in samples(page)
+                if n == "rnbd_gateway_rejects_total"}
+    expect("reasons, documented or exported only", reasons ^ exported, set())
     pattern = r"\b(?:rnbd_gateway|process)_[a-z_]+\b"
     for name in ("gateway/rnbd-metrics.7.pod", "config/examples/rnbd-alerts.yml",
                  "config/examples/grafana-dashboard.json"):

@@ -18,7 +18,8 @@ EOF
 pids+=($!)
 until_true test -S "$tmp/notify"
 export NOTIFY_SOCKET=$tmp/notify WATCHDOG_USEC=600000
-if ! ldd "$RNBD_GATEWAYD" | grep -q libsystemd; then
+linked=$(ldd "$RNBD_GATEWAYD")
+if [[ $linked != *libsystemd* ]]; then
 	start_gateway gw --export m=memory:1M
 	wait_log "$tmp/gw.log" "without libsystemd"
 	exit 0

@@ -29,6 +29,17 @@ options() {
 options "$RNBD_GATEWAYD" gateway/rnbd-gatewayd.8.pod
 options "$RNBD_CTL" gateway/rnbdctl.8.pod
 
+# Keys of the configuration file, as "[section] key", against its page.
+"$RNBD_GATEWAYD" --list-keys |
+	sed -nE 's/^#(\[[a-z]+\]).*/\1/p; s/^#([a-z-]+) = .*/\1/p' |
+	awk '/^\[/ { section = $0; next } { print section, $0 }' | sort >"$TMPDIR/help"
+sed -nE 's/^=head1 SECTION (\[[a-z]+\])$/\1/p; s/^=head1 [A-Z ]+$/[]/p
+	s/^=item B<([a-z-]+)> = .*/\1/p' config/rnbd-gatewayd.conf.5.pod |
+	awk '/^\[/ { section = $0 == "[]" ? "" : $0; next } { print section, $0 }' |
+	sort >"$TMPDIR/man"
+[ "$(wc -l <"$TMPDIR/help")" -gt 20 ] || { echo "--list-keys lists no keys"; bad=1; }
+same config/rnbd-gatewayd.conf.5.pod "$TMPDIR/help" "$TMPDIR/man"
+
 # Commands of rnbdctl with their arguments, and the fields of what they list.
 "$RNBD_CTL" --help | sed -n '/^Commands:/,/^$/s/^  \(.*[^ ]\)  .*/\1/p' |
 	sed 's/  .*//; s/ *$//' | sort >"$TMPDIR/help"

@@ -18,7 +18,8 @@
 
 #define MAX_ARGS 16
 
-static struct options o;
+static struct cmdline cl;
+static struct gw_config config;
 static struct daemon *d;
 static char out_text[1024], last_error[512];
 static pthread_mutex_t log_lock = PTHREAD_MUTEX_INITIALIZER; /* last_error */
@@ -47,8 +48,10 @@ start(const char *const args[MAX_ARGS])
 	ck_assert_ptr_nonnull(out);
 	for (; args[argc - 1]; argc++)
 		argv[argc] = (char *)(uintptr_t)args[argc - 1];
-	ck_assert_int_eq(options_parse(&o, argc, argv, out, text), OPTIONS_RUN);
-	r = daemon_new(&o, &lg, out, &d);
+	ck_assert_int_eq(cmdline_parse(&cl, argc, argv, out, text),
+			 CMDLINE_RUN);
+	ck_assert_int_eq(gw_config_load(&cl, NULL, &config, text), 0);
+	r = daemon_new(&config, &lg, out, &d);
 	rewind(out);
 	n = fread(out_text, 1, sizeof(out_text) - 1, out);
 	out_text[n] = '\0';
@@ -63,7 +66,8 @@ start(const char *const args[MAX_ARGS])
 static void
 teardown(void)
 {
-	options_deinit(&o);
+	gw_config_deinit(&config);
+	cmdline_deinit(&cl);
 }
 
 START_TEST(signal_ends_it_in_order)
@@ -123,23 +127,6 @@ START_TEST(foreign_address_is_named)
 			 -EADDRNOTAVAIL);
 	ck_assert_ptr_nonnull(strstr(last_error, "tcp:192.0.2.1:0"));
 	ck_assert_ptr_nonnull(strstr(last_error, "no interface"));
-}
-END_TEST
-
-START_TEST(bad_export_is_a_usage_error)
-{
-	static const char *const specs[] = {"x", "=memory:1M", "a=memory:x",
-					    "a=memory:1M,rw"};
-
-	ck_assert_int_eq(START(ANY_PORT, "--export", specs[_i]), DAEMON_USAGE);
-	ck_assert_str_ne(last_error, "");
-}
-END_TEST
-
-START_TEST(export_twice_is_a_usage_error)
-{
-	ck_assert_int_eq(START(ANY_PORT, MEMORY, MEMORY), DAEMON_USAGE);
-	ck_assert_ptr_nonnull(strstr(last_error, "m"));
 }
 END_TEST
 
@@ -239,8 +226,6 @@ main(void)
 	tcase_add_test(tc, each_listener_is_printed);
 	tcase_add_test(tc, port_in_use_is_named);
 	tcase_add_test(tc, foreign_address_is_named);
-	tcase_add_loop_test(tc, bad_export_is_a_usage_error, 0, 4);
-	tcase_add_test(tc, export_twice_is_a_usage_error);
 	tcase_add_test(tc, missing_file_is_named);
 	tcase_add_test(tc, status_tells_what_there_is);
 	suite_add_tcase(s, tc);

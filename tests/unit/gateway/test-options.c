@@ -6,29 +6,51 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "gateway/options.h"
+#include "gateway/config.h"
 #include "rtrs/rtrs.h"
 
 #define MAX_ARGS 12
 #define EXPORT   "--export", "d=memory:1M"
 
-static struct options o;
+/* What a command line leads to. */
+enum result {
+	RUN,
+	DONE,
+	USAGE,
+};
+
+static struct gw_config config;
+#define o (config.opt)
 static char text[OPT_TEXT_MAX];
 
-static enum options_result
+static enum result
+parse_argv(int argc, char **argv)
+{
+	FILE *out = tmpfile();
+	struct cmdline cl;
+	enum cmdline_result r;
+
+	ck_assert_ptr_nonnull(out);
+	text[0] = '\0';
+	r = cmdline_parse(&cl, argc, argv, out, text);
+	/* Whoever asks for help gets some. */
+	ck_assert_int_eq(ftell(out) > 0, r == CMDLINE_DONE);
+	fclose(out);
+	if (r == CMDLINE_RUN && gw_config_load(&cl, NULL, &config, text) < 0)
+		r = CMDLINE_USAGE;
+	cmdline_deinit(&cl);
+	return r == CMDLINE_RUN ? RUN : r == CMDLINE_DONE ? DONE : USAGE;
+}
+
+static enum result
 parse(const char *const args[MAX_ARGS])
 {
 	char *argv[MAX_ARGS + 2] = {(char *)(uintptr_t) "rnbd-gatewayd"};
-	FILE *out = tmpfile();
-	enum options_result r;
 	int argc = 1;
 
-	ck_assert_ptr_nonnull(out);
 	for (; args[argc - 1]; argc++)
 		argv[argc] = (char *)(uintptr_t)args[argc - 1];
-	r = options_parse(&o, argc, argv, out, text);
-	fclose(out);
-	return r;
+	return parse_argv(argc, argv);
 }
 
 #define PARSE(...) parse((const char *const[MAX_ARGS]){__VA_ARGS__})
@@ -37,7 +59,7 @@ START_TEST(defaults)
 {
 	struct sockaddr_in sin;
 
-	ck_assert_int_eq(PARSE(EXPORT), OPTIONS_RUN);
+	ck_assert_int_eq(PARSE(EXPORT), RUN);
 	ck_assert_uint_eq(o.queue_depth, 512);
 	ck_assert_uint_eq(o.chunk_size, 131072);
 	ck_assert_uint_ge(o.workers, 1);
@@ -58,7 +80,7 @@ START_TEST(defaults)
 	ck_assert_int_eq(sin.sin_family, AF_INET);
 	ck_assert_uint_eq(ntohl(sin.sin_addr.s_addr), INADDR_LOOPBACK);
 	ck_assert_uint_eq(ntohs(sin.sin_port), 1234);
-	options_deinit(&o);
+	gw_config_deinit(&config);
 }
 END_TEST
 
@@ -68,19 +90,19 @@ START_TEST(values)
 			       "--chunk-size=1M", "--workers", "7", "--control",
 			       "/x.sock", "--foreground",
 			       "--always-invalidate=yes"),
-			 OPTIONS_RUN);
+			 RUN);
 	ck_assert_str_eq(o.search_path, "/dev");
 	ck_assert_uint_eq(o.queue_depth, 64);
 	ck_assert_uint_eq(o.chunk_size, 1 << 20);
 	ck_assert_uint_eq(o.workers, 7);
 	ck_assert_str_eq(o.control, "/x.sock");
 	ck_assert(o.foreground && o.always_invalidate);
-	options_deinit(&o);
+	gw_config_deinit(&config);
 	ck_assert_int_eq(PARSE(EXPORT, "--busy-poll=50", "--max-sessions=10",
 			       "--max-memory=8g", "--heartbeat-interval=100",
 			       "--heartbeat-missed=3", "--pid-file=/p",
 			       "--log-level=debug", "--export", "e=null:1G"),
-			 OPTIONS_RUN);
+			 RUN);
 	ck_assert_uint_eq(o.busy_poll_us, 50);
 	ck_assert_uint_eq(o.max_sessions, 10);
 	ck_assert_uint_eq(o.max_memory, UINT64_C(8) << 30);
@@ -88,23 +110,25 @@ START_TEST(values)
 	ck_assert_uint_eq(o.hb_missed_max, 3);
 	ck_assert_str_eq(o.pid_file, "/p");
 	ck_assert_int_eq(o.log_level, LOG_LVL_DEBUG);
-	ck_assert_uint_eq(o.n_exports, 2);
-	ck_assert_str_eq(o.exports[0], "d=memory:1M");
-	ck_assert_str_eq(o.exports[1], "e=null:1G");
+	ck_assert_uint_eq(o.n_specs, 2);
+	ck_assert_str_eq(o.specs[0].name, "d");
+	ck_assert_str_eq(o.specs[0].backend, "memory:1M");
+	ck_assert_str_eq(o.specs[1].name, "e");
+	ck_assert_str_eq(o.specs[1].backend, "null:1G");
 	ck_assert(o.sandbox && !o.core_dumps && !o.log_target_given);
-	options_deinit(&o);
+	gw_config_deinit(&config);
 	ck_assert_int_eq(PARSE(EXPORT, "--sandbox=no", "--core-dumps=yes",
 			       "--foreground", "--log-target=journal"),
-			 OPTIONS_RUN);
+			 RUN);
 	ck_assert(!o.sandbox && o.core_dumps && o.log_target_given);
 	ck_assert_int_eq(o.log_target, LOG_TARGET_JOURNAL);
-	options_deinit(&o);
-	ck_assert_int_eq(PARSE(EXPORT, "--log-target=syslog"), OPTIONS_RUN);
+	gw_config_deinit(&config);
+	ck_assert_int_eq(PARSE(EXPORT, "--log-target=syslog"), RUN);
 	ck_assert_int_eq(o.log_target, LOG_TARGET_SYSLOG);
-	options_deinit(&o);
-	ck_assert_int_eq(PARSE(EXPORT, "--log-target=auto"), OPTIONS_RUN);
+	gw_config_deinit(&config);
+	ck_assert_int_eq(PARSE(EXPORT, "--log-target=auto"), RUN);
 	ck_assert(!o.log_target_given);
-	options_deinit(&o);
+	gw_config_deinit(&config);
 }
 END_TEST
 
@@ -126,8 +150,7 @@ START_TEST(listen_addresses)
 	struct sockaddr_in6 sin6;
 	unsigned port;
 
-	ck_assert_int_eq(PARSE(EXPORT, "--listen", addresses[_i].text),
-			 OPTIONS_RUN);
+	ck_assert_int_eq(PARSE(EXPORT, "--listen", addresses[_i].text), RUN);
 	ck_assert_uint_eq(o.n_listen, 1);
 	ck_assert_ptr_eq(o.listen[0].fabric, &fabric_tcp);
 	if (o.listen[0].addr.ss_family == AF_INET) {
@@ -141,7 +164,7 @@ START_TEST(listen_addresses)
 	}
 	ck_assert_str_eq(host, addresses[_i].host);
 	ck_assert_uint_eq(port, addresses[_i].port);
-	options_deinit(&o);
+	gw_config_deinit(&config);
 }
 END_TEST
 
@@ -170,17 +193,17 @@ START_TEST(rdma_listen_addresses)
 	if (!verbs) {
 		ck_assert_int_eq(
 			PARSE(EXPORT, "--listen", rdma_addresses[_i].text),
-			OPTIONS_USAGE);
+			USAGE);
 		ck_assert_ptr_nonnull(strstr(text, NO_RDMA));
 		return;
 	}
 	ck_assert_int_eq(PARSE(EXPORT, "--listen", rdma_addresses[_i].text),
-			 OPTIONS_RUN);
+			 RUN);
 	ck_assert_uint_eq(o.n_listen, 1);
 	ck_assert_ptr_eq(o.listen[0].fabric, verbs);
 	ck_assert(rtrs_addr_text(verbs, &o.listen[0].addr, shown));
 	ck_assert_str_eq(shown, rdma_addresses[_i].shown);
-	options_deinit(&o);
+	gw_config_deinit(&config);
 }
 END_TEST
 
@@ -211,8 +234,7 @@ START_TEST(rdma_listen_errors)
 {
 	char says[OPT_TEXT_MAX];
 
-	ck_assert_int_eq(PARSE(EXPORT, "--listen", rdma_bad[_i].text),
-			 OPTIONS_USAGE);
+	ck_assert_int_eq(PARSE(EXPORT, "--listen", rdma_bad[_i].text), USAGE);
 	snprintf(says, sizeof(says), "--listen %s: %s", rdma_bad[_i].text,
 		 fabric_by_name("verbs") ? rdma_bad[_i].says : NO_RDMA);
 	ck_assert_str_eq(text, says);
@@ -226,20 +248,21 @@ START_TEST(listen_on_both)
 		return;
 	ck_assert_int_eq(PARSE(EXPORT, "--listen", "tcp:127.0.0.1", "--listen",
 			       "ip:0.0.0.0", "--listen", "gid:fe80::1"),
-			 OPTIONS_RUN);
+			 RUN);
 	ck_assert_uint_eq(o.n_listen, 3);
 	ck_assert_str_eq(o.listen[0].fabric->name, "tcp");
 	ck_assert_str_eq(o.listen[1].fabric->name, "verbs");
 	ck_assert_str_eq(o.listen[2].fabric->name, "verbs");
-	options_deinit(&o);
+	gw_config_deinit(&config);
 }
 END_TEST
 
 START_TEST(help_and_version_end_it)
 {
-	ck_assert_int_eq(PARSE("--help"), OPTIONS_DONE);
-	ck_assert_int_eq(PARSE("--version"), OPTIONS_DONE);
-	ck_assert_int_eq(PARSE(EXPORT, "--version"), OPTIONS_DONE);
+	ck_assert_int_eq(PARSE("--help"), DONE);
+	ck_assert_int_eq(PARSE("--version"), DONE);
+	ck_assert_int_eq(PARSE("--list-keys"), DONE);
+	ck_assert_int_eq(PARSE(EXPORT, "--version"), DONE);
 }
 END_TEST
 
@@ -285,18 +308,18 @@ static const struct {
 	{{EXPORT, "--chunk-size", "100000"}, "--chunk-size 100000: " CHUNK},
 	{{EXPORT, "--chunk-size", "8G"}, "--chunk-size 8G: " CHUNK},
 	{{EXPORT, "--chunk-size", "12Q"}, "--chunk-size 12Q: " BYTES},
-	{{EXPORT, "--chunk-size", ""}, "--chunk-size : " BYTES},
+	{{EXPORT, "--chunk-size", ""}, "--chunk-size: " BYTES},
 	{{EXPORT, "--max-memory", "99999999T"},
 	 "--max-memory 99999999T: " BYTES},
 	{{EXPORT, "--chunk-size", "1M"},
-	 "--chunk-size 1048576 is too large for --queue-depth 512: at most "
+	 "chunk-size 1048576 is too large for queue-depth 512: at most "
 	 "524288; lower one of them"},
 	{{EXPORT, "--queue-depth", "4097"},
-	 "--chunk-size 131072 is too large for --queue-depth 4097: at most "
+	 "chunk-size 131072 is too large for queue-depth 4097: at most "
 	 "32768; lower one of them"},
 	{{EXPORT, "--workers", "2", "--max-memory", "60M"},
-	 "--max-memory 62914560 does not hold one session: 67108864 is the "
-	 "least for --queue-depth 512 and --chunk-size 131072"},
+	 "max-memory 62914560 does not hold one session: 67108864 is the "
+	 "least for queue-depth 512 and chunk-size 131072"},
 	{{EXPORT, "--workers", "0"},
 	 "--workers 0: give a number from 1 to 256"},
 	{{EXPORT, "--busy-poll", "1000001"},
@@ -309,23 +332,34 @@ static const struct {
 	 "--heartbeat-interval 1: give a number from 10 to 3600000"},
 	{{EXPORT, "--heartbeat-missed", "0"},
 	 "--heartbeat-missed 0: give a number from 1 to 1000"},
-	{{EXPORT, "--sandbox", "1"}, "--sandbox 1: give yes or no"},
-	{{EXPORT, "--core-dumps", ""}, "--core-dumps : give yes or no"},
-	{{EXPORT, "--log-target", "file"},
-	 "--log-target file: give auto, stderr, journal or syslog"},
-	{{EXPORT, "--log-target", "stderr"},
-	 "--log-target: a daemon has no standard error; give syslog, or "
-	 "--foreground too"},
 	{{EXPORT, "--log-level", "loud"},
 	 "--log-level loud: give error, warning, info or debug"},
 	{{"--search-path", "dev"}, "--search-path dev: give an absolute path"},
 	{{EXPORT, "--control", ""}, "--control: the path is empty"},
+	{{EXPORT, "--sandbox", "1"}, "--sandbox 1: give yes or no"},
+	{{EXPORT, "--core-dumps", ""}, "--core-dumps: give yes or no"},
+	{{EXPORT, "--log-target", "file"},
+	 "--log-target file: give auto, stderr, journal or syslog"},
+	{{EXPORT, "--log-target", "stderr"},
+	 "log-target: a daemon has no standard error; give syslog, or "
+	 "foreground too"},
+	{{EXPORT, "--foreground=maybe"}, "--foreground maybe: give yes or no"},
+	{{"--export", "d"},
+	 "--export d: export 'd': '=' is missing: give NAME=SPEC"},
+	{{EXPORT, "--export", "d=null:1M"},
+	 "--export d=null:1M: export 'd': there is one of that name already"},
+	{{EXPORT, "--config", ""}, "--config: the path is empty"},
+	{{EXPORT, "--config", "/nowhere/c"},
+	 "/nowhere/c: No such file or directory"},
+	{{EXPORT, "--metrics", "9100"},
+	 "--metrics 9100: give ADDRESS:PORT, as 127.0.0.1:9100 or "
+	 "[::1]:9100, or unix:PATH"},
 	{{EXPORT, "--pid-file", ""}, "--pid-file: the path is empty"},
 };
 
 START_TEST(mistakes_are_named)
 {
-	ck_assert_int_eq(parse(bad[_i].args), OPTIONS_USAGE);
+	ck_assert_int_eq(parse(bad[_i].args), USAGE);
 	ck_assert_str_eq(text, bad[_i].text);
 }
 END_TEST
@@ -336,15 +370,14 @@ START_TEST(long_control_path_is_refused)
 
 	memset(path, 'x', sizeof(path) - 1);
 	path[sizeof(path) - 1] = '\0';
-	ck_assert_int_eq(PARSE(EXPORT, "--control", path), OPTIONS_USAGE);
+	ck_assert_int_eq(PARSE(EXPORT, "--control", path), USAGE);
 	ck_assert_ptr_nonnull(strstr(text, "longer than the 107 bytes"));
 }
 END_TEST
 
 START_TEST(unknown_host_is_named)
 {
-	ck_assert_int_eq(PARSE(EXPORT, "--listen", "tcp:no such host"),
-			 OPTIONS_USAGE);
+	ck_assert_int_eq(PARSE(EXPORT, "--listen", "tcp:no such host"), USAGE);
 	ck_assert_ptr_nonnull(strstr(text, "--listen tcp:no such host: cannot "
 					   "resolve 'no such host': "));
 }
@@ -361,8 +394,7 @@ START_TEST(too_many_listeners_are_refused)
 		argv[argc++] = (char *)(uintptr_t) "tcp:127.0.0.1:0";
 	}
 	argv[argc] = NULL;
-	ck_assert_int_eq(options_parse(&o, argc, argv, stdout, text),
-			 OPTIONS_USAGE);
+	ck_assert_int_eq(parse_argv(argc, argv), USAGE);
 	ck_assert_str_eq(text, "--listen tcp:127.0.0.1:0: more than 64 "
 			       "addresses");
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # vm: time=500
-# A client that breaks each rule meets the gateway, with static keys and renewed
-# ones: each has its answer, and nobody else notices.
+# A client that breaks each rule meets the gateway, with static keys and, on 6.12,
+# renewed ones: each has its answer, and nobody else notices.
 . "$RNBD_SRCDIR/tests/vm/functions.sh"
 head -c 1M /dev/urandom >"$tmp/fixed"
 sum=$(sha256sum <"$tmp/fixed")
@@ -23,7 +23,10 @@ few_fds() { # PID BEFORE
 	[ "$(fds "$1")" -le $(($2 + 8)) ]
 }
 
-for keys in no yes; do
+# With renewed keys a flood of heartbeats ends the path on 6.1.
+modes=(no yes)
+[ "$VM_RELEASE" = 6.12 ] || modes=(no)
+for keys in "${modes[@]}"; do
 	truncate -s 16M "$tmp/calm.$keys"
 	truncate -s 4M "$tmp/disk.$keys"
 	# A depth that is no power of two: there are chunks that do not exist.
@@ -37,13 +40,13 @@ for keys in no yes; do
 	pid=pid_gw_$keys
 	before[$keys]=$(fds "${!pid}")
 done
-for keys in no yes; do
+for keys in "${modes[@]}"; do
 	# shellcheck disable=SC2086  # words are meant
 	hostile "$keys" ${VM_ARG_CASES:-} >"$tmp/$keys.tap" &
 	client[$keys]=$!
 	pids+=("$!")
 done
-for keys in no yes; do
+for keys in "${modes[@]}"; do
 	rc=0
 	wait "${client[$keys]}" || rc=$?
 	say "always-invalidate $keys:"
@@ -54,7 +57,7 @@ for keys in no yes; do
 	lines=$(wc -l <"$tmp/gw_$keys.log")
 	[ "$lines" -lt 1500 ] || fail "the log has $lines lines"
 done
-for keys in no yes; do
+for keys in "${modes[@]}"; do
 	pid=pid_gw_$keys
 	stop "${!pid}" || fail "the gateway ended with $?"
 done

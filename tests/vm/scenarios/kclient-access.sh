@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# vm: mem=2048 time=200
+# vm: mem=2048 time=300
 # Kernel's client, our daemon: access modes and their conflicts, wrong names: the
 # same errors as from the kernel's server, which is asked the same.
 . "$RNBD_SRCDIR/tests/vm/kclient.sh"
@@ -68,13 +68,6 @@ conversation() { # PORT
 	attempt rw-alone sessname=s2 device_path=one
 	leave rw-alone
 
-	# One disk by two names in a session.
-	attempt one-name sessname=s7 device_path=one access_mode=migration
-	attempt other-name sessname=s7 device_path=./one access_mode=migration
-	attempt other-name sessname=s7 device_path=.//one access_mode=ro
-	attempt other-session sessname=s8 device_path=./one access_mode=ro
-	leave one-name other-session
-
 	# Disks that can only be read.
 	attempt read-only-rw sessname=s1 device_path=two
 	attempt read-only-migration sessname=s1 device_path=two access_mode=migration
@@ -108,8 +101,28 @@ conversation() { # PORT
 	attempt "bad mode" sessname=s6 device_path=one access_mode=wr
 }
 
+# One disk by two names in a session. The kernel's server is not asked: it has
+# the same answer by an accident of its sysfs, which complains, and then the disk
+# stays taken.
+two_names() { # PORT
+	local at=$1
+	declare -A devices
+	attempt one-name sessname=s7 device_path=one access_mode=migration
+	attempt other-name sessname=s7 device_path=./one access_mode=migration
+	attempt other-name sessname=s7 device_path=.//one access_mode=ro
+	attempt other-session sessname=s8 device_path=./one access_mode=ro
+	leave one-name other-session
+}
+
 if ours; then
 	serve --search-path /dev/disks
+	two_names 1234 >"$tmp/names.log"
+	check "two names" diff "$tmp/names.log" - <<-'END'
+		one-name: ok, ro=0
+		other-name: File exists
+		other-name: File exists
+		other-session: ok, ro=1
+	END
 	conversation 1234 >"$tmp/ours.log"
 	daemon_has 0 0
 	say "the daemon:"
@@ -135,9 +148,6 @@ third: Operation not permitted
 reader: ok, ro=1
 migration-again: ok, ro=0
 rw-alone: ok, ro=0
-one-name: ok, ro=0
-other-name: File exists
-other-session: ok, ro=1
 read-only-rw: Permission denied
 read-only: ok, ro=1
 7 missing: No such file or directory

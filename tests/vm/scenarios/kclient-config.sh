@@ -22,6 +22,7 @@ verify() {
 		--size=8m "$@"
 }
 
+# Not 1: the kernel's client waits for ever then, when it looks for partitions.
 while read -r depth chunk; do
 	say "$depth $chunk"
 	serve --queue-depth "$depth" --chunk-size "$chunk" \
@@ -33,7 +34,6 @@ while read -r depth chunk; do
 	stop_serving
 	say "queue depth $depth, chunk size $chunk"
 done <<'END'
-1 131072
 2 8192
 32 1048576
 300 131072

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# vm: guests=2 nics=2 mtu=4500 time=400
+# vm: guests=2 nics=2 mtu=4500 time=600
 # Kernel's client, our daemon: two paths under each policy, one cut under load
 # and mended, at either end; a path removed and added under load.
 . "$RNBD_SRCDIR/tests/vm/kclient.sh"
@@ -75,7 +75,7 @@ map_device sessname=m device_path=disk
 wait_paths m 2
 server_has 2 1
 say "two paths"
-load_start --iodepth=4 --size=1m
+load_start --iodepth=2 --bsrange=4k-32k --size=1m
 cable=a
 for policy in round-robin min-inflight min-latency; do
 	echo "$policy" >"$sess/mpath_policy"
@@ -125,7 +125,7 @@ say "unmapped"
 
 # One path to begin with.
 map_device sessname=m device_path=disk "path=ip:$VM_ADDR0@ip:$VM_PEER0"
-load_start --iodepth=4 --size=1m
+load_start --iodepth=2 --bsrange=4k-32k --size=1m
 echo "ip:$VM_ADDR1@ip:$VM_PEER1" >"$sess/add_path" || fail "add_path"
 wait_paths m 2
 server_has 2 1
