@@ -20,7 +20,7 @@ run_packages=(
 test_packages=(
 	check libsubunit-dev clang libclang-rt-14-dev python3 python3-libnbd
 	python3-prometheus-client curl
-	qemu-utils fio strace iproute2 procps man-db shellcheck
+	qemu-utils nbd-server gnutls-bin fio strace iproute2 procps man-db shellcheck
 	systemd
 )
 vm_packages=(

@@ -20,7 +20,7 @@
 #include "gateway/watchdog.h"
 #include "gateway/worker.h"
 
-/* Threads for blocking work; they start as they are needed. */
+/* Threads for blocking work, of each pool; they start as they are needed. */
 #define POOL_THREADS 16
 
 struct listener {
@@ -43,10 +43,10 @@ struct daemon {
 	struct log *log;
 	uint64_t started;
 	struct gw_exports *exports;
+	struct gw_pool *pool, *remote_pool;
 	struct gw_access *access;
 	struct loop_call access_call; /* to look at its deadline */
 	atomic_bool access_called;
-	struct gw_pool *pool;
 	struct route *route;
 	struct loop *loop;
 	struct loop_timer *timer;
@@ -558,6 +558,8 @@ start_base(struct daemon *d)
 	if (!r)
 		r = gw_pool_new(POOL_THREADS, &d->pool);
 	if (!r)
+		r = gw_pool_new(POOL_THREADS, &d->remote_pool);
+	if (!r)
 		r = route_new(d->o->workers, &d->route);
 	if (r < 0)
 		log_err(d->log, "cannot start: %s", strerror(-r));
@@ -583,6 +585,7 @@ start_workers(struct daemon *d)
 			.exports = d->exports,
 			.access = d->access,
 			.pool = d->pool,
+			.remote_pool = d->remote_pool,
 			.route = d->route,
 			.listeners = d->loop,
 			.log = d->log,
@@ -675,6 +678,7 @@ daemon_free(struct daemon *d)
 	metrics_free(d->metrics);
 	route_free(d->route);
 	gw_pool_free(d->pool);
+	gw_pool_free(d->remote_pool);
 	gw_access_free(d->access);
 	gw_exports_free(d->exports);
 	loop_unwatch(d->on_term);

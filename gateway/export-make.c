@@ -8,6 +8,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "gateway/backend/nbd-params.h"
 #include "gateway/disk-use.h"
 #include "gateway/export-priv.h"
 
@@ -173,6 +174,24 @@ warn_if_used(const struct gw_exports *x, const struct gw_spec *spec)
 		 gw_name_text(spec->name).s, gw_name_text(spec->path).s);
 }
 
+/*
+ * As text only: a server that is away now may be there when a client opens, and
+ * the other exports do not have to wait for it.
+ */
+static int
+check_nbd(const struct gw_spec *spec, char err_text[GW_TEXT_MAX])
+{
+	struct nbd_params params;
+	char text[GW_TEXT_MAX];
+	int err = nbd_params_parse(spec->path, &params, text);
+
+	if (err)
+		return gw_text_err(err_text, err, "export '%s': %s",
+				   gw_name_text(spec->name).s, text);
+	nbd_params_deinit(&params);
+	return 0;
+}
+
 /* ------------------------------------------------------------------ make */
 
 static int
@@ -201,10 +220,9 @@ make_backend(const struct gw_exports *x, struct gw_export *ex,
 		ex->store = ex->owned_store;
 		break;
 	case GW_SPEC_NBD:
-		return gw_text_err(err_text, -EOPNOTSUPP,
-				   "export '%s': this build has no backend for "
-				   "NBD servers",
-				   gw_name_text(spec->name).s);
+		ex->ops = &backend_nbd;
+		err = check_nbd(spec, err_text);
+		break;
 	case GW_SPEC_FILE:
 		ex->ops = &backend_file;
 		if (spec->create)

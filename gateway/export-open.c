@@ -129,19 +129,23 @@ open_named(const struct gw_export *ex, const struct gw_open_params *p,
 	   char err_text[GW_TEXT_MAX])
 {
 	bool read_only = p->access_mode == RNBD_ACCESS_RO;
+	char text[GW_TEXT_MAX] = "";
 	int err;
 
 	if (ex->spec.read_only && !read_only)
 		return say_read_only(p->dev_name, err_text);
 	params->exec = p->exec;
 	params->io = p->io;
+	params->events = p->events;
 	params->log = p->log;
 	params->read_only = read_only;
+	params->err_text = text;
 	err = ex->ops->open(params, ret);
 	if (err)
 		return gw_text_err(err_text, err == -EROFS ? -EACCES : err,
 				   "the server cannot open export '%s': %s",
-				   gw_name_text(p->dev_name).s, reason(err));
+				   gw_name_text(p->dev_name).s,
+				   *text ? text : reason(err));
 	return 0;
 }
 

@@ -120,6 +120,7 @@ struct gw_open_params {
 	uint8_t access_mode;
 	struct gw_exec *exec;
 	struct gw_io_engine *io;
+	struct gw_events *events;
 	const struct log *log;
 };
 struct gw_claim;

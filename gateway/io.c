@@ -94,6 +94,17 @@ check_io(const struct gw_device *dev, enum rnbd_op rop,
 
 /* ---------------------------------------------------------------- steps */
 
+void
+gw_device_io_ended(struct gw_device *dev)
+{
+	struct gw_server *s = dev->sess->srv;
+
+	if (--dev->inflight || dev->state != GW_DEV_DRAINING)
+		return;
+	dev->drained_next = s->drained;
+	s->drained = dev;
+}
+
 /* Its latency is known when the round is over. */
 static void
 stamp_later(struct gw_server *s, const struct gw_req *req)
@@ -128,10 +139,7 @@ gw_io_end(struct gw_req *req, int err)
 	s->stats.inflight--;
 	stamp_later(s, req);
 	gw_req_done(req, err);
-	if (--dev->inflight || dev->state != GW_DEV_DRAINING)
-		return;
-	dev->drained_next = s->drained;
-	s->drained = dev;
+	gw_device_io_ended(dev);
 }
 
 static void step_done(struct backend_io *io, int err);

@@ -28,6 +28,19 @@ struct loop_watch {
 	void *user;
 };
 
+struct loop_io {
+	struct event *ev;
+	unsigned interest;
+	void (*fn)(void *user, unsigned what);
+	void *user;
+};
+
+struct loop_alarm {
+	struct event *ev;
+	void (*fn)(void *user);
+	void *user;
+};
+
 struct loop_timer {
 	struct event *ev;
 	bool armed;
@@ -219,7 +232,133 @@ loop_unwatch(struct loop_watch *w)
 	free(w);
 }
 
+static short
+event_bits(unsigned interest)
+{
+	return (short)((interest & LOOP_READ ? EV_READ : 0) |
+		       (interest & LOOP_WRITE ? EV_WRITE : 0) | EV_PERSIST);
+}
+
+static void
+on_io_event(evutil_socket_t fd, short what, void *arg)
+{
+	struct loop_io *io = arg;
+
+	io->fn(io->user, (what & EV_READ ? LOOP_READ : 0) |
+				 (what & EV_WRITE ? LOOP_WRITE : 0));
+}
+
+int
+loop_io_new(struct loop *l, int fd, unsigned interest,
+	    void (*fn)(void *user, unsigned what), void *user,
+	    struct loop_io **ret)
+{
+	struct loop_io *io = calloc(1, sizeof(*io));
+
+	if (!io)
+		return -ENOMEM;
+	io->fn = fn;
+	io->user = user;
+	io->interest = interest;
+	io->ev = event_new(l->base, fd, event_bits(interest), on_io_event, io);
+	if (!io->ev || (interest && event_add(io->ev, NULL) < 0)) {
+		loop_io_free(io);
+		return -ENOMEM;
+	}
+	*ret = io;
+	return 0;
+}
+
+int
+loop_io_interest(struct loop_io *io, unsigned interest)
+{
+	if (interest == io->interest)
+		return 0;
+	event_del(io->ev);
+	/* Left as it was if that fails: then the next call tries again. */
+	if (event_assign(io->ev, event_get_base(io->ev), event_get_fd(io->ev),
+			 event_bits(interest), on_io_event, io) < 0)
+		return -EINVAL;
+	if (interest && event_add(io->ev, NULL) < 0) {
+		io->interest = 0;
+		return -ENOMEM;
+	}
+	io->interest = interest;
+	return 0;
+}
+
+void
+loop_io_free(struct loop_io *io)
+{
+	if (!io)
+		return;
+	if (io->ev)
+		event_free(io->ev);
+	free(io);
+}
+
 /* --------------------------------------------------------------- timers */
+
+/* Rounded up: woken before the time, the loop would spin to it. */
+static struct timeval
+time_left(uint64_t now, uint64_t deadline)
+{
+	uint64_t us = deadline > now ? (deadline - now + NSEC_PER_USEC - 1) /
+					       NSEC_PER_USEC
+				     : 0;
+
+	return (struct timeval){
+		.tv_sec = (time_t)(us / 1000000),
+		.tv_usec = (suseconds_t)(us % 1000000),
+	};
+}
+
+int
+loop_alarm_set(struct loop_alarm *a, uint64_t now, uint64_t deadline)
+{
+	struct timeval tv;
+
+	if (deadline == TIME_NEVER)
+		return event_del(a->ev) < 0 ? -EINVAL : 0;
+	tv = time_left(now, deadline);
+	return evtimer_add(a->ev, &tv) < 0 ? -ENOMEM : 0;
+}
+
+static void
+on_alarm(evutil_socket_t fd, short what, void *arg)
+{
+	struct loop_alarm *a = arg;
+
+	a->fn(a->user);
+}
+
+int
+loop_alarm_new(struct loop *l, void (*fn)(void *user), void *user,
+	       struct loop_alarm **ret)
+{
+	struct loop_alarm *a = calloc(1, sizeof(*a));
+
+	if (!a)
+		return -ENOMEM;
+	a->fn = fn;
+	a->user = user;
+	a->ev = evtimer_new(l->base, on_alarm, a);
+	if (!a->ev) {
+		free(a);
+		return -ENOMEM;
+	}
+	*ret = a;
+	return 0;
+}
+
+void
+loop_alarm_free(struct loop_alarm *a)
+{
+	if (!a)
+		return;
+	event_free(a->ev);
+	free(a);
+}
 
 static void
 on_timer(evutil_socket_t fd, short what, void *arg)
@@ -258,16 +397,10 @@ void
 loop_timer_set(struct loop_timer *t, uint64_t now, uint64_t deadline)
 {
 	struct timeval tv;
-	uint64_t us;
 
 	if (deadline == TIME_NEVER || (t->armed && t->at <= deadline))
 		return;
-	/* Rounded up: woken before the time, the loop would spin to it. */
-	us = deadline > now
-		     ? (deadline - now + NSEC_PER_USEC - 1) / NSEC_PER_USEC
-		     : 0;
-	tv.tv_sec = (time_t)(us / 1000000);
-	tv.tv_usec = (suseconds_t)(us % 1000000);
+	tv = time_left(now, deadline);
 	if (evtimer_add(t->ev, &tv) < 0)
 		return; /* no memory: the next prepare tries again */
 	t->armed = true;

@@ -16,6 +16,8 @@ struct event_base;
 struct loop;
 struct loop_watch;
 struct loop_timer;
+struct loop_io;
+struct loop_alarm;
 
 int loop_new(struct loop **ret);
 /* All watches and timers are freed before. NULL is fine. */
@@ -36,6 +38,28 @@ int loop_watch_fd(struct loop *l, int fd, void (*fn)(void *user), void *user,
 int loop_watch_signal(struct loop *l, int signo, void (*fn)(void *user),
 		      void *user, struct loop_watch **ret);
 void loop_unwatch(struct loop_watch *w); /* NULL is fine */
+
+/*
+ * Calls fn with what fd is ready for, of what it is asked to watch. No interest
+ * at all is fine. The descriptor may have been closed before loop_io_free().
+ * loop_io_interest: -ENOMEM, then nothing is watched any more.
+ */
+#define LOOP_READ  1u
+#define LOOP_WRITE 2u
+int loop_io_new(struct loop *l, int fd, unsigned interest,
+		void (*fn)(void *user, unsigned what), void *user,
+		struct loop_io **ret);
+int loop_io_interest(struct loop_io *io, unsigned interest);
+void loop_io_free(struct loop_io *io); /* NULL is fine */
+
+/*
+ * An alarm calls fn once, at a time of os_now(); TIME_NEVER takes it back.
+ * -ENOMEM: it is not set.
+ */
+int loop_alarm_new(struct loop *l, void (*fn)(void *user), void *user,
+		   struct loop_alarm **ret);
+int loop_alarm_set(struct loop_alarm *a, uint64_t now, uint64_t deadline);
+void loop_alarm_free(struct loop_alarm *a); /* NULL is fine */
 
 /*
  * A timer wakes the loop at a time of os_now(). Setting an armed timer to a

@@ -397,8 +397,8 @@ const struct conf_key gw_option_keys[] = {
 	 "(" OPT_DEFAULT_LISTEN ")",
 	 add_listen, true},
 	{"export", "NAME=SPEC",
-	 "offer PATH, file:PATH, memory:SIZE or null:SIZE, then [,ro]; "
-	 "repeatable",
+	 "offer PATH, file:PATH, memory:SIZE, null:SIZE or an NBD URI, "
+	 "then [,ro]; repeatable",
 	 add_export, true},
 	{"search-path", "DIR",
 	 "offer what is below DIR; %SESSNAME% is the client's session name",

@@ -313,9 +313,14 @@ static void
 on_requests_lost(void *sess_user)
 {
 	struct gw_sess *sess = sess_user;
+	struct sockaddr_storage peer;
 
 	gw_sess_enter(sess);
 	gw_throttled_drop_sess(sess, true);
+	/* The session ends when they have: nobody is to wait for an NBD server
+	 * that is away. */
+	if (!rtrs_srv_sess_peers(sess->rtrs, &peer, 1))
+		gw_sess_close_all(sess);
 	gw_sess_leave(sess);
 }
 

@@ -18,7 +18,8 @@ struct gw_server_params {
 	struct gw_exports *exports;
 	struct gw_access *access; /* NULL: everything is allowed */
 	struct gw_exec *exec;
-	struct gw_io_engine *io; /* NULL: no file exports */
+	struct gw_io_engine *io;  /* NULL: no file exports */
+	struct gw_events *events; /* NULL: no NBD exports */
 	/* rtrs.user and the callbacks are filled in by the server; sess_gone
 	 * is called through below. */
 	struct rtrs_srv_params rtrs;

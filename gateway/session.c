@@ -212,19 +212,34 @@ gw_device_start_close(struct gw_device *dev)
 	exec->run(exec, &dev->job);
 }
 
+static void
+detached(struct backend_io *io, int err)
+{
+	struct gw_device *dev = container_of(io, struct gw_device, detach_io);
+
+	gw_device_io_ended(dev);
+}
+
 /* Takes the id away first: from now on IO finds no device. */
 static void
 begin_close(struct gw_device *dev, struct gw_req *closer)
 {
+	const struct backend_ops *ops = dev->backend->ops;
+
 	HASH_DEL(dev->sess->by_id, dev);
 	dev->sess->srv->stats.devices--;
 	dev->closer = closer;
 	dev->state = GW_DEV_DRAINING;
-	if (!dev->inflight)
+	if (ops->detach) {
+		dev->inflight++;
+		dev->detach_io = (struct backend_io){.done = detached};
+		ops->detach(dev->backend, &dev->detach_io);
+	} else if (!dev->inflight) {
 		gw_device_start_close(dev);
-	else
-		/* Nobody has to wait for a limit to be rid of a device. */
-		gw_throttled_drop(dev, false);
+		return;
+	}
+	/* Nobody has to wait for a limit to be rid of a device. */
+	gw_throttled_drop(dev, false);
 }
 
 void
@@ -411,6 +426,7 @@ open_work(struct gw_job *job)
 		.access_mode = dev->access_mode,
 		.exec = sp->exec,
 		.io = sp->io,
+		.events = sp->events,
 		.log = sess->srv->log,
 	};
 
@@ -456,6 +472,13 @@ device_settle(struct gw_device *dev)
 	HASH_ADD(hh, sess->by_id, id, sizeof(dev->id), dev);
 	if (!dev->hh.tbl)
 		return -ENOMEM;
+	err = dev->backend->ops->attach
+		      ? dev->backend->ops->attach(dev->backend)
+		      : 0;
+	if (err) {
+		HASH_DEL(sess->by_id, dev);
+		return err;
+	}
 	sess->next_id++;
 	return 0;
 }

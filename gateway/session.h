@@ -86,6 +86,7 @@ struct gw_device {
 	/* OPENs of this name that came while it was neither open nor gone;
 	 * dispatched again once it is either. In order of arrival. */
 	struct gw_req *waiters;
+	struct backend_io detach_io; /* counts as one in flight */
 	struct gw_op_stats stats[BACKEND_N_OPS];
 	/* From when it is OPEN until it is freed: */
 	struct gw_export_stats *export_stats;
@@ -184,6 +185,8 @@ struct gw_device *gw_sess_find_dev(struct gw_sess *sess, uint32_t device_id);
 void gw_device_start_close(struct gw_device *dev);
 
 /* io.c */
+/* One less in flight; what drains and has drained is closed soon. */
+void gw_device_io_ended(struct gw_device *dev);
 void gw_io_start(struct gw_req *req, const struct rnbd_msg_io *m);
 /* The first step of a request that was checked and planned. */
 void gw_io_begin(struct gw_req *req);

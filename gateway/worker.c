@@ -11,6 +11,7 @@
 #include <utlist.h>
 
 #include "gateway/os.h"
+#include "gateway/worker-events.h"
 
 /* Fabrics of one rtrs_srv. */
 #define MAX_FDS     4
@@ -38,11 +39,12 @@ struct worker {
 	/* The thread's own: */
 	struct loop *loop;
 	struct loop_timer *timer;
-	struct gw_pool_exec *exec;
+	struct gw_pool_exec *exec, *remote_exec;
+	struct worker_events events;
 	struct gw_io_engine *io;
 	struct gw_server *server;
 	struct rtrs_srv *rtrs;
-	struct loop_watch *fds[MAX_FDS], *exec_watch, *io_watch;
+	struct loop_watch *fds[MAX_FDS], *exec_watch, *remote_watch, *io_watch;
 	int n_fds;
 	bool exec_ready, io_ready; /* their descriptors were readable */
 	bool woken;                /* by a descriptor: there was work */
@@ -82,6 +84,16 @@ on_exec_ready(void *user)
 
 	w->woken = true;
 	w->exec_ready = true;
+}
+
+/* Rare: whoever waits for another machine is called in place. */
+static void
+on_remote_ready(void *user)
+{
+	struct worker *w = user;
+
+	w->woken = true;
+	gw_pool_exec_reap(w->remote_exec);
 }
 
 /* Those of the fabrics, which are known from the start. */
@@ -230,7 +242,8 @@ prepare(void *user)
 	bool busy = true;
 
 	end_wait(w, now);
-	if (w->woken && w->p.opt->busy_poll_us) {
+	/* Spinning looks at no descriptor of a backend. */
+	if (w->woken && w->p.opt->busy_poll_us && !w->events.n_watches) {
 		busy = spin(w, now, &w->woken);
 	} else {
 		busy = round_of_work(w, now, false);
@@ -274,6 +287,7 @@ init_server(struct worker *w)
 		.access = w->p.access,
 		.exec = gw_pool_exec_base(w->exec),
 		.io = w->io,
+		.events = &w->events.base,
 		.rtrs =
 			{
 				.rng = os_rng,
@@ -317,6 +331,15 @@ init(struct worker *w)
 			  &w->exec_watch);
 	if (r < 0)
 		return r;
+	r = gw_pool_exec_new(w->p.remote_pool, &w->remote_exec);
+	if (r < 0)
+		return r;
+	r = loop_watch_fd(w->loop, gw_pool_exec_fd(w->remote_exec),
+			  on_remote_ready, w, &w->remote_watch);
+	if (r < 0)
+		return r;
+	worker_events_init(&w->events, w->loop,
+			   gw_pool_exec_base(w->remote_exec));
 	r = gw_io_engine_new(gw_pool_exec_base(w->exec), w->p.log,
 			     w->p.opt->no_io_uring, &w->io);
 	if (r < 0)
@@ -339,9 +362,11 @@ deinit(struct worker *w)
 		loop_unwatch(w->fds[i]);
 	loop_unwatch(w->io_watch);
 	loop_unwatch(w->exec_watch);
+	loop_unwatch(w->remote_watch);
 	gw_server_free(w->server);
 	gw_io_engine_free(w->io);
 	gw_pool_exec_free(w->exec);
+	gw_pool_exec_free(w->remote_exec);
 	loop_timer_free(w->timer);
 	/* The loop stays for late posts until worker_join(). */
 }

@@ -22,6 +22,7 @@ struct worker_params {
 	struct gw_exports *exports;
 	struct gw_access *access;
 	struct gw_pool *pool;
+	struct gw_pool *remote_pool; /* for what waits for other machines */
 	struct route *route;
 	/* Of the listeners' thread: what cannot be taken goes back there. */
 	struct loop *listeners;

@@ -20,6 +20,7 @@
 
 struct backend;
 struct gw_io_engine; /* backend/uring.h; NULL in the simulator */
+struct gw_events;    /* backend/events.h; NULL in the simulator */
 
 /* A blocking piece of work and the place that runs it. */
 struct gw_job {
@@ -93,13 +94,15 @@ enum backend_kind {
 	BACKEND_KIND_MEMORY,
 	BACKEND_KIND_FILE,
 	BACKEND_KIND_BLOCK,
+	BACKEND_KIND_NBD,
 	BACKEND_KIND_OTHER, /* of tests and the simulator */
 };
 
 /* Two backends with the same identity hold the same bytes. */
 struct backend_identity {
 	uint64_t kind; /* enum backend_kind */
-	uint64_t a, b; /* device and inode; device number; address */
+	/* device and inode; device number; address; hash of host and export */
+	uint64_t a, b;
 };
 
 struct backend_open_params {
@@ -117,10 +120,19 @@ struct backend_open_params {
 	 * owns fd from here, even on failure). -1 for other kinds.
 	 */
 	int fd;
-	const char *path; /* for messages; file backends without fd open it */
-	uint64_t size;    /* memory, null: bytes, a multiple of 512 */
+	/* For messages; file backends without fd open it. nbd: the URI and
+	 * what follows it. */
+	const char *path;
+	uint64_t size; /* memory, null: bytes, a multiple of 512 */
 	/* memory: its memory_store; null: any address that is the export's */
 	void *store;
+	struct gw_events *events; /* of the worker, for attach(); or NULL */
+	/*
+	 * NULL, or room for GW_TEXT_MAX: a backend that knows more than an
+	 * errno says it here, for the peer that wants to open. Left alone
+	 * otherwise.
+	 */
+	char *err_text;
 };
 
 struct backend_ops {
@@ -130,8 +142,24 @@ struct backend_ops {
 	 * file nor a block device, -EINVAL unusable geometry.
 	 */
 	int (*open)(const struct backend_open_params *p, struct backend **ret);
-	/* Blocking; any thread. Nothing is in flight. NULL is fine. */
+	/*
+	 * Blocking; any thread. Nothing is in flight; if it was attached, it
+	 * is detached. NULL is fine.
+	 */
 	void (*close)(struct backend *b);
+	/*
+	 * attach and detach: both or none; NULL for backends that need no loop.
+	 * On the worker, once after open and before anything is submitted.
+	 */
+	int (*attach)(struct backend *b);
+	/*
+	 * Nobody waits for results any more: what waits for something that may
+	 * never come is ended with an error, soon. io is like one operation of
+	 * its own: done() when all others are done and the worker's loop knows
+	 * nothing of b any more. Steps of operations under way may still be
+	 * submitted before that.
+	 */
+	void (*detach)(struct backend *b, struct backend_io *io);
 	/*
 	 * The submitter has checked: range within size_bytes as known at open,
 	 * alignment to the logical block, not read-only, op is offered.
@@ -176,6 +204,7 @@ backend_size(const struct backend *b)
 extern const struct backend_ops backend_null;
 extern const struct backend_ops backend_memory;
 extern const struct backend_ops backend_file;
+extern const struct backend_ops backend_nbd;
 
 /* A sparse region of memory shared by all mappings of one memory export. */
 struct memory_store;

@@ -53,7 +53,7 @@ home() {
 }
 home 'infiniband/|rdma/' 'rtrs/fabric/verbs[^/]*\.[ch]'
 home 'liburing' 'gateway/backend/uring\.c'
-home 'libnbd' 'gateway/backend/nbd\.c'
+home 'libnbd' 'gateway/backend/nbd[^/]*\.[ch]'
 home 'event2/' 'gateway/(loop|control|http)\.[ch]'
 home 'nbdkit-plugin|nbdkit-common' 'nbdkit-plugin/(plugin|params)\.c'
 home 'jansson' 'gateway/(control[^/]*|ctl/[^/]*)\.[ch]'

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "gateway/loop.h"
@@ -129,6 +130,79 @@ START_TEST(timer_wakes_the_loop)
 }
 END_TEST
 
+static struct loop_io *pair_io;
+static int pair_fds[2];
+static unsigned seen_ready[8], n_seen_ready;
+
+/* Writable first, then, asked for nothing else, readable. */
+static void
+on_pair(void *user, unsigned what)
+{
+	seen_ready[n_seen_ready++] = what;
+	if (what == LOOP_WRITE) {
+		ck_assert_int_eq(write(pair_fds[1], "x", 1), 1);
+		ck_assert_int_eq(loop_io_interest(pair_io, LOOP_READ), 0);
+		return;
+	}
+	loop_io_free(pair_io); /* from within */
+	loop_stop(l);
+}
+
+START_TEST(interest_in_a_descriptor_changes)
+{
+	ck_assert_int_eq(
+		socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair_fds),
+		0);
+	/* Nothing yet: it would be writable all the time. */
+	ck_assert_int_eq(loop_io_new(l, pair_fds[0], 0, on_pair, l, &pair_io),
+			 0);
+	ck_assert_int_eq(loop_io_interest(pair_io, LOOP_WRITE), 0);
+	ck_assert_int_eq(loop_run(l), 0);
+	ck_assert_uint_eq(n_seen_ready, 2);
+	ck_assert_uint_eq(seen_ready[0], LOOP_WRITE);
+	ck_assert_uint_eq(seen_ready[1], LOOP_READ);
+	close(pair_fds[0]);
+	close(pair_fds[1]);
+}
+END_TEST
+
+static struct loop_alarm *first_alarm, *second_alarm;
+static unsigned n_first;
+
+static void
+on_first(void *user)
+{
+	n_first++;
+}
+
+static void
+on_second(void *user)
+{
+	loop_stop(l);
+}
+
+START_TEST(alarm_comes_once_and_can_be_taken_back)
+{
+	uint64_t t = os_now();
+
+	ck_assert_int_eq(loop_alarm_new(l, on_first, l, &first_alarm), 0);
+	ck_assert_int_eq(loop_alarm_new(l, on_second, l, &second_alarm), 0);
+	ck_assert_int_eq(loop_alarm_set(first_alarm, t, t), 0);
+	/* Set again: the time before does not count. */
+	ck_assert_int_eq(loop_alarm_set(second_alarm, t, t), 0);
+	ck_assert_int_eq(
+		loop_alarm_set(second_alarm, t, t + 30 * NSEC_PER_MSEC), 0);
+	ck_assert_int_eq(loop_run(l), 0);
+	ck_assert_uint_ge(os_now(), t + 30 * NSEC_PER_MSEC);
+	ck_assert_uint_eq(n_first, 1);
+	t = os_now();
+	ck_assert_int_eq(loop_alarm_set(first_alarm, t, t), 0);
+	ck_assert_int_eq(loop_alarm_set(first_alarm, t, TIME_NEVER), 0);
+	loop_alarm_free(first_alarm);
+	loop_alarm_free(second_alarm);
+}
+END_TEST
+
 static unsigned n_prepared;
 
 static bool
@@ -159,6 +233,8 @@ main(void)
 	tcase_add_test(tc, calls_run_in_order_and_none_is_lost);
 	tcase_add_test(tc, descriptor_wakes_the_loop);
 	tcase_add_test(tc, timer_wakes_the_loop);
+	tcase_add_test(tc, interest_in_a_descriptor_changes);
+	tcase_add_test(tc, alarm_comes_once_and_can_be_taken_back);
 	tcase_add_test(tc, busy_loop_does_not_wait);
 	suite_add_tcase(s, tc);
 	sr = srunner_create(s);

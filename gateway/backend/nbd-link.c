@@ -1,0 +1,412 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Losing the server, holding requests, finding it again, and the end.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <utlist.h>
+
+#include "gateway/backend/nbd.h"
+
+#define BACKOFF_MIN  (100 * NSEC_PER_MSEC)
+#define BACKOFF_MAX  NSEC_PER_SEC
+/* A connection that was up for less is no reason to hurry to the next. */
+#define LIVE_ENOUGH  NSEC_PER_SEC
+/* At the end, for requests that a server has and does not answer. */
+#define END_PATIENCE (5 * NSEC_PER_SEC)
+
+static uint64_t
+now(const struct nbd_backend *b)
+{
+	return b->events->ops->now(b->events);
+}
+
+static struct gw_name_text
+where(const struct nbd_backend *b)
+{
+	return gw_name_text(b->params.where);
+}
+
+static bool
+is_away(const struct nbd_backend *b)
+{
+	return b->state == NBD_LOSING || b->state == NBD_CONNECTING;
+}
+
+static uint64_t
+hold_until(const struct nbd_backend *b)
+{
+	return b->lost_at + b->params.hold_ns;
+}
+
+static void
+set_alarm(struct nbd_backend *b)
+{
+	uint64_t due = b->retry_at;
+	int err;
+
+	if (is_away(b) && !b->given_up)
+		due = time_min(due, hold_until(b));
+	if (b->detach_io && b->sent)
+		due = time_min(due, b->end_by);
+	err = b->events->ops->set(b->events, b->alarm, due);
+	if (err)
+		log_err(b->log, "NBD server %s: cannot set a timer: %s",
+			where(b).s, strerrordesc_np(-err));
+}
+
+/* ----------------------------------------------------- held and given up */
+
+static int
+by_seq(const struct nbd_req *a, const struct nbd_req *b)
+{
+	return a->seq < b->seq ? -1 : a->seq > b->seq;
+}
+
+void
+nbd_hold(struct nbd_backend *b, struct nbd_req *req)
+{
+	uint64_t t = now(b);
+
+	if (!req->held_since)
+		req->held_since = t;
+	/* The last: a request that makes each new server die ends, too. */
+	if (b->detach_io || b->given_up || b->state == NBD_FAILED ||
+	    t - req->held_since >= b->params.hold_ns + NSEC_PER_SEC) {
+		nbd_complete(b, req, -EIO);
+		return;
+	}
+	/* From its start: the server may have forgotten the first pieces. */
+	nbd_io_of(req)->progress = 0;
+	DL_INSERT_INORDER(b->held, req, by_seq);
+}
+
+/* Ends each request of a list. What their owners submit now fails as well, or
+ * is held; the caller settles. */
+static void
+fail_all(struct nbd_backend *b, struct nbd_req **list)
+{
+	struct nbd_req *req;
+	bool outer = b->reaping;
+
+	b->reaping = true;
+	while ((req = *list)) {
+		DL_DELETE(*list, req);
+		nbd_complete(b, req, -EIO);
+	}
+	b->reaping = outer;
+}
+
+static unsigned
+count(struct nbd_req *list)
+{
+	struct nbd_req *req;
+	unsigned n;
+
+	DL_COUNT(list, req, n);
+	return n;
+}
+
+static void
+give_up(struct nbd_backend *b)
+{
+	b->given_up = true;
+	log_err(b->log,
+		"NBD server %s: away for %llu s: %u requests fail, and all "
+		"others until it is back",
+		where(b).s,
+		(unsigned long long)(b->params.hold_ns / NSEC_PER_SEC),
+		count(b->held) + count(b->sent));
+	/* Those on other connections, which were waited for in vain. */
+	nbd_drop(b);
+	fail_all(b, &b->sent);
+	fail_all(b, &b->held);
+}
+
+/* ------------------------------------------------------------------ lost */
+
+void
+nbd_lost(struct nbd_backend *b, const char *reason)
+{
+	char text[GW_TEXT_MAX];
+
+	if (b->state != NBD_LIVE)
+		return;
+	b->state = NBD_LOSING;
+	b->lost_at = now(b);
+	b->given_up = !b->params.hold_ns;
+	b->failure_said = false;
+	log_warn(b->log,
+		 "NBD server %s: lost: %s; requests are held for %llu s",
+		 where(b).s, gw_text_printable(text, sizeof(text), reason),
+		 (unsigned long long)(b->params.hold_ns / NSEC_PER_SEC));
+}
+
+/*
+ * Nothing is under way any more. What was acknowledged and not flushed is as
+ * safe as the server's cache is; nobody can ask the next server about it.
+ */
+static void
+note_lost_writes(struct nbd_backend *b)
+{
+	uint64_t n = b->n_written - b->n_durable;
+
+	if (!n || !b->first.flush)
+		return;
+	b->n_durable = b->n_written;
+	b->flush_lies |= b->params.fail_lost_writes;
+	log_warn(b->log,
+		 "NBD server %s: it had acknowledged %llu writes that were not "
+		 "flushed yet: if it lost its cache, they are lost%s",
+		 where(b).s, (unsigned long long)n,
+		 b->flush_lies ? ", so the next flush fails" : "");
+}
+
+/* ------------------------------------------------------------- reconnect */
+
+/* NULL, or in which way the server is less than it was. */
+static const char *
+shortcoming(const struct nbd_backend *b, const struct nbd_facts *f,
+	    char text[GW_TEXT_MAX])
+{
+	const struct backend_geometry *geo = &b->base.geo;
+
+	if (f->size < geo->size_bytes)
+		snprintf(text, GW_TEXT_MAX,
+			 "has shrunk from %llu to %llu bytes",
+			 (unsigned long long)geo->size_bytes,
+			 (unsigned long long)f->size);
+	else if (f->read_only && !geo->read_only)
+		snprintf(text, GW_TEXT_MAX, "is read-only now");
+	else if (f->min_block > geo->logical_block_size)
+		snprintf(text, GW_TEXT_MAX, "has blocks of %u bytes now",
+			 f->min_block);
+	else if (f->max_payload < geo->logical_block_size)
+		snprintf(text, GW_TEXT_MAX, "takes only %u bytes at once now",
+			 f->max_payload);
+	else if (geo->writeback && !f->flush)
+		snprintf(text, GW_TEXT_MAX, "cannot flush any more");
+	else if (geo->fua && !f->fua)
+		snprintf(text, GW_TEXT_MAX, "knows no FUA any more");
+	else
+		return NULL;
+	return text;
+}
+
+static void connect_work(struct gw_job *job);
+static void connect_done(struct gw_job *job);
+
+static void
+start_connecting(struct nbd_backend *b)
+{
+	struct gw_exec *exec = b->events->exec;
+
+	b->retry_at = TIME_NEVER;
+	b->connecting = true;
+	b->job = (struct gw_job){.work = connect_work, .done = connect_done};
+	exec->run(exec, &b->job);
+}
+
+static void
+connect_later(struct nbd_backend *b)
+{
+	b->backoff = b->backoff * 2;
+	if (b->backoff < BACKOFF_MIN)
+		b->backoff = BACKOFF_MIN;
+	if (b->backoff > BACKOFF_MAX)
+		b->backoff = BACKOFF_MAX;
+	b->retry_at = now(b) + b->backoff;
+}
+
+static void
+connect_work(struct gw_job *job)
+{
+	struct nbd_backend *b = container_of(job, struct nbd_backend, job);
+
+	b->found_err = nbd_set_connect(&b->params, b->cancel_fd, &b->found,
+				       b->found_text);
+}
+
+static void
+connect_failed(struct nbd_backend *b, const char *text)
+{
+	log_at(b->log, b->failure_said ? LOG_LVL_DEBUG : LOG_LVL_WARNING,
+	       "%s; trying again", text);
+	b->failure_said = true;
+	connect_later(b);
+}
+
+/* The server is back, as it was. */
+static void
+resume(struct nbd_backend *b)
+{
+	struct nbd_req *held = b->held, *req, *next;
+	uint64_t t = now(b);
+
+	log_warn(b->log,
+		 "NBD server %s: back after %llu ms, with %u connections; %u "
+		 "requests are sent again",
+		 where(b).s,
+		 (unsigned long long)((t - b->lost_at) / NSEC_PER_MSEC),
+		 b->n_conns, count(held));
+	b->state = NBD_LIVE;
+	b->live_since = t;
+	b->given_up = false;
+	b->held = NULL;
+	b->reaping = true;
+	DL_FOREACH_SAFE(held, req, next) {
+		if (b->state == NBD_LIVE)
+			nbd_send(b, req);
+		else
+			nbd_hold(b, req);
+	}
+	b->reaping = false;
+	nbd_reap(b);
+}
+
+static void
+take_found(struct nbd_backend *b)
+{
+	char text[GW_TEXT_MAX];
+	const char *less = shortcoming(b, &b->found.facts, text);
+
+	if (less) {
+		log_err(b->log,
+			"NBD server %s: it is back, but the export %s: all "
+			"requests fail until the device is opened again",
+			where(b).s, less);
+		nbd_set_close(&b->found);
+		b->state = NBD_FAILED;
+		fail_all(b, &b->held);
+		return;
+	}
+	if (nbd_adopt(b, &b->found) < 0) {
+		gw_text_err(text, 0, "NBD server %s: out of memory",
+			    where(b).s);
+		connect_failed(b, text);
+		return;
+	}
+	resume(b);
+}
+
+static void
+connect_done(struct gw_job *job)
+{
+	struct nbd_backend *b = container_of(job, struct nbd_backend, job);
+
+	b->connecting = false;
+	if (b->detach_io) {
+		if (!b->found_err)
+			nbd_set_close(&b->found);
+	} else if (b->found_err) {
+		connect_failed(b, b->found_text);
+	} else {
+		take_found(b);
+	}
+	nbd_settle(b);
+}
+
+/* --------------------------------------------------------------- the end */
+
+static void
+finish(struct nbd_backend *b)
+{
+	struct backend_io *io = b->detach_io;
+
+	b->detach_io = NULL;
+	nbd_unwatch(b);
+	nbd_link_deinit(b);
+	io->done(io, 0);
+}
+
+void
+nbd_settle(struct nbd_backend *b)
+{
+	bool quiet = !b->sent && !b->ended;
+
+	if (b->reaping || (b->state == NBD_LIVE && !b->detach_io))
+		return;
+	if (b->state == NBD_LOSING && quiet) {
+		nbd_drop(b);
+		note_lost_writes(b);
+		b->state = NBD_CONNECTING;
+		if (b->detach_io) {
+			b->retry_at = TIME_NEVER;
+		} else if (now(b) - b->live_since < LIVE_ENOUGH) {
+			connect_later(b);
+		} else {
+			b->backoff = 0;
+			start_connecting(b);
+		}
+	}
+	if (b->detach_io && quiet && !b->held && !b->connecting)
+		finish(b);
+	else
+		set_alarm(b);
+}
+
+static void
+on_alarm(void *user)
+{
+	struct nbd_backend *b = user;
+	uint64_t t = now(b);
+
+	if (is_away(b) && !b->given_up && t >= hold_until(b))
+		give_up(b);
+	if (b->detach_io && b->sent && t >= b->end_by) {
+		log_warn(b->log,
+			 "NBD server %s: %u requests are given up that it "
+			 "does not answer",
+			 where(b).s, count(b->sent));
+		b->state = NBD_FAILED;
+		nbd_drop(b);
+		fail_all(b, &b->sent);
+	}
+	if (t >= b->retry_at && !b->detach_io)
+		start_connecting(b);
+	nbd_settle(b);
+}
+
+void
+nbd_detach(struct backend *base, struct backend_io *io)
+{
+	struct nbd_backend *b = nbd_of(base);
+	const uint64_t one = 1;
+
+	b->detach_io = io;
+	b->end_by = now(b) + END_PATIENCE;
+	b->retry_at = TIME_NEVER;
+	if (write(b->cancel_fd, &one, sizeof(one)) < 0)
+		/* An eventfd of which nobody reads fills at 2^64. */
+		log_err(b->log, "eventfd: %s", strerrordesc_np(errno));
+	fail_all(b, &b->held);
+	nbd_settle(b);
+}
+
+int
+nbd_link_init(struct nbd_backend *b)
+{
+	int err;
+
+	b->cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (b->cancel_fd < 0)
+		return -errno;
+	err = b->events->ops->alarm(b->events, on_alarm, b, &b->alarm);
+	if (err) {
+		close(b->cancel_fd);
+		return err;
+	}
+	b->retry_at = TIME_NEVER;
+	b->live_since = now(b);
+	return 0;
+}
+
+void
+nbd_link_deinit(struct nbd_backend *b)
+{
+	b->events->ops->unalarm(b->events, b->alarm);
+	b->alarm = NULL;
+	close(b->cancel_fd);
+}
