@@ -51,6 +51,8 @@ serve big --filter=blocksize-policy memory 32M blocksize-minimum=8192 \
 serve tiny memory 100
 serve ro -r memory 4M
 serve full full 4M
+serve bad --filter=error memory 32M error-pread=EIO error-pread-rate=100% \
+	error-pwrite=ENOSPC error-pwrite-rate=100% "error-file=$tmp/bad"
 
 qemu-img create -q -f qcow2 "$tmp/q.qcow2" 64M
 qemu-nbd --persistent --shared=4 -f qcow2 --discard=unmap \
@@ -95,7 +97,7 @@ start_gateway gw --workers 2 \
 	--export "single=$back_single" --export "nofua=$back_nofua" \
 	--export "odd=$back_odd" --export "big=$back_big" \
 	--export "tiny=$back_tiny" --export "rosrv=$back_ro" \
-	--export "full=$back_full" \
+	--export "full=$back_full" --export "bad=$back_bad" \
 	--export "twice=$back_file" \
 	--export "qcow2=nbd+unix:///?socket=$tmp/qcow2.sock" \
 	--export "srv=nbd://127.0.0.1:$port/exp" \
@@ -150,6 +152,19 @@ expect noext export-size 33554432
 # Errors are those of the server.
 through full "! qemu-io -f raw -c 'write 0 64k' \$uri" 2>&1 |
 	grep -q 'No space left' || fail "ENOSPC is lost on the way"
+touch "$tmp/bad"
+through bad "nbdsh -u \$uri -c '
+import os
+def errno_of(fn, *args):
+    try:
+        fn(*args)
+    except nbd.Error as e:
+        return e.errno
+assert errno_of(h.pread, 4096, 0) == \"EIO\"
+assert errno_of(h.pwrite, b\"x\" * 4096, 0) == \"ENOSPC\"
+os.unlink(\"$tmp/bad\")
+h.pwrite(b\"x\" * 4096, 0)
+assert h.pread(4096, 0) == b\"x\" * 4096'" || fail "errors are not passed on as they are"
 mode=ro through data "nbdsh -u \$uri -c '
 assert h.pread(3, 0) == b\"\\1\\2\\3\"
 assert h.pread(4096, 0x100000) == b\"\\4\" * 4096'" || fail "data differ"

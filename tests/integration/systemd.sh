@@ -11,7 +11,8 @@ unit=$tmp/rnbd-gatewayd.service
 # As it would be, but with the daemon that is here.
 sed "s|^ExecStart=[^ ]*/rnbd-gatewayd|ExecStart=$RNBD_GATEWAYD|" \
 	"$built/systemdsystemunitdir-rnbd-gatewayd.service" >"$unit"
-grep -q "^ExecStart=$RNBD_GATEWAYD --foreground " "$unit" || fail "ExecStart"
+grep -qE "^ExecStart=$RNBD_GATEWAYD --foreground --config /[^ ]*/rnbd-gatewayd.conf " \
+	"$unit" || fail "ExecStart"
 systemd-analyze verify --man=no "$unit" >"$tmp/verify.log" 2>&1 ||
 	fail "systemd-analyze verify: $(cat "$tmp/verify.log")"
 [ ! -s "$tmp/verify.log" ] || fail "systemd-analyze verify: $(cat "$tmp/verify.log")"
