@@ -215,8 +215,8 @@ hurried(void)
 
 /*
  * Paths that are never finished. They cost the server promises of memory: it
- * may refuse some, but each refusal says why, and as soon as they are gone it
- * takes new sessions again.
+ * may refuse some, by its own limit or that of one address, but says why, and
+ * as soon as they are gone it takes new sessions again.
  */
 static void
 half_open_flood(void)
@@ -240,7 +240,7 @@ half_open_flood(void)
 			       a.status == RV_CONSUMER &&
 			       !rtrs_msg_conn_rsp_decode(a.priv, a.priv_len,
 							 &rsp) &&
-			       rsp.err == -ENOMEM,
+			       (rsp.err == -ENOMEM || rsp.err == -EDQUOT),
 		       "refused by %s, status %d", rdma_event_str(a.event),
 		       a.status);
 	}

@@ -538,10 +538,10 @@ const struct mock_case mock_requests[] = {
 	 .outcome = "error",
 	 .once = true,
 	 .req = r_errno_103},
-	/* The server is there each time: that is no outage that ends. */
+	/* The server is there each time, and that does not help. */
 	{.name = "read-always-leaves",
 	 .hook = MOCK_READ,
-	 .outcome = "waits",
+	 .outcome = "fails",
 	 .complaint = LOST,
 	 .req = r_leave},
 	{.name = "silent",

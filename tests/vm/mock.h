@@ -87,7 +87,6 @@ struct mock_case {
 	 *   error    that request fails, the next one works
 	 *   lives    requests succeed, with what data is not the question
 	 *   fails    requests fail, after io-timeout
-	 *   waits    requests are tried for as long as anybody wants
 	 */
 	const char *outcome;
 	const char *complaint; /* of the client's log; a regular expression */

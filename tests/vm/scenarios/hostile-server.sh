@@ -29,15 +29,6 @@ if outcome == "error":
 elif outcome == "fails":
     took = fails()
     assert took < 60, took
-elif outcome == "waits":
-    # Twice the time after which it would fail if it did.
-    done = []
-    h.aio_pread(nbd.Buffer(512), 0, lambda err: done.append(1) or 1)
-    end = time.monotonic() + 6
-    while time.monotonic() < end and not done:
-        h.poll(200)
-    assert not done
-    os._exit(0)
 else:
     rounds()
     rounds()
@@ -91,7 +82,7 @@ run_case() { # NAME OUTCOME ARGS COMPLAINT PORT
 	*) args+=(connect-timeout=30 open-timeout=60) ;;
 	esac
 	case $2 in
-	fails | waits) args+=(io-timeout=3) ;;
+	fails) args+=(io-timeout=3) ;;
 	*) args+=(io-timeout=60) ;;
 	esac
 	args=("$RNBD_PLUGIN" sessname=h "path=ip:$VM_ADDR0:$5"
