@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "config/conf.h"
+#include "gateway/access-conf.h"
 #include "gateway/config.h"
 #include "tests/fuzz/fuzz.h"
 
