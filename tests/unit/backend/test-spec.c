@@ -293,6 +293,7 @@ START_TEST(names_may_have_254_characters)
 	strcpy(name_spec + 254, "=null:1M");
 	ck_assert_int_eq(gw_spec_parse(name_spec, &spec, text), 0);
 	ck_assert_uint_eq(strlen(spec.name), 254);
+	gw_spec_deinit(&spec);
 	memset(name_spec, 'n', 255);
 	strcpy(name_spec + 255, "=null:1M");
 	ck_assert_int_eq(gw_spec_parse(name_spec, &spec, text), -EINVAL);

@@ -219,13 +219,10 @@ START_TEST(missing_says_why)
 }
 END_TEST
 
-int
-main(void)
+static TCase *
+tests_inside(void)
 {
-	Suite *suite = suite_create("gateway/sandbox");
-	TCase *inside = tcase_create("inside"), *out = tcase_create("outside");
-	SRunner *sr = srunner_create(suite);
-	int failed;
+	TCase *inside = tcase_create("inside");
 
 	tcase_add_checked_fixture(inside, setup, NULL);
 	tcase_add_test(inside, no_program_is_started);
@@ -237,12 +234,23 @@ main(void)
 	tcase_add_test(inside, odd_sockets_are_not_opened);
 	tcase_add_test(inside, work_goes_on);
 	tcase_add_test(inside, there_is_no_way_back);
+	return inside;
+}
+
+int
+main(void)
+{
+	Suite *suite = suite_create("gateway/sandbox");
+	TCase *out = tcase_create("outside");
+	SRunner *sr = srunner_create(suite);
+	int failed;
+
 	tcase_add_test(out, missing_says_why);
 	suite_add_tcase(suite, out);
 	if (!sandbox_missing()) {
 		tcase_add_test(out, older_threads_are_inside);
 		tcase_add_test(out, dumpable_if_asked);
-		suite_add_tcase(suite, inside);
+		suite_add_tcase(suite, tests_inside());
 	}
 	srunner_set_fork_status(sr, CK_FORK);
 	srunner_run_all(sr, CK_ENV);
