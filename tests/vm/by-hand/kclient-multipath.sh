@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # vm: guests=2 nics=2 mtu=4500 time=600
+# Not in the suite: see README.md.
 # Kernel's client, our daemon: two paths under each policy, one cut under load
 # and mended, at either end; a path removed and added under load.
 . "$RNBD_SRCDIR/tests/vm/kclient.sh"
