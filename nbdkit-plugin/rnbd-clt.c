@@ -195,6 +195,15 @@ rnbd_clt_wait_ready(struct rnbd_clt *c, rnbd_clt_ready_fn ready, void *user)
 	return 0;
 }
 
+void
+session_silent_text(const struct rnbd_clt *c, char *buf, size_t len)
+{
+	const char *why = rtrs_clt_why_down(c->rtrs);
+
+	snprintf(buf, len, "no answer within %u ms%s%s", c->open_timeout_ms,
+		 why[0] ? ": " : "", why);
+}
+
 static void
 ready_finish(struct rnbd_clt *c, int err, const char *text)
 {
@@ -225,7 +234,7 @@ ready_progress(struct rnbd_clt *c)
 			ready_finish(c, c->failed_err ? c->failed_err : -EIO,
 				     rtrs_clt_why_down(c->rtrs));
 		else
-			ready_finish(c, -ESHUTDOWN, "the session was closed");
+			ready_finish(c, -ESHUTDOWN, CLOSED_TEXT);
 	}
 	if (!c->open_timeout_ms)
 		return;
@@ -233,10 +242,7 @@ ready_progress(struct rnbd_clt *c)
 		if (!r->deadline)
 			r->deadline = time_after_ms(c->now, c->open_timeout_ms);
 	while (c->ready && c->ready->deadline <= c->now) {
-		const char *why = rtrs_clt_why_down(c->rtrs);
-
-		snprintf(text, sizeof(text), "no answer within %u ms%s%s",
-			 c->open_timeout_ms, why[0] ? ": " : "", why);
+		session_silent_text(c, text, sizeof(text));
 		ready_finish(c, -ETIMEDOUT, text);
 	}
 }
@@ -299,7 +305,7 @@ rnbd_clt_free(struct rnbd_clt *c)
 	ios_fail(c, NULL, -ESHUTDOWN);
 	ios_deliver(c);
 	while (c->ready)
-		ready_finish(c, -ESHUTDOWN, "the session was closed");
+		ready_finish(c, -ESHUTDOWN, CLOSED_TEXT);
 	devs_free(c);
 	free(c->pieces);
 	free(c);

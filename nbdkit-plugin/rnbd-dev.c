@@ -11,8 +11,6 @@
 
 #include <utlist.h>
 
-#define CLOSED_TEXT "the session was closed"
-
 /* The server in words: "tcp:192.0.2.1:1234", of the first path. */
 static void
 server_text(const struct rnbd_clt *c, char *buf, size_t len)
@@ -646,7 +644,6 @@ openers_expire(struct device *d)
 {
 	struct rnbd_clt *c = d->c;
 	struct opener *o = d->openers;
-	const char *why;
 
 	if (!o || !c->open_timeout_ms)
 		return;
@@ -656,9 +653,7 @@ openers_expire(struct device *d)
 	/* The first in the list waits longest. */
 	if (d->openers->deadline > c->now)
 		return;
-	why = rtrs_clt_why_down(c->rtrs);
-	snprintf(d->text, sizeof(d->text), "no answer within %u ms%s%s",
-		 c->open_timeout_ms, why[0] ? ": " : "", why);
+	session_silent_text(c, d->text, sizeof(d->text));
 	while (d->openers && d->openers->deadline <= c->now)
 		opener_finish(d, d->openers, -ETIMEDOUT, d->text);
 	if (d->n_handles)

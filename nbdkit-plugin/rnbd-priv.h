@@ -152,6 +152,10 @@ struct rnbd_clt {
 	struct rnbd_clt_stats stats;
 };
 
+#define CLOSED_TEXT "the session was closed"
+/* That nothing came of waiting for the session for open_timeout_ms. */
+void session_silent_text(const struct rnbd_clt *c, char *buf, size_t len);
+
 /* devices */
 void devs_session_ready(struct rnbd_clt *c);
 void devs_session_lost(struct rnbd_clt *c);

@@ -195,6 +195,27 @@ find_for(const struct rtrs_clt *clt, unsigned id, struct rtrs_clt_path **ret)
 	return 0;
 }
 
+/* Closes path, which is the end of op. */
+static void
+close_for(struct rtrs_clt_path *path, struct rtrs_clt_path_op *op)
+{
+	op->path_id = path->id;
+	path->op = op;
+	if (path->state == RTRS_CLT_CLOSED)
+		clt_path_op_end(path, 0);
+	clt_path_close(path);
+}
+
+/* Ends the wait of a path that is down. */
+static void
+attempt_now(struct rtrs_clt_path *path)
+{
+	if (path->draining)
+		path->hurry = true; /* once that is over */
+	else
+		path->timer = path->clt->now;
+}
+
 int
 rtrs_clt_add_path(struct rtrs_clt *clt, const struct rtrs_path_addr *addr,
 		  struct rtrs_clt_path_op *op)
@@ -230,11 +251,7 @@ rtrs_clt_remove_path(struct rtrs_clt *clt, unsigned id,
 	if (r)
 		return r;
 	path->removing = true;
-	op->path_id = id;
-	path->op = op;
-	if (path->state == RTRS_CLT_CLOSED)
-		clt_path_op_end(path, 0);
-	clt_path_close(path);
+	close_for(path, op);
 	return 0;
 }
 
@@ -248,11 +265,7 @@ rtrs_clt_disconnect_path(struct rtrs_clt *clt, unsigned id,
 	if (r)
 		return r;
 	path->held_down = true;
-	op->path_id = id;
-	path->op = op;
-	if (path->state == RTRS_CLT_CLOSED)
-		clt_path_op_end(path, 0);
-	clt_path_close(path);
+	close_for(path, op);
 	return 0;
 }
 
@@ -277,10 +290,7 @@ rtrs_clt_reconnect_path(struct rtrs_clt *clt, unsigned id,
 		break;
 	case RTRS_CLT_CONNECTING_ERR:
 	case RTRS_CLT_RECONNECTING:
-		if (path->draining)
-			path->hurry = true; /* once that is over */
-		else
-			path->timer = clt->now;
+		attempt_now(path);
 		break;
 	default:
 		return -EBUSY;
@@ -346,15 +356,8 @@ rtrs_clt_path_reset(struct rtrs_clt *clt, unsigned i)
 void
 rtrs_clt_reconnect_now(struct rtrs_clt *clt)
 {
-	for (unsigned i = 0; i < clt->n_paths; i++) {
-		struct rtrs_clt_path *path = clt->paths[i];
-
-		if (path->state != RTRS_CLT_RECONNECTING)
-			continue;
-		if (path->draining)
-			path->hurry = true; /* once that is over */
-		else
-			path->timer = clt->now;
-	}
+	for (unsigned i = 0; i < clt->n_paths; i++)
+		if (clt->paths[i]->state == RTRS_CLT_RECONNECTING)
+			attempt_now(clt->paths[i]);
 	clt->kick = true;
 }
