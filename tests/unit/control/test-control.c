@@ -833,7 +833,7 @@ END_TEST
 int
 main(void)
 {
-	Suite *s = suite_create("gateway/control");
+	Suite *s = suite_create("control/control");
 	TCase *tc = tcase_create("calls"), *own = tcase_create("socket");
 	SRunner *sr;
 	int failed;

@@ -234,7 +234,7 @@ END_TEST
 int
 main(void)
 {
-	Suite *s = suite_create("gateway/loop");
+	Suite *s = suite_create("control/loop");
 	TCase *tc = tcase_create("loop");
 	SRunner *sr;
 	int failed;
