@@ -315,7 +315,7 @@ recv_imm(struct clt_con *con, const struct fabric_wc *wc)
 		break;
 	case RTRS_IMM_HB_ACK:
 		rtrs_hb_ack(&path->hb, path->clt->now);
-		path->stats.hb_latency_ns = path->hb.latency_ns;
+		clt_path_count_latency(path);
 		break;
 	default:
 		/* Once: a peer must not fill the log. */
