@@ -335,6 +335,7 @@ static const struct param table[] = {
 	{"exports", parse_exports, 0, 0, 0},
 	{"export-root", parse_root, AT(exports.root), 0, 0},
 	{"export-allow", parse_allow, 0, 0, 0},
+	{"export-modes", parse_bool, AT(exports.modes), 0, 0},
 	{"mp_policy", parse_policy, AT(mp_policy), 0, 0},
 	{"connect", parse_connect, AT(connect), 0, 0},
 	{"reconnect-delay", parse_seconds, AT(reconnect_delay_ms), 0, DAY_MS},
@@ -355,6 +356,8 @@ const char params_help[] =
 	"exports=[<NAME>=]<DEVICE>[,ro]  One of a fixed list; repeatable.\n"
 	"export-root=<PREFIX>     Put before the names of clients.\n"
 	"export-allow=<PATTERN>   Names that clients may use; repeatable.\n"
+	"export-modes=<BOOL>      Names are ro:, rw: or migration:DEVICE "
+	"(no).\n"
 	"sessname=<NAME>          (required) Name of the session.\n"
 	"path=<ADDRESS>           (required) Route to the server; repeatable:\n"
 	"                         ip:<ADDR> or gid:<GID> for RDMA, or\n"
