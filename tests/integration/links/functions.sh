@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2154
+# shellcheck shell=bash disable=SC2154,SC2034 # set and used elsewhere
 # Sourced after functions.sh by tests whose connections go wrong on the way.
 : "${RNBD_RELAY:?}" "${RNBD_NBD_CHECK:?}"
 
