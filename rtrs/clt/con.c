@@ -188,6 +188,10 @@ clt_con_event(struct rtrs_clt *clt, const struct fabric_event *ev)
 {
 	struct clt_con *con = ev->user;
 
+	if (con == &con->path->fence) {
+		clt_fence_event(con, ev);
+		return;
+	}
 	switch (ev->type) {
 	case FABRIC_EV_ESTABLISHED:
 		if (con->state != CLT_CON_CONNECTING)
