@@ -4,9 +4,12 @@
  * ends it with exit code 1 and the command line that replays it.
  */
 #include <getopt.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+
+#include <sys/prctl.h>
 
 #include "tests/sim/sim-run.h"
 
@@ -200,6 +203,11 @@ main(int argc, char **argv)
 
 	if (parse(argc, argv, &o))
 		return usage(argv[0]);
+	/* Worlds come and go: no need to tell the kernel of each. */
+	mallopt(M_MMAP_THRESHOLD, 32 << 20);
+	mallopt(M_TRIM_THRESHOLD, 256 << 20);
+	mallopt(M_TOP_PAD, 1 << 20);
+	prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
 	for (i = 0; i < o.count && !err; i++)
 		err = o.scenario == SCN_STEPS ? run_steps(&o, o.seed + i)
 					      : run_seed(&o, o.seed + i);
