@@ -11,6 +11,8 @@
 
 #include <utlist.h>
 
+#include "rtrs/base/mutant.h"
+
 /* The server in words: "tcp:192.0.2.1:1234", of the first path. */
 static void
 server_text(const struct rnbd_clt *c, char *buf, size_t len)
@@ -266,7 +268,8 @@ dev_opened(struct device *d, const struct rnbd_msg_open_rsp *m)
 		}
 		return;
 	}
-	if (d->was_open && !geometry_still_fits(d, &g)) {
+	if (d->was_open && !RNBD_MUTANT(GEO_UNCHECKED) &&
+	    !geometry_still_fits(d, &g)) {
 		dev_failed(d);
 		return;
 	}
@@ -280,7 +283,8 @@ dev_opened(struct device *d, const struct rnbd_msg_open_rsp *m)
 		log_info(d->c->log, "device '%s': open again, %s", d->name,
 			 rnbd_access_mode_name(d->mode));
 	d->geo = g;
-	d->id = m->device_id;
+	if (!RNBD_MUTANT(ID_STALE) || !d->was_open)
+		d->id = m->device_id;
 	d->incarnation++;
 	d->was_open = true;
 	d->open_err = 0;
