@@ -133,8 +133,9 @@ pick_orphans(struct dice *d, struct sim_params *p)
 }
 
 void
-sim_params_pick(struct sim_params *p, uint64_t seed, bool faults)
+sim_params_pick(struct sim_params *p, uint64_t seed, enum sim_kind kind)
 {
+	bool faults = kind != SIM_CALM;
 	struct dice d;
 
 	memset(p, 0, sizeof(*p));
@@ -145,7 +146,7 @@ sim_params_pick(struct sim_params *p, uint64_t seed, bool faults)
 	pick_engines(&d, p);
 	if (faults && pick(&d, 5))
 		pick_faults(&d, p);
-	if (faults && !pick(&d, 8))
+	if ((faults && !pick(&d, 8)) || kind == SIM_LATE)
 		pick_late(&d, p);
 	pick_admin(&d, p);
 	pick_orphans(&d, p);
