@@ -277,6 +277,8 @@ rnbd_wait_stats(struct rnbd_wait *s, struct rnbd_wait_stats *ret)
 	futex_lock(&s->lock);
 	*ret = s->stats;
 	ret->wakes = atomic_load_explicit(&s->wakes, memory_order_relaxed);
+	ret->polls_paid = s->spin.paid;
+	ret->polls_missed = s->spin.missed;
 	wait_unlock(s, &wk, NULL);
 }
 
@@ -359,7 +361,7 @@ rnbd_wait_new(const struct rnbd_wait_params *p, struct rnbd_wait **ret)
 	memset(s, 0, sizeof(*s));
 	s->params = p->clt;
 	s->params.rtrs.rng.fill = random_fill;
-	s->busy_poll_ns = p->busy_poll_us * NSEC_PER_USEC;
+	s->spin.span_ns = p->busy_poll_us * NSEC_PER_USEC;
 	s->quit = p->quit;
 	s->user = p->user;
 	s->kick_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
