@@ -162,6 +162,8 @@ rnbd_wait_open(struct rnbd_wait *s, const char *name,
 		wk.kick = s->helping; /* it watches descriptors that are gone */
 	}
 	wait_unlock(s, &wk, &w);
+	/* What the log knows of it before what the caller says. */
+	log_queue_wait(s->log);
 	return err;
 }
 
@@ -194,6 +196,8 @@ rnbd_wait_ready(struct rnbd_wait *s, char text[RNBD_WAIT_TEXT_MAX])
 	err = waiter_run(s, &w);
 	if (err && !text[0])
 		snprintf(text, RNBD_WAIT_TEXT_MAX, "%s", strerror(-err));
+	if (err)
+		log_queue_wait(s->log);
 	return err;
 }
 
@@ -364,10 +368,14 @@ rnbd_wait_new(const struct rnbd_wait_params *p, struct rnbd_wait **ret)
 	s->spin.span_ns = p->busy_poll_us * NSEC_PER_USEC;
 	s->quit = p->quit;
 	s->user = p->user;
+	err = log_queue_new(p->clt.rtrs.log, &s->log);
+	if (err)
+		goto err_free;
+	s->params.rtrs.log = log_queue_log(s->log);
 	s->kick_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (s->kick_fd < 0) {
 		err = -errno;
-		goto err_free;
+		goto err_log;
 	}
 	s->rouse_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (s->rouse_fd < 0) {
@@ -379,6 +387,8 @@ rnbd_wait_new(const struct rnbd_wait_params *p, struct rnbd_wait **ret)
 
 err_close_kick:
 	close(s->kick_fd);
+err_log:
+	log_queue_free(s->log);
 err_free:
 	free(s);
 	return err;
@@ -408,5 +418,6 @@ rnbd_wait_free(struct rnbd_wait *s, unsigned timeout_ms)
 	rnbd_clt_free(s->clt);
 	close(s->rouse_fd);
 	close(s->kick_fd);
+	log_queue_free(s->log);
 	free(s);
 }

@@ -26,7 +26,7 @@ struct rnbd_wait_params {
 	/*
 	 * rtrs.rng and rtrs.now are filled in here. What it points to (names,
 	 * paths, log) is borrowed for the life of the object. The log's sink
-	 * is called with the session's lock held.
+	 * is called by a thread of its own, and may block.
 	 */
 	struct rnbd_clt_params clt;
 	/* The driver looks this long before it sleeps, at most, while that has
@@ -41,7 +41,7 @@ struct rnbd_wait_params {
 	void *user;
 };
 
-/* Errors: -ENOMEM, -EMFILE, -ENFILE. */
+/* Errors: -ENOMEM, -EMFILE, -ENFILE, -EAGAIN too many threads. */
 int rnbd_wait_new(const struct rnbd_wait_params *p, struct rnbd_wait **ret);
 /*
  * Ends the session in order, which may take up to timeout_ms, and frees. No

@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "nbdkit-plugin/futex.h"
+#include "nbdkit-plugin/log-queue.h"
 #include "nbdkit-plugin/wait.h"
 #include "rtrs/base/spin.h"
 
@@ -78,6 +79,7 @@ struct rnbd_wait {
 	struct rnbd_wait_stats stats;
 
 	/* Constant. */
+	struct log_queue *log;
 	int kick_fd;  /* wakes the helper */
 	int rouse_fd; /* wakes the driver */
 	bool (*quit)(void *user);
