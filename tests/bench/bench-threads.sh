@@ -88,7 +88,7 @@ def fio(sock, rw, depth, runtime=seconds):
     return subprocess.Popen(
         ["fio", "--name=b", "--ioengine=nbd", f"--uri=nbd+unix:///?socket={sock}",
          f"--rw=rand{rw}", "--bs=4k", f"--iodepth={depth}", "--size=512m",
-         "--time_based", f"--runtime={runtime}", "--output-format=json",
+         "--time_based", f"--runtime={round(float(runtime) * 1000)}ms", "--output-format=json",
          "--norandommap", "--randrepeat=0"],
         stdout=subprocess.PIPE, text=True)
 
