@@ -313,13 +313,15 @@ plugin_cleanup(void)
 	helper = NULL;
 	if (rnbd_debug_wait) {
 		rnbd_wait_stats(session, &st);
-		nbdkit_debug("rnbd: %" PRIu64 " requests, %" PRIu64
-			     " combined; %" PRIu64
-			     " sleeps of drivers, %" PRIu64
-			     " handovers, %" PRIu64 " wakes, %" PRIu64
-			     " turns of the helper",
-			     st.ops, st.combined, st.sleeps, st.handovers,
-			     st.wakes, st.helper);
+		nbdkit_debug(
+			"rnbd: %" PRIu64 " requests, %" PRIu64
+			" driven by their own thread, %" PRIu64
+			" combined; %" PRIu64 " sleeps of drivers, %" PRIu64
+			" handovers, %" PRIu64 " wakes, %" PRIu64
+			" turns of the helper; %" PRIu64 " polls paid, %" PRIu64
+			" missed",
+			st.ops, st.driven, st.combined, st.sleeps, st.handovers,
+			st.wakes, st.helper, st.polls_paid, st.polls_missed);
 	}
 	rnbd_wait_free(session, CLOSE_TIMEOUT_MS);
 	session = NULL;
