@@ -31,8 +31,8 @@ copy_modules() {
 	done
 }
 
-mkdir -p "$work"/initrd/{bin,dev,proc,new,modules} \
-	"$work"/root/{bin,boot/grub,dev,proc,sys,run,data}
+mkdir -p "$work/initrd"/{bin,dev,proc,new,modules} \
+	"$work/root"/{bin,boot/grub,dev,proc,sys,data}
 copy_modules
 cp "$(command -v busybox)" "$work/initrd/bin/busybox"
 cp "$(command -v busybox)" "$work/root/bin/busybox"
