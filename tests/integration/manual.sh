@@ -189,6 +189,7 @@ page gateway/rnbd-gatewayd.8.pod
 page gateway/rnbdctl.8.pod
 page gateway/rnbd-metrics.7.pod
 page config/rnbd-gatewayd.conf.5.pod
+page config/rnbd-security.7.pod
 for line in "${!how_of[@]}"; do
 	[ -n "${seen[$line]:-}" ] || fail "manual.list: no page has: $line"
 done
