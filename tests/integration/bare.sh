@@ -10,6 +10,7 @@ for dir in "${dirs[@]}"; do
 		-not -name check.pc -not -name libsubunit.pc \
 		-exec ln -sf -t "$tmp/pc" {} +
 done
+# shellcheck disable=SC2016  # it is text
 options=$(sed -nE 's/.*meson setup "\$build" "\$top" ?([^;&]*);.*/\1/p' \
 	"$RNBD_SRCDIR/config/quickstart.sh")
 configure() {
