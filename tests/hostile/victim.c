@@ -178,8 +178,9 @@ log_line(void *user, enum log_level level, const char *line)
 {
 	struct victim *v = user;
 
+	/* nbdkit prints each of them. */
 	v->lines++;
-	v->stage->log.sink(v->stage->log.user, level, line);
+	stage_note(v->stage, "%s: %s", log_level_name(level), line);
 }
 
 static void

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "gateway/unix-listen.h"
+#include "config/control/unix-listen.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -47,10 +47,11 @@ clear_path(const struct unix_listen *p, const struct sockaddr_un *sun,
 	}
 	if (r == -ENOENT)
 		return 0;
-	snprintf(err_text, UNIX_LISTEN_TEXT_MAX,
-		 "%s %s: another daemon answers on it; stop that one or choose "
-		 "another path",
-		 p->what, p->path);
+	snprintf(
+		err_text, UNIX_LISTEN_TEXT_MAX,
+		"%s %s: another process answers on it; stop that one or choose "
+		"another path",
+		p->what, p->path);
 	return -EADDRINUSE;
 }
 

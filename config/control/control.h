@@ -8,14 +8,14 @@
  * of CONTROL_MAX_BATCH calls, one call of a client under way at a time, idle
  * clients are sent away. The process must ignore SIGPIPE.
  */
-#ifndef GATEWAY_CONTROL_H
-#define GATEWAY_CONTROL_H
+#ifndef CONFIG_CONTROL_H
+#define CONFIG_CONTROL_H
 
 #include <jansson.h>
 #include <stdbool.h>
 #include <sys/types.h>
 
-#include "gateway/loop.h"
+#include "config/control/loop.h"
 #include "rtrs/base/log.h"
 
 #define CONTROL_MAX_CLIENTS 16
@@ -92,7 +92,7 @@ struct control_params {
 
 /*
  * Listens, mode 0660. A socket that nobody listens on is replaced. Errors:
- * -EADDRINUSE a daemon answers there or it is something else than a socket,
+ * -EADDRINUSE somebody answers there or it is something else than a socket,
  * -EPERM the group cannot be given to it, -ENOMEM, those of bind(2); err_text
  * says it in one line.
  */

@@ -3,14 +3,14 @@
  * The inside of the control socket, shared by control.c (socket and clients),
  * control-rpc.c (lines, calls, batches) and control-peer.c (who may).
  */
-#ifndef GATEWAY_CONTROL_PRIV_H
-#define GATEWAY_CONTROL_PRIV_H
+#ifndef CONFIG_CONTROL_PRIV_H
+#define CONFIG_CONTROL_PRIV_H
 
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 
-#include "gateway/control.h"
+#include "config/control/control.h"
 
 struct bufferevent;
 struct event;
@@ -69,7 +69,7 @@ json_t *control_error(json_t *id, int code, const char *message);
 /* Who is on the other end: 0 or a negative errno. */
 int control_peer_get(int fd, struct ucred *ret);
 /*
- * Root, the daemon's own user, and members of the socket's group if its mode
+ * Root, the process' own user, and members of the socket's group if its mode
  * lets the group write. The mode for others, or a list of access rights, lets
  * nobody in.
  */

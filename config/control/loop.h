@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * An event loop: one thread waits for descriptors, a time, signals and calls
- * from other threads. libevent below; nothing else of the daemon but the
- * control socket knows it.
+ * from other threads. libevent below; nothing else but what talks on sockets
+ * knows it.
  *
  * All functions belong to the loop's thread, but loop_post().
  */
-#ifndef GATEWAY_LOOP_H
-#define GATEWAY_LOOP_H
+#ifndef CONFIG_CONTROL_LOOP_H
+#define CONFIG_CONTROL_LOOP_H
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -53,8 +53,8 @@ int loop_io_interest(struct loop_io *io, unsigned interest);
 void loop_io_free(struct loop_io *io); /* NULL is fine */
 
 /*
- * An alarm calls fn once, at a time of os_now(); TIME_NEVER takes it back.
- * -ENOMEM: it is not set.
+ * An alarm calls fn once, at a time of CLOCK_MONOTONIC; TIME_NEVER takes it
+ * back. -ENOMEM: it is not set.
  */
 int loop_alarm_new(struct loop *l, void (*fn)(void *user), void *user,
 		   struct loop_alarm **ret);
@@ -62,8 +62,8 @@ int loop_alarm_set(struct loop_alarm *a, uint64_t now, uint64_t deadline);
 void loop_alarm_free(struct loop_alarm *a); /* NULL is fine */
 
 /*
- * A timer wakes the loop at a time of os_now(). Setting an armed timer to a
- * later time costs nothing: it fires at the earlier one, early.
+ * A timer wakes the loop at a time of CLOCK_MONOTONIC. Setting an armed timer
+ * to a later time costs nothing: it fires at the earlier one, early.
  */
 int loop_timer_new(struct loop *l, struct loop_timer **ret);
 void loop_timer_free(struct loop_timer *t); /* NULL is fine */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* JSON-RPC 2.0: lines to calls, batches, parameters, answers and errors. */
-#include "gateway/control-priv.h"
+#include "config/control/control-priv.h"
 
 #include <errno.h>
 #include <stdarg.h>

@@ -18,7 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "gateway/control-priv.h"
+#include "config/control/control-priv.h"
 #include "rtrs/base/util.h"
 
 static char dir[32], path[64], text[CONTROL_TEXT_MAX];
@@ -768,7 +768,7 @@ START_TEST(living_socket_is_left_alone)
 	};
 
 	ck_assert_int_eq(control_new(&p, text, &other), -EADDRINUSE);
-	ck_assert_ptr_nonnull(strstr(text, "another daemon answers on it"));
+	ck_assert_ptr_nonnull(strstr(text, "another process answers on it"));
 	ask("{\"jsonrpc\":\"2.0\",\"method\":\"ping\",\"id\":7}",
 	    "{\"jsonrpc\":\"2.0\",\"result\":\"pong\",\"id\":7}");
 }
@@ -833,7 +833,7 @@ END_TEST
 int
 main(void)
 {
-	Suite *s = suite_create("gateway/control");
+	Suite *s = suite_create("control/control");
 	TCase *tc = tcase_create("calls"), *own = tcase_create("socket");
 	SRunner *sr;
 	int failed;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "gateway/control-priv.h"
+#include "config/control/control-priv.h"
 
 #include <errno.h>
 #include <event2/buffer.h>
@@ -11,7 +11,7 @@
 #include <unistd.h>
 #include <utlist.h>
 
-#include "gateway/unix-listen.h"
+#include "config/control/unix-listen.h"
 
 /* -------------------------------------------------------------- clients */
 
@@ -135,7 +135,7 @@ let_in(const struct control *c, int fd, struct ucred *ret)
 		log_warn(c->p.log, "control: uid %u, pid %d is not let in",
 			 (unsigned)ret->uid, (int)ret->pid);
 		snprintf(text, sizeof(text),
-			 "uid %u may not control this daemon: root, its own "
+			 "uid %u may not control this process: root, its own "
 			 "user and the group of the socket may",
 			 (unsigned)ret->uid);
 		turn_away(fd, CONTROL_PERMISSION, text);

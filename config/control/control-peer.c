@@ -4,7 +4,7 @@
  * kernel; that somebody opens the mode too far, or passes a connected
  * descriptor on, does not make them administrators.
  */
-#include "gateway/control-priv.h"
+#include "config/control/control-priv.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -3,8 +3,8 @@
  * A listening unix socket at a path, as the control socket and the metrics have
  * it.
  */
-#ifndef GATEWAY_UNIX_LISTEN_H
-#define GATEWAY_UNIX_LISTEN_H
+#ifndef CONFIG_CONTROL_UNIX_LISTEN_H
+#define CONFIG_CONTROL_UNIX_LISTEN_H
 
 #include <stdbool.h>
 #include <sys/types.h>
@@ -21,7 +21,7 @@ struct unix_listen {
 
 /*
  * Mode 0660, close-on-exec, not blocking. A socket that nobody listens on is
- * replaced. Errors: -EADDRINUSE a daemon answers there or it is something else
+ * replaced. Errors: -EADDRINUSE somebody answers there or it is something else
  * than a socket, -ENOMEM, those of bind(2) and chown(2); err_text says it in
  * one line. Not to be called by two threads at once (umask).
  */
