@@ -408,8 +408,11 @@ worker_start(const struct worker_params *p, struct worker **ret)
 	struct worker *w = calloc(1, sizeof(*w));
 	int r;
 
-	if (!w)
+	if (!w) {
+		log_err(p->log, "cannot start worker %u: %s", p->index,
+			strerror(ENOMEM));
 		return -ENOMEM;
+	}
 	w->p = *p;
 	sem_init(&w->started, 0, 0);
 	r = -pthread_create(&w->thread, NULL, run, w);
