@@ -12,6 +12,7 @@
 #include <utlist.h>
 
 #include "gateway/unix-listen.h"
+#include "rtrs/base/remedy.h"
 
 /* -------------------------------------------------------------- clients */
 
@@ -283,8 +284,8 @@ control_new(const struct control_params *p, char err_text[CONTROL_TEXT_MAX],
 
 	err_text[0] = '\0';
 	if (!c) {
-		snprintf(err_text, CONTROL_TEXT_MAX, "control socket %s: %s",
-			 p->path, strerror(ENOMEM));
+		snprintf(err_text, CONTROL_TEXT_MAX, "control socket %s: %s%s",
+			 p->path, strerror(ENOMEM), remedy_words(-ENOMEM));
 		return -ENOMEM;
 	}
 	c->p = *p;
@@ -306,8 +307,8 @@ control_new(const struct control_params *p, char err_text[CONTROL_TEXT_MAX],
 	return 0;
 err:
 	if (!*err_text)
-		snprintf(err_text, CONTROL_TEXT_MAX, "control socket %s: %s",
-			 p->path, strerror(-r));
+		snprintf(err_text, CONTROL_TEXT_MAX, "control socket %s: %s%s",
+			 p->path, strerror(-r), remedy_words(r));
 	control_free(c);
 	return r;
 }

@@ -12,6 +12,7 @@
 
 #include "gateway/os.h"
 #include "gateway/worker-events.h"
+#include "rtrs/base/remedy.h"
 
 /* Fabrics of one rtrs_srv. */
 #define MAX_FDS     4
@@ -409,8 +410,8 @@ worker_start(const struct worker_params *p, struct worker **ret)
 	int r;
 
 	if (!w) {
-		log_err(p->log, "cannot start worker %u: %s", p->index,
-			strerror(ENOMEM));
+		log_err(p->log, "cannot start worker %u: %s%s", p->index,
+			strerror(ENOMEM), remedy_words(-ENOMEM));
 		return -ENOMEM;
 	}
 	w->p = *p;
@@ -428,7 +429,8 @@ worker_start(const struct worker_params *p, struct worker **ret)
 	*ret = w;
 	return 0;
 err:
-	log_err(p->log, "cannot start worker %u: %s", p->index, strerror(-r));
+	log_err(p->log, "cannot start worker %u: %s%s", p->index, strerror(-r),
+		remedy_words(r));
 	loop_free(w->loop);
 	sem_destroy(&w->started);
 	free(w);
