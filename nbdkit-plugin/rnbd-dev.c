@@ -11,6 +11,8 @@
 
 #include <utlist.h>
 
+#include "rtrs/base/mutant.h"
+
 /* The server in words: "tcp:192.0.2.1:1234", of the first path. */
 static void
 server_text(const struct rnbd_clt *c, char *buf, size_t len)
@@ -279,7 +281,8 @@ dev_opened(struct device *d, const struct rnbd_msg_open_rsp *m)
 		}
 		return;
 	}
-	if (d->was_open && !dev_shape_fits(d, &g, d->text, sizeof(d->text))) {
+	if (d->was_open && !RNBD_MUTANT(GEO_UNCHECKED) &&
+	    !dev_shape_fits(d, &g, d->text, sizeof(d->text))) {
 		dev_failed(d);
 		return;
 	}
@@ -287,7 +290,8 @@ dev_opened(struct device *d, const struct rnbd_msg_open_rsp *m)
 		log_info(d->c->log, "device '%s': open again, %s", d->name,
 			 rnbd_access_mode_name(d->mode));
 	dev_reshape(d, &g);
-	d->id = m->device_id;
+	if (!RNBD_MUTANT(ID_STALE) || !d->was_open)
+		d->id = m->device_id;
 	d->incarnation++;
 	if (!d->was_open && d->c->counts)
 		d->stats = rnbd_stats_device(d->c->counts, d->name);

@@ -9,6 +9,8 @@
 
 #include <utlist.h>
 
+#include "rtrs/base/mutant.h"
+
 static void
 io_move(struct rnbd_clt *c, struct rnbd_clt_io *io, enum io_where to)
 {
@@ -60,7 +62,7 @@ static bool
 flush_missed(const struct rnbd_clt_io *io, const struct piece *flush)
 {
 	return flush && io->op != io->asked &&
-	       flush->incarnation != io->acked_by;
+	       flush->incarnation != io->acked_by && !RNBD_MUTANT(FLUSH_OTHER);
 }
 
 /*
@@ -232,7 +234,8 @@ piece_done(struct rtrs_clt_req *req, int err)
 		if (!final && c->io_timeout_ms) {
 			io_starts_waiting(c, io, lost_at(c));
 			DL_APPEND(c->again, p);
-			rtrs_clt_permit_put(c->rtrs, permit);
+			if (!RNBD_MUTANT(PERMIT_LOST))
+				rtrs_clt_permit_put(c->rtrs, permit);
 			return;
 		}
 		err = final ? final : -EIO;
@@ -250,6 +253,8 @@ piece_done(struct rtrs_clt_req *req, int err)
 	/* The piece first: whoever gets the permit will want one. */
 	piece_free(c, p);
 	rtrs_clt_permit_put(c->rtrs, permit);
+	if (RNBD_MUTANT(PERMIT_TWICE))
+		rtrs_clt_permit_put(c->rtrs, permit);
 }
 
 /* Builds and submits; the piece has io, off and len. */
@@ -524,6 +529,8 @@ ios_release(struct rnbd_clt *c)
 {
 	struct rnbd_clt_io *io, *tmp;
 
+	if (RNBD_MUTANT(HELD_FORGOTTEN))
+		return;
 	DL_FOREACH_SAFE(c->held, io, tmp)
 		io_move(c, io, IO_QUEUED);
 	ios_dispatch(c);
@@ -589,6 +596,8 @@ ios_deliver(struct rnbd_clt *c)
 		io_move(c, io, IO_NOWHERE);
 		io_count(c, io);
 		io->done(io, io->err);
+		if (RNBD_MUTANT(DONE_TWICE))
+			io->done(io, io->err);
 	}
 }
 

@@ -49,6 +49,7 @@ get_fab(struct rtrs_clt *clt, const struct fabric_ops *ops,
 static void
 path_free(struct rtrs_clt_path *path)
 {
+	clt_fence_drop(path);
 	free(path->cons);
 	free(path);
 }
@@ -77,6 +78,7 @@ clt_paths_new(struct rtrs_clt *clt, const struct rtrs_path_addr *addr,
 	path->addr = *addr;
 	path->state = RTRS_CLT_CONNECTING;
 	path->timer = TIME_NEVER;
+	path->fence.path = path;
 	clt_random_uuid(&clt->rng, &path->uuid);
 	rtrs_hb_init(&path->hb, clt->p.hb_interval_ms, clt->p.hb_missed_max);
 	path->n_cons = clt->p.n_cons;
@@ -134,7 +136,8 @@ clt_paths_settle(struct rtrs_clt *clt)
 			path->op_done = false;
 			snprintf(why, sizeof(why), "%s", err ? path->why : "");
 		}
-		if (path->removing && path->state == RTRS_CLT_CLOSED)
+		if (path->removing && path->state == RTRS_CLT_CLOSED &&
+		    !path->unfenced)
 			forget(path);
 		else
 			i++;

@@ -1,6 +1,5 @@
 #!/usr/bin/env bash
 # vm: guests=2 nics=2 mtu=4500 time=600
-# Not in the suite: see README.md.
 # Kernel's client, our daemon: two paths under each policy, one cut under load
 # and mended, at either end; a path removed and added under load.
 . "$RNBD_SRCDIR/tests/vm/kclient.sh"
@@ -63,9 +62,9 @@ cut() {
 }
 
 mend() {
-	local peer=VM_PEER$1
+	local their=VM_PEER$1
 	ask_host link "$cable" "$1" up
-	reconnect m "${!peer}"
+	reconnect m "${!their}"
 	wait_paths m 2
 	server_has 2 1
 	load_goes_on
@@ -102,18 +101,18 @@ say "mended"
 # Paths go and come by order.
 echo round-robin >"$sess/mpath_policy"
 for i in 0 1; do
-	own=VM_ADDR$i peer=VM_PEER$i
-	echo 1 >"$(path_dir m "${!peer}")/remove_path" || fail "remove_path"
+	own=VM_ADDR$i their=VM_PEER$i
+	echo 1 >"$(path_dir m "${!their}")/remove_path" || fail "remove_path"
 	[ "$(path_states m)" = connected ] || fail "after remove_path: $(path_states m)"
 	server_has 1 1
 	load_goes_on
-	echo "ip:${!own}@ip:${!peer}" >"$sess/add_path" || fail "add_path"
+	echo "ip:${!own}@ip:${!their}" >"$sess/add_path" || fail "add_path"
 	wait_paths m 2
 	server_has 2 1
 	count_anew
 	load_goes_on
 	both_used "after add_path"
-	say "removed and added ${!peer}"
+	say "removed and added ${!their}"
 done
 refused "the same path twice" \
 	bash -c "echo ip:$VM_ADDR0@ip:$VM_PEER0 >$sess/add_path"
