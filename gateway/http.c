@@ -14,7 +14,7 @@
 #include <unistd.h>
 #include <utlist.h>
 
-#include "gateway/unix-listen.h"
+#include "config/control/unix-listen.h"
 #include "rtrs/base/util.h"
 
 _Static_assert(HTTP_TEXT_MAX >= UNIX_LISTEN_TEXT_MAX, "one for the other");

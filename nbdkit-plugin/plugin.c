@@ -411,9 +411,11 @@ handle_open(struct handle *h, bool readonly)
 		errno = -err;
 		return -1;
 	}
-	h->readonly = readonly || choice.read_only ||
-		      params.access_mode == RNBD_ACCESS_RO;
-	mode = h->readonly ? RNBD_ACCESS_RO : params.access_mode;
+	mode = choice.mode < 0 ? params.access_mode
+			       : (enum rnbd_access_mode)choice.mode;
+	h->readonly = readonly || choice.read_only || mode == RNBD_ACCESS_RO;
+	if (h->readonly)
+		mode = RNBD_ACCESS_RO;
 	h->shared = shared_get(choice.device);
 	if (!h->shared) {
 		nbdkit_error("%s", strerror(errno));

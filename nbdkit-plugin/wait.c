@@ -101,6 +101,7 @@ rnbd_wait_io(struct rnbd_wait *s, struct rnbd_clt_dev *dev, enum rnbd_clt_op op,
 	w.io.off = off;
 	w.io.len = len;
 	w.io.buf = buf;
+	w.io.asked_ns = s->params.stats ? clock_now() : 0;
 	w.io.done = io_done;
 	w.io.user = &w;
 	return waiter_run(s, &w);
@@ -286,6 +287,26 @@ rnbd_wait_stats(struct rnbd_wait *s, struct rnbd_wait_stats *ret)
 	wait_unlock(s, &wk, NULL);
 }
 
+void
+rnbd_wait_with(struct rnbd_wait *s, bool (*fn)(struct rnbd_clt *clt, void *arg),
+	       void *arg)
+{
+	struct wakes wk = {0};
+
+	futex_lock(&s->lock);
+	if (fn(s->clt, arg) && s->clt) {
+		/* There may be more descriptors: whoever watches them asks. */
+		s->n_fds = rnbd_clt_fds(s->clt, s->fds, MAX_FDS);
+		if (s->asleep && !s->roused)
+			s->roused = wk.rouse = true;
+		if (!s->driver) {
+			s->seen_activity = s->activity;
+			wk.kick = true;
+		}
+	}
+	wait_unlock(s, &wk, NULL);
+}
+
 /* ------------------------------------------------- helper */
 
 void
@@ -418,6 +439,7 @@ rnbd_wait_free(struct rnbd_wait *s, unsigned timeout_ms)
 	rnbd_clt_free(s->clt);
 	close(s->rouse_fd);
 	close(s->kick_fd);
+	free(s->kept);
 	log_queue_free(s->log);
 	free(s);
 }

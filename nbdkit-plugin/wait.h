@@ -83,6 +83,20 @@ int rnbd_wait_io(struct rnbd_wait *s, struct rnbd_clt_dev *dev,
 		 enum rnbd_clt_op op, unsigned flags, void *buf, uint64_t len,
 		 uint64_t off);
 
+/*
+ * Runs fn with the client (NULL: there is none before the first use and after
+ * it failed), under the session's lock: no I/O is submitted or completed
+ * meanwhile, so it must be short and must not wait. True: it began something,
+ * which is driven from now on though no request waits.
+ */
+void rnbd_wait_with(struct rnbd_wait *s,
+		    bool (*fn)(struct rnbd_clt *clt, void *arg), void *arg);
+/*
+ * The paths and the policy that the session has now are those of a client that
+ * is made anew, too. Without a path nothing changes. -ENOMEM.
+ */
+int rnbd_wait_keep(struct rnbd_wait *s);
+
 /* How the work was shared; plain counters, exact when nothing runs. */
 struct rnbd_wait_stats {
 	uint64_t ops;       /* requests of all kinds */

@@ -61,6 +61,7 @@ struct rnbd_wait {
 	/* Under the lock from here on. */
 	struct rnbd_clt *clt; /* NULL before first use and after a failure */
 	struct rnbd_clt_params params;
+	struct rtrs_path_addr *kept; /* by rnbd_wait_keep(); or NULL */
 	int fds[MAX_FDS];
 	int n_fds;
 	unsigned n_devs;

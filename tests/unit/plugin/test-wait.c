@@ -312,6 +312,69 @@ START_TEST(driver__finished_by_another_is_roused)
 }
 END_TEST
 
+static bool
+add_fd(struct rnbd_clt *clt, void *arg)
+{
+	ck_assert_ptr_nonnull(clt);
+	fake_add_fd();
+	return true;
+}
+
+START_TEST(with__helper_asks_for_descriptors_again)
+{
+	start_open();
+	ck_assert_int_eq(progress_start(s, &helper), 0);
+	/* It drives, and sleeps for ever. */
+	fake_send_event();
+	await(atomic_load(&fake.events) == 1);
+	rnbd_wait_with(s, add_fd, NULL);
+	for (int i = 1; i <= 3; i++) {
+		fake_send_extra();
+		await(atomic_load(&fake.extra) == i);
+	}
+	end();
+}
+END_TEST
+
+START_TEST(with__driver_asks_for_descriptors_again)
+{
+	struct job jobs[1] = {0};
+
+	start_open();
+	atomic_store(&fake.mode, FAKE_SILENT);
+	jobs_start(jobs, 1, 1);
+	await(atomic_load(&fake.submitted) == 1);
+	rnbd_wait_with(s, add_fd, NULL);
+	for (int i = 1; i <= 3; i++) {
+		fake_send_extra();
+		await(atomic_load(&fake.extra) == i);
+	}
+	atomic_store(&fake.mode, FAKE_LOCAL);
+	fake_send_extra();
+	jobs_join(jobs, 1, 0);
+	end();
+}
+END_TEST
+
+static bool
+has_none(struct rnbd_clt *clt, void *arg)
+{
+	ck_assert_ptr_null(clt);
+	++*(int *)arg;
+	return true;
+}
+
+START_TEST(with__there_may_be_no_client)
+{
+	int called = 0;
+
+	start(&(struct rnbd_wait_params){0});
+	rnbd_wait_with(s, has_none, &called);
+	ck_assert_int_eq(called, 1);
+	end();
+}
+END_TEST
+
 static atomic_bool quitting;
 
 static bool
@@ -462,6 +525,9 @@ main(void)
 	tcase_add_test(tc, idle__no_wakeups);
 	tcase_add_test(tc, driver__keeps_deadlines);
 	tcase_add_test(tc, driver__finished_by_another_is_roused);
+	tcase_add_test(tc, with__helper_asks_for_descriptors_again);
+	tcase_add_test(tc, with__driver_asks_for_descriptors_again);
+	tcase_add_test(tc, with__there_may_be_no_client);
 	tcase_add_test(tc, quit__ends_what_waits);
 	tcase_add_test(tc, quit__not_asked_while_answers_come);
 	tcase_add_test(tc, open__failure_has_words_and_a_second_chance);
