@@ -219,7 +219,7 @@ tsc_khz=$("$VM_KERNEL/tsc-khz")
 accel=(-accel "tcg,thread=multi")
 if [ -n "$icount" ]; then
 	tsc_khz=1000000
-	accel=(-accel "tcg,thread=single" -icount "shift=1,sleep=off")
+	accel=(-accel "tcg,thread=single" -icount "shift=1")
 fi
 tmp=$(mktemp -d "${TMPDIR:-/tmp}/rnbd-vm.XXXXXX")
 share=$tmp/share
