@@ -13,6 +13,7 @@
 
 #include "gateway/os.h"
 #include "gateway/worker-events.h"
+#include "rtrs/base/remedy.h"
 #include "rtrs/base/spin.h"
 
 /* Fabrics of one rtrs_srv. */
@@ -411,8 +412,11 @@ worker_start(const struct worker_params *p, struct worker **ret)
 	struct worker *w = calloc(1, sizeof(*w));
 	int r;
 
-	if (!w)
+	if (!w) {
+		log_err(p->log, "cannot start worker %u: %s%s", p->index,
+			strerror(ENOMEM), remedy_words(-ENOMEM));
 		return -ENOMEM;
+	}
 	w->p = *p;
 	w->spin.span_ns = p->opt->busy_poll_us * NSEC_PER_USEC;
 	sem_init(&w->started, 0, 0);
@@ -429,7 +433,8 @@ worker_start(const struct worker_params *p, struct worker **ret)
 	*ret = w;
 	return 0;
 err:
-	log_err(p->log, "cannot start worker %u: %s", p->index, strerror(-r));
+	log_err(p->log, "cannot start worker %u: %s%s", p->index, strerror(-r),
+		remedy_words(r));
 	loop_free(w->loop);
 	sem_destroy(&w->started);
 	free(w);

@@ -8,6 +8,8 @@
 #include <sys/eventfd.h>
 #include <sys/random.h>
 
+#include "rtrs/base/remedy.h"
+
 static void
 random_fill(void *user, void *buf, size_t len)
 {
@@ -130,7 +132,8 @@ start_open(struct rnbd_wait *s, struct waiter *w)
 	if (!err)
 		err = rnbd_clt_dev_open(s->clt, w->name, w->mode, opened, w);
 	if (err)
-		snprintf(w->text, RNBD_WAIT_TEXT_MAX, "%s", strerror(-err));
+		snprintf(w->text, RNBD_WAIT_TEXT_MAX, "%s%s", strerror(-err),
+			 remedy_words(err));
 	return err;
 }
 

@@ -67,6 +67,7 @@ struct tcp_listener {
 	enum tcp_source source;
 	struct tcp_ctx *ctx;
 	int fd;
+	struct sockaddr_storage addr; /* with the port that it got */
 	void *user;
 	uint64_t resume_at; /* out of descriptors until then; else TIME_NEVER */
 	struct tcp_listener *prev, *next;
