@@ -14,7 +14,7 @@
 #include <unistd.h>
 #include <utlist.h>
 
-#include "gateway/unix-listen.h"
+#include "config/control/unix-listen.h"
 #include "rtrs/base/remedy.h"
 #include "rtrs/base/util.h"
 

@@ -57,7 +57,7 @@ reply_all(struct waiter *waiters, char *text, size_t len)
 			if (mine)
 				memcpy(mine, text, len);
 		}
-		http_reply(w->req, METRICS_CONTENT_TYPE, mine, len);
+		http_reply(w->req, OPENMETRICS_CONTENT_TYPE, mine, len);
 		free(w);
 	}
 }
@@ -340,7 +340,7 @@ on_get(void *user, struct http_request *req)
 	struct waiter *w = calloc(1, sizeof(*w));
 
 	if (!w) {
-		http_reply(req, METRICS_CONTENT_TYPE, NULL, 0);
+		http_reply(req, OPENMETRICS_CONTENT_TYPE, NULL, 0);
 		return;
 	}
 	w->req = req;

@@ -327,13 +327,15 @@ plugin_cleanup(void)
 	helper = NULL;
 	if (rnbd_debug_wait) {
 		rnbd_wait_stats(session, &st);
-		nbdkit_debug("rnbd: %" PRIu64 " requests, %" PRIu64
-			     " combined; %" PRIu64
-			     " sleeps of drivers, %" PRIu64
-			     " handovers, %" PRIu64 " wakes, %" PRIu64
-			     " turns of the helper",
-			     st.ops, st.combined, st.sleeps, st.handovers,
-			     st.wakes, st.helper);
+		nbdkit_debug(
+			"rnbd: %" PRIu64 " requests, %" PRIu64
+			" driven by their own thread, %" PRIu64
+			" combined; %" PRIu64 " sleeps of drivers, %" PRIu64
+			" handovers, %" PRIu64 " wakes, %" PRIu64
+			" turns of the helper; %" PRIu64 " polls paid, %" PRIu64
+			" missed",
+			st.ops, st.driven, st.combined, st.sleeps, st.handovers,
+			st.wakes, st.helper, st.polls_paid, st.polls_missed);
 	}
 	rnbd_wait_free(session, CLOSE_TIMEOUT_MS);
 	session = NULL;
@@ -423,9 +425,11 @@ handle_open(struct handle *h, bool readonly)
 		errno = -err;
 		return -1;
 	}
-	h->readonly = readonly || choice.read_only ||
-		      params.access_mode == RNBD_ACCESS_RO;
-	mode = h->readonly ? RNBD_ACCESS_RO : params.access_mode;
+	mode = choice.mode < 0 ? params.access_mode
+			       : (enum rnbd_access_mode)choice.mode;
+	h->readonly = readonly || choice.read_only || mode == RNBD_ACCESS_RO;
+	if (h->readonly)
+		mode = RNBD_ACCESS_RO;
 	h->shared = shared_get(choice.device);
 	if (!h->shared) {
 		no_memory();

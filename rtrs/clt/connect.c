@@ -139,6 +139,8 @@ clt_connect_rejected(struct clt_con *con, const struct fabric_event *ev)
 	}
 	clt_con_free(con);
 	err = wire_errno_to_host(rsp.err);
+	if (!con->cid && clt_fence_is_proof(err))
+		clt_fence_passed(path);
 	words = clt_reject_words(err);
 	if (!words)
 		words = clt_errno_words(err, buf, sizeof(buf));
@@ -380,6 +382,8 @@ clt_connect_established(struct clt_con *con, const void *priv, size_t len)
 
 	if (!conn_rsp_ok(path, priv, len, &rsp))
 		return;
+	if (!con->cid)
+		clt_fence_passed(path);
 	clt_con_take_limits(con);
 	if (!con->cid && !take_params(con, &rsp))
 		return;
