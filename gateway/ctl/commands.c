@@ -54,10 +54,23 @@ const struct command commands[] = {
 	 "read the configuration file again"},
 	{"drain", "", 0, 0, OPT_WAIT | OPT_VERBOSE, cmd_drain, NULL,
 	 "stop accepting, finish what is under way, and end"},
+	{"map", "OPTION=VALUE...", 0, 256, OPT_FILE, cmd_map, NULL,
+	 "map a device of a server here, as the kernel's map_device"},
+	{"unmap", "NBD-DEVICE", 0, 256, OPT_FILE | OPT_FORCE | OPT_VERBOSE,
+	 cmd_unmap, NULL, "disconnect what was mapped here"},
 	{"version", "", 0, 0, OPT_JSON, cmd_version, NULL,
 	 "version of the daemon"},
 	{NULL},
 };
+
+const struct table *
+command_table(const struct ctl *ctl, const struct command *cmd)
+{
+	/* What is mapped here is known without asking anybody. */
+	if (ctl->client && !ctl->socket && cmd->fn == cmd_device_list)
+		return &map_table;
+	return cmd->table;
+}
 
 void
 print_help(FILE *out)
@@ -79,6 +92,8 @@ print_help(FILE *out)
 	      "  --fields LIST       print these fields; +a,b and -a,b change "
 	      "the usual ones\n"
 	      "  --units UNIT        sizes in B, K, M, G, T, P or E of 1024\n"
+	      "  --file FILE         map, unmap: options of the map are in "
+	      "this file\n"
 	      "  -n, --samples N     top: end after so many (without end; 1 "
 	      "if not a terminal)\n"
 	      "  -d, --delay S       top: seconds between them (2)\n"
@@ -97,8 +112,9 @@ print_fields(const struct table *t)
 }
 
 void
-print_command_help(const struct command *cmd)
+print_command_help(const struct ctl *ctl, const struct command *cmd)
 {
+	const struct table *t = command_table(ctl, cmd);
 	bool title = false;
 
 	printf("Usage: rnbdctl %s%s%s\n%s\n", cmd->words, *cmd->args ? " " : "",
@@ -117,6 +133,6 @@ print_command_help(const struct command *cmd)
 	if (cmd->opts & OPT_TOP)
 		puts("\n  -n, --samples N  end after so many\n"
 		     "  -d, --delay S    seconds between them");
-	if (cmd->table && cmd->opts & OPT_FIELDS)
-		print_fields(cmd->table);
+	if (t && cmd->opts & OPT_FIELDS)
+		print_fields(t);
 }

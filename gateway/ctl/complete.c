@@ -4,7 +4,7 @@
  * table of commands, and names that the daemon tells. Says nothing else, and
  * nothing at all when it does not know.
  */
-#include "gateway/ctl/ctl.h"
+#include "gateway/ctl/map.h"
 
 #include <string.h>
 
@@ -100,13 +100,54 @@ arg_name(const struct command *cmd, unsigned i, char *ret, size_t len)
 	return true;
 }
 
+/* Options of the line that maps a device: what the kernel has, and the ones of
+ * the session that are often wanted. */
+static void
+offer_map(const char *begun)
+{
+	static const char *const keys[] = {
+		"sessname=",    "path=",       "device_path=",
+		"access_mode=", "dest_port=",  "nr_poll_queues=",
+		"connect=",     "io-timeout=", "open-timeout=",
+		"mp_policy=",
+	};
+	static const char *const values[] = {
+		"access_mode=ro", "access_mode=rw", "access_mode=migration",
+		"connect=all",    "connect=any",    "connect=lazy",
+	};
+	bool value = strchr(begun, '=') != NULL;
+
+	for (size_t i = 0; i < ARRAY_SIZE(keys) && !value; i++)
+		offer_word(keys[i], begun);
+	for (size_t i = 0; i < ARRAY_SIZE(values) && value; i++)
+		offer_word(values[i], begun);
+}
+
+/* Devices that are mapped here. */
+static void
+offer_mapped(const char *begun)
+{
+	json_t *rows = NULL, *row;
+	size_t i;
+
+	if (map_list(&rows))
+		return;
+	json_array_foreach(rows, i, row)
+		offer_word(json_str(row, "device"), begun);
+	json_decref(rows);
+}
+
 static void
 offer_rest(const struct ctl *ctl, const struct command *cmd, char **words,
 	   unsigned n, const char *begun)
 {
 	char name[32];
 
-	if (arg_name(cmd, n, name, sizeof(name)))
+	if (cmd->fn == cmd_map)
+		offer_map(begun);
+	else if (cmd->fn == cmd_unmap && !n)
+		offer_mapped(begun);
+	else if (arg_name(cmd, n, name, sizeof(name)))
 		offer_names(ctl, name, begun);
 	if (n < cmd->min)
 		return;
@@ -114,13 +155,14 @@ offer_rest(const struct ctl *ctl, const struct command *cmd, char **words,
 		if (w->opts & cmd->opts || !strcmp(w->word, "help"))
 			offer_word(w->word, begun);
 	if (cmd->opts & OPT_FIELDS && *begun)
-		for (const struct column *c = cmd->table->columns; c->name; c++)
+		for (const struct column *c = command_table(ctl, cmd)->columns;
+		     c->name; c++)
 			offer_word(c->name, begun);
 }
 
 static const char *const options[] = {
-	"--control", "--json",    "--csv",   "--xml",     "--fields",
-	"--units",   "--samples", "--delay", "--version", "--help",
+	"--control", "--json",    "--csv",   "--xml",     "--fields", "--units",
+	"--file",    "--samples", "--delay", "--version", "--help",
 };
 
 /* Takes options out of words; true: the last one is the value of one. */
@@ -129,7 +171,7 @@ skip_options(struct ctl *ctl, char **words, unsigned *n)
 {
 	static const char *const with_value[] = {
 		"--control", "--fields", "--units", "--samples",
-		"--delay",   "-n",       "-d"};
+		"--file",    "--delay",  "-n",      "-d"};
 	unsigned kept = 0;
 
 	for (unsigned i = 0; i < *n; i++) {

@@ -10,6 +10,7 @@
  *   fields.c    the columns of each noun
  *   table.c     rows as a table, CSV, JSON or XML
  *   list.c ...  the commands, by what they do
+ *   map.h       those that map devices of a server on this machine
  *   complete.c  what a shell may offer next
  */
 #ifndef GATEWAY_CTL_CTL_H
@@ -49,7 +50,8 @@ struct ctl {
 	const char *fields; /* NULL: those by default */
 	char unit;          /* B, K, M, ...; 0: what fits */
 	bool noheaders, nototals, notree;
-	bool verbose, wait, help;
+	bool verbose, wait, force, help;
+	const char *file; /* map, unmap: NULL: what was said */
 	/* top: */
 	unsigned samples; /* 0: without end */
 	double delay;     /* seconds */
@@ -106,7 +108,8 @@ struct table {
 	const char *def;              /* fields by default */
 };
 
-extern const struct table session_table, device_table, path_table, export_table;
+extern const struct table session_table, device_table, path_table, export_table,
+	map_table;
 
 /* Numbers of fields as the user chose them; false: one is unknown. */
 #define TABLE_MAX_COLUMNS 40
@@ -151,6 +154,8 @@ enum command_opt {
 	OPT_VERBOSE = BIT(5),
 	OPT_WAIT = BIT(6),
 	OPT_TOP = BIT(7), /* -n, -d */
+	OPT_FORCE = BIT(8),
+	OPT_FILE = BIT(9), /* --file */
 };
 
 struct command {
@@ -159,14 +164,18 @@ struct command {
 	unsigned min, max; /* how many arguments */
 	unsigned opts;     /* command_opt bits */
 	int (*fn)(const struct ctl *ctl, char **args, unsigned n);
-	const struct table *table; /* whose fields it prints; NULL */
+	const struct table *table; /* see command_table() */
 	const char *help;          /* one line */
 };
 
 extern const struct command commands[]; /* ended by NULL words */
 
+/* Whose fields it prints, said like this; NULL: nobody's. */
+const struct table *command_table(const struct ctl *ctl,
+				  const struct command *cmd);
+
 void print_help(FILE *out);
-void print_command_help(const struct command *cmd);
+void print_command_help(const struct ctl *ctl, const struct command *cmd);
 
 /* --- words.c */
 
@@ -218,6 +227,11 @@ int cmd_access_stats(const struct ctl *ctl, char **args, unsigned n);
 int cmd_reload(const struct ctl *ctl, char **args, unsigned n);
 int cmd_drain(const struct ctl *ctl, char **args, unsigned n);
 int cmd_top(const struct ctl *ctl, char **args, unsigned n);
+
+int cmd_map(const struct ctl *ctl, char **args, unsigned n);
+int cmd_unmap(const struct ctl *ctl, char **args, unsigned n);
+/* `client device list` without --control. */
+int cmd_map_list(const struct ctl *ctl, const char *sessname);
 
 /* --- complete.c */
 

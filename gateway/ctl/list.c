@@ -63,6 +63,8 @@ cmd_session_list(const struct ctl *ctl, char **args, unsigned n)
 int
 cmd_device_list(const struct ctl *ctl, char **args, unsigned n)
 {
+	if (ctl->client && !ctl->socket)
+		return cmd_map_list(ctl, n ? args[0] : NULL);
 	return list(ctl, "device.list",
 		    filter("session", n ? args[0] : NULL, "device", NULL),
 		    &device_table, NULL);
