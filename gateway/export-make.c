@@ -11,6 +11,7 @@
 #include "gateway/backend/nbd-params.h"
 #include "gateway/disk-use.h"
 #include "gateway/export-priv.h"
+#include "rtrs/base/remedy.h"
 
 /* -------------------------------------------------------------- creation */
 
@@ -128,6 +129,7 @@ say_unopened(int err, const struct gw_spec *spec, char err_text[GW_TEXT_MAX])
 				   gw_name_text(spec->name).s,
 				   gw_name_text(spec->path).s);
 	default:
+		hint = remedy_words(err);
 		break;
 	}
 	return gw_text_err(err_text, err, "export '%s': cannot open '%s': %s%s",

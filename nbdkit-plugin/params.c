@@ -338,6 +338,7 @@ static const struct param table[] = {
 	{"export-modes", parse_bool, AT(exports.modes), 0, 0},
 	{"mp_policy", parse_policy, AT(mp_policy), 0, 0},
 	{"connect", parse_connect, AT(connect), 0, 0},
+	{"quiesce-time", parse_seconds, AT(quiesce_time_ms), 1, DAY_MS},
 	{"reconnect-delay", parse_seconds, AT(reconnect_delay_ms), 0, DAY_MS},
 	{"reconnect-delay-max", parse_seconds, AT(reconnect_delay_max_ms), 0,
 	 DAY_MS},
@@ -373,12 +374,16 @@ const char params_help[] =
 	"mp_policy=<POLICY>       Which path takes a request: round-robin,\n"
 	"                         min-inflight or min-latency (min-inflight).\n"
 	"connect=all|any|lazy     Paths that must be up at the start (all).\n"
+	"quiesce-time=<SECONDS>  Do not wait longer to know that the server "
+	"has\n"
+	"                       given a lost path up (60).\n"
 	"reconnect-delay=<SECONDS> Pause before the first attempt (1).\n"
 	"reconnect-delay-max=<SECONDS>  It doubles up to this (2).\n"
 	"max_reconnect_attempts=<N>  -1: no limit (-1).\n"
 	"heartbeat-interval=<SECONDS>  (5)\n"
 	"heartbeat-missed=<N>     Silent intervals that end a path (5).\n"
-	"busy-poll=<USEC>         Look this long before sleeping (0).\n"
+	"busy-poll=<USEC>         Look this long before sleeping, at most "
+	"(0).\n"
 	"zero=auto|trust|write    How zeroes are written (auto).\n"
 	"preflight=<BOOL>         Try the device once at the start (yes).\n"
 	"need-inval=<BOOL>        Have the server end the keys of reads (no).\n"
@@ -397,6 +402,7 @@ params_init(struct params *p)
 		 * The kernel waits 30 s, for fabrics where a failed attempt
 		 * costs a subnet manager's time. Here it costs a SYN.
 		 */
+		.quiesce_time_ms = RTRS_QUIESCE_MS,
 		.reconnect_delay_ms = 1000,
 		.reconnect_delay_max_ms = 2000,
 		.mp_policy = RTRS_MP_MIN_INFLIGHT,
@@ -532,6 +538,8 @@ params_session(const struct params *p, struct rnbd_wait_params *ret)
 								->heartbeat_missed_max,
 						.connect_timeout_ms =
 							p->connect_timeout_ms,
+						.quiesce_ms =
+							p->quiesce_time_ms,
 						.reconnect_delay_ms =
 							p->reconnect_delay_ms,
 						.reconnect_jitter_ms =

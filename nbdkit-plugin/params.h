@@ -35,6 +35,7 @@ struct params {
 	unsigned open_timeout_ms;
 	unsigned connect_timeout_ms;
 	unsigned reconnect_delay_ms, reconnect_delay_max_ms;
+	unsigned quiesce_time_ms;
 	unsigned heartbeat_interval_ms;
 	int heartbeat_missed_max;
 	int max_reconnect_attempts; /* -1: no limit */

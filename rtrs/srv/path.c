@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "rtrs/base/mutant.h"
+
 static const char *const state_names[] = {
 	[RTRS_SRV_CONNECTING] = "CONNECTING",
 	[RTRS_SRV_CONNECTED] = "CONNECTED",
@@ -287,7 +289,7 @@ srv_path_advance(struct srv_path *path)
 		path->pd = NULL;
 	}
 	/* The memory stays as long as anything executes on it. */
-	if (!path->n_running)
+	if (!path->n_running || RNBD_MUTANT(CHUNKS_EARLY))
 		path_free(path);
 }
 

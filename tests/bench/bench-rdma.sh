@@ -6,11 +6,14 @@
 #
 #   tests/bench/bench-rdma.sh [--kernel 6.1|6.12|all] [--rounds N]
 #       [--seconds S] [--disk null|ram] [--only PATTERN] [--parts LIST]
+#       [--other ARGS] [--other-gatewayd PROGRAM]
 #
 # Prints tables of the medians. It runs when no other guest does. --only takes
 # the loads whose name matches, as 'd16'; --parts is some of "kernel library
-# invalidate"; $GATEWAY_ARGS are more arguments for the daemon. A guest's
-# figures say nothing by themselves: soft-RoCE without KVM. Their ratios do.
+# invalidate"; $GATEWAY_ARGS are more arguments for the daemon. --other adds a
+# second daemon to the round, with arguments of its own, --other-gatewayd one of
+# another build. A guest's figures say nothing by themselves: soft-RoCE without
+# KVM. Their ratios do.
 set -euo pipefail
 top=$(dirname "$(dirname "$(dirname "$(realpath "$0")")")")
 kernel=all
@@ -24,8 +27,10 @@ while [ $# -gt 0 ]; do
 	--disk) VM_ARG_DISK=${2:-} ;;
 	--only) VM_ARG_ONLY=${2:-} ;;
 	--parts) export VM_ARG_PARTS=${2:-} ;;
+	--other) export VM_ARG_OTHER=${2:-} ;;
+	--other-gatewayd) export VM_ARG_OTHER_GATEWAYD=${2:-} ;;
 	*)
-		sed -n '2,15s/^# \{0,1\}//p' "$0"
+		sed -n '2,18s/^# \{0,1\}//p' "$0"
 		exit 2
 		;;
 	esac

@@ -73,5 +73,20 @@ nbdkit "$RNBD_PLUGIN" --help | grep -oE '^ *[a-z][a-z_-]*=' | tr -d ' =' |
 	sort -u >"$TMPDIR/help"
 grep -E '^=item (B<\[?B?<?)?[a-z]' nbdkit-plugin/nbdkit-rnbd-plugin.1.pod |
 	grep -oE '[a-z][a-z_-]*=' | tr -d '=' | sort -u >"$TMPDIR/man"
-same nbdkit-plugin/nbdkit-rnbd-plugin.1.pod "$TMPDIR/help" "$TMPDIR/man"
+page=nbdkit-plugin/nbdkit-rnbd-plugin.1.pod
+same $page "$TMPDIR/help" "$TMPDIR/man"
+sed -n '/^=head1 SYNOPSIS/,/^=head1 DESC/p' $page |
+	grep -oE '[a-z][a-z_-]*=' | tr -d '=' | grep -vx device_path |
+	sort -u >"$TMPDIR/man"
+same "$page, synopsis" "$TMPDIR/help" "$TMPDIR/man"
+# What it adds to --dump-plugin, and its debug flags.
+nbdkit --dump-plugin "$RNBD_PLUGIN" | grep -oE '^rnbd_[a-z_]+' | sort \
+	>"$TMPDIR/help"
+grep -oE '^=item C<rnbd_[a-z_]+' $page | grep -o 'rnbd_.*' | sort >"$TMPDIR/man"
+same "$page, --dump-plugin" "$TMPDIR/help" "$TMPDIR/man"
+grep -hoE '\brnbd_debug_[a-z]+' nbdkit-plugin/*.c | sort -u |
+	sed 's/rnbd_debug_/-D rnbd./' >"$TMPDIR/help"
+grep -oE -- '^=item B<-D rnbd\.[a-z]+' $page | grep -o -- '-D .*' | sort \
+	>"$TMPDIR/man"
+same "$page, debug flags" "$TMPDIR/help" "$TMPDIR/man"
 exit $bad

@@ -17,11 +17,21 @@ struct disk_op {
 	struct disk_op *prev, *next;
 };
 
+#define MAX_SECTORS (SIM_DISK_MAX / SECTOR)
+
+/* All zero between two runs: only what was used is cleared. */
+static struct disk_mem {
+	uint8_t cache[SIM_DISK_MAX];
+	uint8_t stable[SIM_DISK_MAX];     /* what power cannot take */
+	uint64_t dirty[MAX_SECTORS / 64]; /* cache is newer */
+	uint64_t used[MAX_SECTORS / 64];
+} mems[MAX_DISKS];
+
 struct sim_disk {
 	struct world *w;
 	unsigned index;
 	struct model *model;
-	uint8_t *cache, *stable; /* stable: what power cannot take */
+	struct disk_mem *mem;
 	uint64_t bytes;
 	unsigned eio_ppm;
 	struct disk_op *ops;
@@ -44,22 +54,33 @@ sim_disk_new(struct world *w, unsigned index)
 	d->index = index;
 	d->bytes = w->p.disk_bytes;
 	d->eio_ppm = w->p.eio_ppm;
-	d->cache = calloc(1, d->bytes);
-	d->stable = calloc(1, d->bytes);
-	if (!d->cache || !d->stable)
-		abort();
+	d->mem = &mems[index];
 	d->model = model_new(d->bytes / SECTOR, w->p.writeback);
 	return d;
+}
+
+static bool
+bit_is_set(const uint64_t *map, uint64_t i)
+{
+	return map[i / 64] >> (i % 64) & 1;
 }
 
 void
 sim_disk_free(struct sim_disk *d)
 {
+	uint64_t i;
+
 	if (!d)
 		return;
 	model_free(d->model);
-	free(d->cache);
-	free(d->stable);
+	for (i = 0; i < MAX_SECTORS; i++) {
+		if (!bit_is_set(d->mem->used, i))
+			continue;
+		memset(d->mem->cache + i * SECTOR, 0, SECTOR);
+		memset(d->mem->stable + i * SECTOR, 0, SECTOR);
+	}
+	memset(d->mem->used, 0, sizeof(d->mem->used));
+	memset(d->mem->dirty, 0, sizeof(d->mem->dirty));
 	free(d);
 }
 
@@ -87,19 +108,52 @@ sim_disk_inflight(const struct sim_disk *d)
 	return d->n_ops;
 }
 
+static void
+mark(uint64_t *map, uint64_t first, uint64_t n)
+{
+	for (; n--; first++)
+		map[first / 64] |= UINT64_C(1) << (first % 64);
+}
+
+/* The cache of these sectors reaches the disk. */
+static void
+destage(struct sim_disk *d, uint64_t first, uint64_t n)
+{
+	struct disk_mem *m = d->mem;
+
+	for (; n--; first++) {
+		if (!bit_is_set(m->dirty, first))
+			continue;
+		memcpy(m->stable + first * SECTOR, m->cache + first * SECTOR,
+		       SECTOR);
+		m->dirty[first / 64] &= ~(UINT64_C(1) << (first % 64));
+	}
+}
+
+/* A range is about to be written: a cache may make room for it, unasked. */
+static void
+dirty(struct sim_disk *d, uint64_t first, uint64_t n)
+{
+	if (world_chance(d->w, 20))
+		destage(d, first, n);
+	mark(d->mem->used, first, n);
+	mark(d->mem->dirty, first, n);
+}
+
 void
 sim_disk_power_cut(struct sim_disk *d)
 {
-	uint64_t off;
+	struct disk_mem *m = d->mem;
+	uint64_t i;
 
 	if (!d->w->p.writeback)
 		return;
 	world_note(d->w, "disk %u loses power", d->index);
-	for (off = 0; off < d->bytes; off += SECTOR)
-		if (memcmp(d->cache + off, d->stable + off, SECTOR) &&
-		    world_chance(d->w, 50))
-			memcpy(d->cache + off, d->stable + off, SECTOR);
-	memcpy(d->stable, d->cache, d->bytes);
+	for (i = 0; i < d->bytes / SECTOR; i++)
+		if (bit_is_set(m->dirty, i) && world_chance(d->w, 50))
+			memcpy(m->cache + i * SECTOR, m->stable + i * SECTOR,
+			       SECTOR);
+	destage(d, 0, d->bytes / SECTOR);
 	model_power_cut(d->model);
 }
 
@@ -137,6 +191,8 @@ take_effect(struct disk_op *op)
 {
 	struct backend_io *io = op->io;
 	struct sim_disk *d = op->view->disk;
+	uint8_t *cache = d->mem->cache + io->off;
+	uint64_t first = io->off / SECTOR, n = io->len / SECTOR;
 
 	if (op->effective)
 		return;
@@ -145,26 +201,27 @@ take_effect(struct disk_op *op)
 		return;
 	switch (io->op) {
 	case BACKEND_READ:
-		memcpy(io->buf, d->cache + io->off, io->len);
+		memcpy(io->buf, cache, io->len);
 		break;
 	case BACKEND_WRITE:
-		check_replay(d, io->buf, io->off / SECTOR, io->len / SECTOR);
-		memcpy(d->cache + io->off, io->buf, io->len);
+		check_replay(d, io->buf, first, n);
+		dirty(d, first, n);
+		memcpy(cache, io->buf, io->len);
 		break;
 	case BACKEND_DISCARD:
-		/* Zeroes, or what was there. */
-		if (world_chance(d->w, 50))
-			memset(d->cache + io->off, 0, io->len);
-		break;
 	case BACKEND_WRITE_ZEROES:
-		memset(d->cache + io->off, 0, io->len);
+		/* A discard leaves zeroes, or what was there. */
+		if (io->op == BACKEND_DISCARD && world_chance(d->w, 50))
+			break;
+		dirty(d, first, n);
+		memset(cache, 0, io->len);
 		break;
 	case BACKEND_FLUSH:
-		memcpy(d->stable, d->cache, d->bytes);
+		destage(d, 0, d->bytes / SECTOR);
 		break;
 	}
 	if (io->flags & BACKEND_F_FUA)
-		memcpy(d->stable + io->off, d->cache + io->off, io->len);
+		destage(d, first, n);
 }
 
 static void

@@ -11,6 +11,9 @@
 #include "tests/sim/model.h"
 #include "tests/sim/sim-world.h"
 
+/* Bytes; as large as one may be or become. */
+#define SIM_DISK_MAX (2u << 20)
+
 struct sim_disk;
 
 struct sim_disk *sim_disk_new(struct world *w, unsigned index);

@@ -41,7 +41,7 @@ struct app_io {
 	enum model_kind kind;
 	uint64_t tag, begin;
 	bool checks, done;
-	struct app_io *prev, *next;
+	struct app_io *prev, *next; /* of ios, or (next) of ended */
 };
 
 struct sim_client {
@@ -54,6 +54,7 @@ struct sim_client {
 	struct app_dev devs[MAX_DISKS];
 	unsigned n_devs, n_closed;
 	struct app_io *ios;
+	struct app_io *ended; /* kept a while, for a second completion */
 	unsigned n_ios, left;
 	bool broken;  /* an open failed: the process gives up */
 	bool patient; /* checks all data when the faults are over */
@@ -109,8 +110,10 @@ io_done(struct rnbd_clt_io *io, int err)
 	uint64_t first = io->off / SECTOR, n = io->len / SECTOR;
 	char why[300];
 
-	if (a->done)
+	if (a->done) {
 		world_fail(w, "client %u: a second completion", c->index);
+		return;
+	}
 	a->done = true;
 	world_note(w, "client %u: op %d %llu+%llu tag %llu: %s", c->index,
 		   a->op, (unsigned long long)first, (unsigned long long)n,
@@ -142,10 +145,21 @@ io_done(struct rnbd_clt_io *io, int err)
 	if (io->buf)
 		memset(io->buf, 0xdb, io->len);
 	free(io->buf);
+	io->buf = NULL;
 	DL_DELETE(c->ios, a);
 	c->n_ios--;
-	free(a);
+	LL_PREPEND(c->ended, a);
 	c->due = true;
+}
+
+static void
+forget_ended(struct sim_client *c)
+{
+	struct app_io *a, *tmp;
+
+	LL_FOREACH_SAFE(c->ended, a, tmp)
+		free(a);
+	c->ended = NULL;
 }
 
 static void
@@ -588,6 +602,7 @@ client_progress(struct actor *a)
 	struct sim_client *c = container_of(a, struct sim_client, actor);
 
 	c->due = false;
+	forget_ended(c);
 	rnbd_clt_progress(c->clt, world_now(c->w));
 	tick(c);
 }
@@ -647,6 +662,7 @@ sim_client_free(struct sim_client *c)
 	if (!c)
 		return;
 	drop_session(c);
+	forget_ended(c);
 	world_timer_cancel(c->w, &c->timer);
 	free(c);
 }
