@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The one table of commands: what there is, what it takes, what it is for. */
-#include "gateway/ctl/ctl.h"
+#include "gateway/ctl/client.h"
 
 #include <string.h>
 
@@ -63,31 +63,33 @@ const struct command commands[] = {
 	{NULL},
 };
 
-const struct table *
-command_table(const struct ctl *ctl, const struct command *cmd)
+static void
+print_commands(FILE *out, const struct command *table)
 {
-	/* What is mapped here is known without asking anybody. */
-	if (ctl->client && !ctl->socket && cmd->fn == cmd_device_list)
-		return &map_table;
-	return cmd->table;
+	for (const struct command *c = table; c->words; c++) {
+		char left[64];
+
+		snprintf(left, sizeof(left), "%s %s", c->words, c->args);
+		fprintf(out, "  %-34s %s\n", left, c->help);
+	}
 }
 
 void
 print_help(FILE *out)
 {
 	fputs("Usage: rnbdctl [OPTION]... [server] COMMAND [WORD]...\n"
-	      "Asks a running rnbd-gatewayd, or tells it what to do. Words may "
-	      "be abbreviated.\n\nCommands:\n",
+	      "       rnbdctl [OPTION]... client COMMAND [WORD]...\n"
+	      "Asks a running rnbd-gatewayd or clients, or tells them what to "
+	      "do. Words may be\nabbreviated.\n\nCommands:\n",
 	      out);
-	for (const struct command *c = commands; c->words; c++) {
-		char left[64];
-
-		snprintf(left, sizeof(left), "%s %s", c->words, c->args);
-		fprintf(out, "  %-34s %s\n", left, c->help);
-	}
+	print_commands(out, commands);
+	fputs("\nCommands after `client`:\n", out);
+	print_commands(out, client_commands);
 	fputs("\nOptions:\n"
 	      "  --control SOCKET    the daemon's socket (" CTL_SERVER_SOCKET
 	      ")\n"
+	      "  --socket SOCKET     a client's (all of " CTL_CLIENT_DIR
+	      "/*.ctl)\n"
 	      "  --json, --csv, --xml  print that instead of a table\n"
 	      "  --fields LIST       print these fields; +a,b and -a,b change "
 	      "the usual ones\n"
@@ -112,9 +114,8 @@ print_fields(const struct table *t)
 }
 
 void
-print_command_help(const struct ctl *ctl, const struct command *cmd)
+print_command_help(const struct command *cmd)
 {
-	const struct table *t = command_table(ctl, cmd);
 	bool title = false;
 
 	printf("Usage: rnbdctl %s%s%s\n%s\n", cmd->words, *cmd->args ? " " : "",
@@ -133,6 +134,6 @@ print_command_help(const struct ctl *ctl, const struct command *cmd)
 	if (cmd->opts & OPT_TOP)
 		puts("\n  -n, --samples N  end after so many\n"
 		     "  -d, --delay S    seconds between them");
-	if (t && cmd->opts & OPT_FIELDS)
-		print_fields(t);
+	if (cmd->table && cmd->opts & OPT_FIELDS)
+		print_fields(cmd->table);
 }

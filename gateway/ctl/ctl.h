@@ -12,6 +12,7 @@
  *   list.c ...  the commands, by what they do
  *   map.h       those that map devices of a server on this machine
  *   complete.c  what a shell may offer next
+ *   client*.c   the same of clients, after the word `client`
  */
 #ifndef GATEWAY_CTL_CTL_H
 #define GATEWAY_CTL_CTL_H
@@ -23,8 +24,8 @@
 #include "rtrs/base/util.h"
 
 #define CTL_SERVER_SOCKET "/run/rnbd/gatewayd.sock"
-/* Where a client of ours would answer. */
-#define CTL_CLIENT_SOCKET "/run/nbdkit-rnbd.sock"
+/* Where clients of ours answer, as NAME.ctl; RNBD_CLIENT_DIR is another. */
+#define CTL_CLIENT_DIR    "/run/rnbd/client"
 
 enum ctl_exit {
 	CTL_OK = 0,
@@ -72,6 +73,8 @@ struct rpc;
 
 /* Each returns an exit code, and says what is wrong. */
 int rpc_open(const struct ctl *ctl, struct rpc **ret);
+/* Says nothing: 0 or a negative errno. path is borrowed until the end. */
+int rpc_connect(const char *path, struct rpc **ret);
 void rpc_close(struct rpc *rpc); /* NULL is fine */
 /* Steals params, which may be NULL. *ret is the result, the caller's. */
 int rpc_call(struct rpc *rpc, const char *method, json_t *params, json_t **ret);
@@ -80,7 +83,8 @@ pid_t rpc_peer(const struct rpc *rpc);
 /* All at once. */
 int ctl_call(const struct ctl *ctl, const char *method, json_t *params,
 	     json_t **ret);
-/* The same without a word about what goes wrong: for completion. */
+/* The same without a word about what goes wrong: for completion. Of clients:
+ * the rows of all of them. */
 json_t *ctl_try(const struct ctl *ctl, const char *method);
 
 /* --- table.c */
@@ -132,6 +136,18 @@ int table_print(const struct ctl *ctl, const struct table *t, json_t *rows,
 int table_show(const struct ctl *ctl, const struct table *t, json_t *row);
 int ctl_print_json(const json_t *v);
 
+/* --- list.c and daemon.c, for lists of clients too */
+
+void ctl_paths_tree(const struct ctl *ctl, json_t *sess);
+/* A table of what belongs to a session, under key. */
+int ctl_part(const struct ctl *ctl, json_t *sess, const char *key,
+	     const struct table *t);
+/* All rows that bear the name, or that there are none. */
+int ctl_show_rows(const struct ctl *ctl, const struct table *t, json_t *rows,
+		  const char *name, const char *sess);
+/* "ops" and "latency" of stats, a line per operation. */
+void ctl_print_op_table(const struct ctl *ctl, const json_t *st);
+
 /* Text that cannot steer a terminal. */
 void print_text(const char *s);
 /* 1536 with unit 0 is "1.5K". buf has at least 32 bytes. */
@@ -164,18 +180,14 @@ struct command {
 	unsigned min, max; /* how many arguments */
 	unsigned opts;     /* command_opt bits */
 	int (*fn)(const struct ctl *ctl, char **args, unsigned n);
-	const struct table *table; /* see command_table() */
+	const struct table *table; /* whose fields it prints; NULL */
 	const char *help;          /* one line */
 };
 
 extern const struct command commands[]; /* ended by NULL words */
 
-/* Whose fields it prints, said like this; NULL: nobody's. */
-const struct table *command_table(const struct ctl *ctl,
-				  const struct command *cmd);
-
 void print_help(FILE *out);
-void print_command_help(const struct ctl *ctl, const struct command *cmd);
+void print_command_help(const struct command *cmd);
 
 /* --- words.c */
 
@@ -230,8 +242,8 @@ int cmd_top(const struct ctl *ctl, char **args, unsigned n);
 
 int cmd_map(const struct ctl *ctl, char **args, unsigned n);
 int cmd_unmap(const struct ctl *ctl, char **args, unsigned n);
-/* `client device list` without --control. */
-int cmd_map_list(const struct ctl *ctl, const char *sessname);
+/* `client map list` */
+int cmd_map_list(const struct ctl *ctl, char **args, unsigned n);
 
 /* --- complete.c */
 

@@ -103,6 +103,7 @@ apply(struct ctl *ctl, int opt, const char *culprit)
 
 static const struct option long_opts[] = {
 	{"control", required_argument, NULL, LONG_CONTROL},
+	{"socket", required_argument, NULL, LONG_CONTROL},
 	{"json", no_argument, NULL, LONG_JSON},
 	{"csv", no_argument, NULL, LONG_CSV},
 	{"xml", no_argument, NULL, LONG_XML},
@@ -171,7 +172,7 @@ run_words(struct ctl *ctl, char **words, unsigned n)
 			return r;
 	}
 	if (ctl->help) {
-		print_command_help(ctl, cmd);
+		print_command_help(cmd);
 		return ctl_flush();
 	}
 	return cmd->fn(ctl, args, n_args);

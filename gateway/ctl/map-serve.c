@@ -129,16 +129,22 @@ spawn_nbdkit(const struct map_sess *s, const char *file, int log, int listener,
 	char *plugin = getenv("RNBD_PLUGIN");
 	char *fixed[] = {name, foreground, to, plugin ? plugin : rnbd, modes};
 	cleanup_free char **argv =
-		calloc(ARRAY_SIZE(fixed) + s->n_params + 2, sizeof(*argv));
-	cleanup_free char *sess = NULL;
+		calloc(ARRAY_SIZE(fixed) + s->n_params + 3, sizeof(*argv));
+	cleanup_free char *sess = NULL, *sock = map_sess_file(s, "ctl");
+	cleanup_free char *control = NULL;
 	size_t n = ARRAY_SIZE(fixed);
 
 	if (!argv || asprintf(&sess, "sessname=%s", s->sessname) < 0) {
 		sess = NULL;
 		return -ENOMEM;
 	}
+	if (asprintf(&control, "control=%s", sock) < 0) {
+		control = NULL;
+		return -ENOMEM;
+	}
 	memcpy(argv, fixed, sizeof(fixed));
 	argv[n++] = sess;
+	argv[n++] = control;
 	for (unsigned i = 0; i < s->n_params; i++)
 		argv[n++] = s->params[i];
 	return map_child_new(file, argv, log, listener, MAP_SPAWN_DAEMON,

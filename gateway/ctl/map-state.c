@@ -25,8 +25,6 @@
 
 #define STATE_VERSION 1
 
-static const char dir_name[] = "/run/rnbd/client";
-
 const char *
 map_root(void)
 {
@@ -49,6 +47,21 @@ map_path(const char *fmt, ...)
 		exit(ctl_fail(CTL_REFUSED, "out of memory"));
 	free(rest);
 	return path;
+}
+
+/* Where clients' control sockets are, too. The caller's. */
+static char *
+dir_path(void)
+{
+	const char *dir = getenv("RNBD_CLIENT_DIR");
+	char *copy;
+
+	if (!dir)
+		return map_path("%s", CTL_CLIENT_DIR);
+	copy = strdup(dir);
+	if (!copy)
+		exit(ctl_fail(CTL_REFUSED, "out of memory"));
+	return copy;
 }
 
 void
@@ -90,11 +103,11 @@ map_escape(const char *sessname, char *buf, size_t len)
 static int
 open_dir(bool make, int *ret)
 {
-	cleanup_free char *path = map_path("%s", dir_name);
+	cleanup_free char *path = dir_path();
 	struct stat st;
 	int fd;
 
-	for (char *p = path + strlen(map_root()) + 1; make; p++) {
+	for (char *p = path + 1; make; p++) {
 		char c = *p;
 
 		if (c && c != '/')
@@ -361,11 +374,14 @@ static int
 open_session(const char *sessname, int dir, bool wait, struct map_sess *s)
 {
 	char stem[MAP_STEM_MAX];
-	cleanup_free char *lock = NULL, *file = NULL;
+	cleanup_free char *lock = NULL, *file = NULL, *path = dir_path();
 	int r;
 
 	map_escape(sessname, stem, sizeof(stem));
-	s->stem = map_path("%s/%s", dir_name, stem);
+	if (asprintf(&s->stem, "%s/%s", path, stem) < 0) {
+		s->stem = NULL;
+		return ctl_fail(CTL_REFUSED, "out of memory");
+	}
 	lock = map_sess_file(s, "lock");
 	r = take_lock(lock, wait ? LOCK_EX : LOCK_EX | LOCK_NB, &s->lock);
 	if (r == -EWOULDBLOCK)
@@ -580,9 +596,10 @@ map_find_session(int index)
 	struct search search = {.index = index};
 
 	if (!each(look_for, &search) && !search.sessname)
-		(void)ctl_fail(CTL_NOT_FOUND,
-			       "/dev/nbd%d is not mapped; see `rnbdctl client "
-			       "device list`",
-			       index);
+		(void)ctl_fail(
+			CTL_NOT_FOUND,
+			"/dev/nbd%d is not mapped; see `rnbdctl client map "
+			"list`",
+			index);
 	return search.sessname;
 }

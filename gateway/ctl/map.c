@@ -234,8 +234,9 @@ cmd_unmap(const struct ctl *ctl, char **args, unsigned n)
 /* ------------------------------------------------- list */
 
 int
-cmd_map_list(const struct ctl *ctl, const char *sessname)
+cmd_map_list(const struct ctl *ctl, char **args, unsigned n)
 {
+	const char *sessname = n ? args[0] : NULL;
 	struct choice ch;
 	char err[256];
 	json_t *rows;

@@ -3,7 +3,7 @@
  * A device of a server as /dev/nbdN of this machine: one nbdkit with the plugin
  * rnbd for each session, one nbd device for each device of it.
  *
- *   map.c        the commands: map, unmap, client device list
+ *   map.c        the commands: map, unmap, client map list
  *   map-line.c   the line that the kernel's map_device takes
  *   map-state.c  what is mapped, in files that outlive rnbdctl
  *   map-proc.c   processes: who they are, starting and ending them

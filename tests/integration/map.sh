@@ -52,7 +52,7 @@ says() {
 	[ "$(wc -l <"$tmp/ctl.err")" = 1 ] || fail "more than a line: $(cat "$tmp/ctl.err")"
 }
 list() {
-	ctl client device list device,mapping_path,access_mode,size,state csv noheaders | sort
+	ctl client map list device,mapping_path,access_mode,size,state csv noheaders | sort
 }
 is_list() {
 	[ "$(list)" = "$(printf '%s\n' "$@")" ] || fail "the list is: $(list)"
@@ -81,7 +81,7 @@ says 2 "one device, as in /dev/nbd0" unmap /dev/sda
 says 4 "/dev/nbd0 is not mapped" unmap nbd0
 says 4 "has no disk mapped" unmap sessname=s:1 device_path=disk
 says 1 "no such export 'nix'" map "${s[@]}" device_path=nix
-says 1 "nbdkit has ended: unknown parameter 'colour'" map "${s[@]}" \
+says 1 "unknown parameter 'colour'" map "${s[@]}" \
 	device_path=disk colour=green
 says 1 "connection refused" map sessname=s:1 path=tcp:127.0.0.1:1 device_path=disk
 clean
@@ -91,9 +91,12 @@ clean
 [ "$(map sessname=s:1 device_path=other access_mode=ro)" = /dev/nbd1 ] || fail "not nbd1"
 is_list /dev/nbd0,disk,rw,8388608,mapped /dev/nbd1,other,ro,4194304,mapped
 [ "$(cat "$RNBD_ROOT"/sys/block/nbd[01]/ro | xargs)" = "0 1" ] || fail "which is read-only"
-[ "$(ls "$run")" = "$(printf '%s\n' s%3A1.{json,lock,log,nbd})" ] || fail "files: $(ls "$run")"
+[ "$(ls "$run")" = "$(printf '%s\n' s%3A1.{ctl,json,lock,log,nbd})" ] || fail "files: $(ls "$run")"
 pid=$(nbdkit_of "$run/s%3A1.json")
 [ "$(head -c 7 "/proc/$pid/cmdline")" = @nbdkit ] || fail "systemd would end it too early"
+# Its client answers, and is asked where it is looked for.
+[ "$(RNBD_CLIENT_DIR=$run ctl client device list sessname,mapping_path,access_mode csv noheaders |
+	sort | xargs)" = "s:1,disk,rw s:1,other,ro" ] || fail "client device list"
 says 1 "mapped already, rw as /dev/nbd0" map "${s[@]}" device_path=disk
 says 1 "give the same" map sessname=s:1 path=tcp:192.0.2.1 device_path=x
 says 1 "no such export 'x'" map sessname=s:1 device_path=x
