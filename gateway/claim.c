@@ -8,6 +8,7 @@
 #include <utlist.h>
 
 #include "gateway/hash.h"
+#include "rtrs/base/mutant.h"
 
 #define MAX_WRITERS 2 /* both for migration */
 
@@ -81,7 +82,8 @@ gw_claims_add(struct gw_claims *c, const struct backend_identity *id,
 		return gw_text_err(err_text, -EINVAL,
 				   "access mode %u is unknown", mode);
 	HASH_FIND(hh, c->by_id, id, sizeof(*id), of);
-	if (of && is_writer(mode) && of->writers >= writers_allowed(mode))
+	if (of && is_writer(mode) && of->writers >= writers_allowed(mode) &&
+	    !RNBD_MUTANT(CLAIM_SHARED))
 		return say_busy(of, dev_name, err_text);
 
 	claim = calloc(1, sizeof(*claim));

@@ -9,6 +9,7 @@
 #include <utlist.h>
 
 #include "proto/wire.h"
+#include "rtrs/base/mutant.h"
 
 /* ---------------------------------------------------------------- rules */
 
@@ -71,7 +72,8 @@ check_range(const struct backend_geometry *g, uint64_t sector, uint32_t bi_size)
 	if (bi_size % g->logical_block_size || sector % block_sectors)
 		return -EINVAL;
 	if (!wire_range_ok(sector, bi_size >> RNBD_SECTOR_SHIFT,
-			   g->size_bytes >> RNBD_SECTOR_SHIFT))
+			   (g->size_bytes >> RNBD_SECTOR_SHIFT) -
+				   RNBD_MUTANT(LAST_SECTOR)))
 		return -EIO;
 	return 0;
 }
@@ -173,7 +175,11 @@ io_step(struct gw_req *req)
 		dev->kick_queued = true;
 		DL_APPEND2(dev->sess->srv->kick, dev, kick_prev, kick_next);
 	}
-	b->ops->submit(b, io);
+	if ((RNBD_MUTANT(WRITE_UNDONE) && io->op == BACKEND_WRITE) ||
+	    (RNBD_MUTANT(FLUSH_UNDONE) && io->op == BACKEND_FLUSH))
+		step_done(io, 0);
+	else
+		b->ops->submit(b, io);
 }
 
 static void
@@ -228,6 +234,8 @@ plan(struct gw_req *req, uint32_t rw)
 	/* Written through, each write is durable, asked for or not. */
 	bool fua = rw & RNBD_F_FUA || req->dev->writethrough;
 
+	if (RNBD_MUTANT(FUA_LOST))
+		fua = req->dev->writethrough;
 	req->steps = GW_STEP_MAIN;
 	req->main_flags = 0;
 	if (req->main_op == BACKEND_READ || req->main_op == BACKEND_FLUSH)

@@ -14,6 +14,7 @@
 #include <utlist.h>
 
 #include "gateway/access.h"
+#include "rtrs/base/mutant.h"
 
 static uint32_t
 sectors_at_most(uint64_t bytes, uint32_t max)
@@ -294,7 +295,7 @@ check_rules(const struct gw_device *dev, char err_text[GW_TEXT_MAX])
 static bool
 rules_allow(const struct gw_device *dev, const struct gw_asker *who)
 {
-	for (unsigned i = 0; i < who->n_peers; i++)
+	for (unsigned i = 0; i < who->n_peers && !RNBD_MUTANT(REVOKE_LATE); i++)
 		if (!gw_access_allows_open(dev->sess->srv->p.access,
 					   &who->peers[i], who->sess_name,
 					   dev->name, dev->access_mode))
@@ -479,7 +480,7 @@ device_settle(struct gw_device *dev)
 		HASH_DEL(sess->by_id, dev);
 		return err;
 	}
-	sess->next_id++;
+	sess->next_id += !RNBD_MUTANT(ID_AGAIN);
 	return 0;
 }
 

@@ -9,6 +9,8 @@
 
 #include <utlist.h>
 
+#include "rtrs/base/mutant.h"
+
 static void
 io_move(struct rnbd_clt *c, struct rnbd_clt_io *io, enum io_where to)
 {
@@ -60,7 +62,7 @@ static bool
 flush_missed(const struct rnbd_clt_io *io, const struct piece *flush)
 {
 	return flush && io->op != io->asked &&
-	       flush->incarnation != io->acked_by;
+	       flush->incarnation != io->acked_by && !RNBD_MUTANT(FLUSH_OTHER);
 }
 
 /*
@@ -232,7 +234,8 @@ piece_done(struct rtrs_clt_req *req, int err)
 		if (!final && c->io_timeout_ms) {
 			io_starts_waiting(c, io, lost_at(c));
 			DL_APPEND(c->again, p);
-			rtrs_clt_permit_put(c->rtrs, permit);
+			if (!RNBD_MUTANT(PERMIT_LOST))
+				rtrs_clt_permit_put(c->rtrs, permit);
 			return;
 		}
 		err = final ? final : -EIO;
@@ -250,6 +253,8 @@ piece_done(struct rtrs_clt_req *req, int err)
 	/* The piece first: whoever gets the permit will want one. */
 	piece_free(c, p);
 	rtrs_clt_permit_put(c->rtrs, permit);
+	if (RNBD_MUTANT(PERMIT_TWICE))
+		rtrs_clt_permit_put(c->rtrs, permit);
 }
 
 /* Builds and submits; the piece has io, off and len. */
@@ -524,6 +529,8 @@ ios_release(struct rnbd_clt *c)
 {
 	struct rnbd_clt_io *io, *tmp;
 
+	if (RNBD_MUTANT(HELD_FORGOTTEN))
+		return;
 	DL_FOREACH_SAFE(c->held, io, tmp)
 		io_move(c, io, IO_QUEUED);
 	ios_dispatch(c);
@@ -568,6 +575,18 @@ rnbd_clt_submit(struct rnbd_clt_io *io)
 	c->submitting = false;
 }
 
+/* It has ended; the time is that of the progress that found the answer. */
+static void
+io_count(const struct rnbd_clt *c, const struct rnbd_clt_io *io)
+{
+	struct rnbd_dev_stats *ds = io->dev->d->stats;
+
+	if (ds && io->asked_ns)
+		rnbd_stats_record(ds, io->asked, io->len, io->err,
+				  c->now > io->asked_ns ? c->now - io->asked_ns
+							: 0);
+}
+
 void
 ios_deliver(struct rnbd_clt *c)
 {
@@ -575,7 +594,10 @@ ios_deliver(struct rnbd_clt *c)
 
 	while ((io = c->finished)) {
 		io_move(c, io, IO_NOWHERE);
+		io_count(c, io);
 		io->done(io, io->err);
+		if (RNBD_MUTANT(DONE_TWICE))
+			io->done(io, io->err);
 	}
 }
 

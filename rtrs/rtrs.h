@@ -113,6 +113,7 @@ struct rtrs_clt_stats {
 	uint64_t reconnects_ok;  /* successful reconnects, not the first one */
 	uint64_t reconnects_err; /* failed attempts */
 	uint64_t hb_latency_ns;  /* the last measured; 0: none yet */
+	uint64_t hb_latency_min_ns; /* the least */
 };
 
 struct rtrs_clt_params {
@@ -303,7 +304,12 @@ struct rtrs_clt_path_info {
 	enum rtrs_clt_path_state state;
 	bool held_down; /* by rtrs_clt_disconnect_path() */
 	struct rtrs_path_addr addr;
-	struct fabric_addrs actual; /* valid when connected */
+	/* Those of the last time it was connected; zeroes: it never was. */
+	struct fabric_addrs actual;
+	/* Device and port that carry it; "" and 0: none, or not connected.
+	 * Borrowed until the next call on clt. */
+	const char *hca_name;
+	unsigned hca_port;
 	struct rtrs_clt_stats stats;
 	/* Why it is not connected, in words; "" if it is, or nothing failed
 	 * yet. Borrowed until the next call on clt. */

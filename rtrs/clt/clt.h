@@ -295,6 +295,8 @@ int clt_paths_new(struct rtrs_clt *clt, const struct rtrs_path_addr *addr,
 void clt_paths_free(struct rtrs_clt *clt);
 /* Ends commands, forgets removed paths. */
 void clt_paths_settle(struct rtrs_clt *clt);
+/* A heartbeat was answered: takes the latency of path->hb over. */
+void clt_path_count_latency(struct rtrs_clt_path *path);
 
 /* connect.c */
 void clt_connect_start(struct rtrs_clt_path *path);

@@ -10,6 +10,8 @@
 
 #include <errno.h>
 
+#include "rtrs/base/mutant.h"
+
 /* Receives that the reply to one request takes: SEND_WITH_INV has its own. */
 static unsigned
 recvs_per_req(const struct rtrs_clt_path *path)
@@ -281,7 +283,8 @@ take_rkey(struct clt_con *con, const struct fabric_wc *wc, uint32_t msg_id)
 	    rtrs_msg_rkey_rsp_decode(buf, RTRS_RKEY_RSP_LEN, &m) ||
 	    m.buf_id != msg_id || m.buf_id >= path->n_slots)
 		return false;
-	path->mem.chunks[m.buf_id].rkey = m.rkey;
+	if (!RNBD_MUTANT(RKEY_OLD))
+		path->mem.chunks[m.buf_id].rkey = m.rkey;
 	return true;
 }
 
@@ -315,11 +318,13 @@ recv_imm(struct clt_con *con, const struct fabric_wc *wc)
 		recv_io_rsp(con, wc, &imm);
 		return;
 	case RTRS_IMM_HB_MSG:
+		if (RNBD_MUTANT(CLT_HB_MUTE))
+			break;
 		clt_con_post_imm(&path->cons[0], rtrs_imm_hb_ack());
 		break;
 	case RTRS_IMM_HB_ACK:
 		rtrs_hb_ack(&path->hb, path->clt->now);
-		path->stats.hb_latency_ns = path->hb.latency_ns;
+		clt_path_count_latency(path);
 		break;
 	default:
 		/* Once: a peer must not fill the log. */

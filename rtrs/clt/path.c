@@ -21,6 +21,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "rtrs/base/mutant.h"
+
 static const char *const state_names[] = {
 	[RTRS_CLT_CONNECTING] = "connecting",
 	[RTRS_CLT_CONNECTING_ERR] = "connecting-err",
@@ -277,7 +279,8 @@ schedule(struct rtrs_clt_path *path)
 static bool
 all_closed(const struct rtrs_clt_path *path)
 {
-	for (unsigned i = 0; i < path->n_cons; i++)
+	for (unsigned i = 0; i < path->n_cons && !RNBD_MUTANT(RESEND_EARLY);
+	     i++)
 		if (path->cons[i].state != CLT_CON_NONE &&
 		    path->cons[i].state != CLT_CON_CLOSED)
 			return false;

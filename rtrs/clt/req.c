@@ -17,6 +17,7 @@
 #include <utlist.h>
 
 #include "proto/wire-errno.h"
+#include "rtrs/base/mutant.h"
 
 static uint8_t *
 slot_msg(const struct rtrs_clt_path *path, unsigned id)
@@ -292,7 +293,7 @@ clt_req_waited(struct rtrs_clt_path *path, uint32_t id, uint8_t what)
 	struct clt_slot *slot = &path->clt->permits.slots[id];
 
 	slot->wait &= (uint8_t)~what;
-	if (!slot->wait)
+	if (!slot->wait || (RNBD_MUTANT(ACK_ON_SEND) && what == CLT_WAIT_SEND))
 		finish(path, slot);
 }
 
@@ -368,7 +369,8 @@ clt_req_release_all(struct rtrs_clt_path *path)
 		struct clt_slot *slot =
 			&path->clt->permits.slots[req->permit->id];
 
-		if (!(slot->wait & CLT_WAIT_REPLY)) {
+		if (!(slot->wait & CLT_WAIT_REPLY) ||
+		    RNBD_MUTANT(LOST_IS_DONE)) {
 			finish(path, slot);
 			continue;
 		}

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "rtrs/base/mutant.h"
+
 /* A work request's id: kind, op, and for sends the number in the queue. */
 #define ID_KIND_SHIFT 60
 #define ID_OP_SHIFT   44
@@ -304,7 +306,8 @@ received(struct srv_con *con, const struct fabric_wc *wc)
 		srv_op_receive(con, imm.payload);
 		break;
 	case RTRS_IMM_HB_MSG:
-		if (path->state == RTRS_SRV_CONNECTED)
+		if (path->state == RTRS_SRV_CONNECTED &&
+		    !RNBD_MUTANT(SRV_HB_MUTE))
 			send_hb_ack(path->cons[0]);
 		break;
 	case RTRS_IMM_HB_ACK:

@@ -17,6 +17,7 @@
 
 #include "proto/wire-errno.h"
 #include "proto/wire.h"
+#include "rtrs/base/mutant.h"
 
 /* The longest chain of a reply. */
 #define REPLY_WRS 4
@@ -116,7 +117,7 @@ post_reply(struct srv_op *op)
 	if (err)
 		return err;
 	msg.buf_id = op->id;
-	msg.rkey = c->mw[op->id]->rkey;
+	msg.rkey = c->mw[op->id]->rkey - RNBD_MUTANT(SRV_RKEY_OLD);
 	buf = c->tx + c->tx_rkey + (size_t)op->id * RTRS_RKEY_RSP_LEN;
 	rtrs_msg_rkey_rsp_encode(&msg, buf);
 	wr[0] = (struct fabric_send_wr){
@@ -217,6 +218,8 @@ enter_slot(struct srv_op *op)
 	while (*slot)
 		slot = &(*slot)->slot_next;
 	*slot = op;
+	if (RNBD_MUTANT(SLOT_UNORDERED))
+		hand_over(op);
 }
 
 void
@@ -241,7 +244,7 @@ leave_slot(struct srv_op *op)
 		slot = &(*slot)->slot_next;
 	*slot = op->slot_next;
 	op->slot_next = NULL;
-	if (sess->slots[op->id]) {
+	if (sess->slots[op->id] && !RNBD_MUTANT(PARKED_FORGOTTEN)) {
 		/* Not from here: op_done() must not nest in itself. */
 		srv_sess_wake(sess);
 	}

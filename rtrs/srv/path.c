@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "rtrs/base/mutant.h"
+
 static const char *const state_names[] = {
 	[RTRS_SRV_CONNECTING] = "CONNECTING",
 	[RTRS_SRV_CONNECTED] = "CONNECTED",
@@ -248,10 +250,13 @@ free_closed_conns(struct srv_path *path)
 	for (unsigned i = 0; i < path->cid_num; i++) {
 		struct srv_con *con = path->cons[i];
 
-		if (!con || !con->closed || !con->conn)
+		if (!con || !con->conn || !(con->closed || path->given_up))
 			continue;
 		ops->conn_free(con->conn);
 		con->conn = NULL;
+		if (!con->closed)
+			path->n_open--;
+		con->closed = true;
 	}
 }
 
@@ -287,7 +292,7 @@ srv_path_advance(struct srv_path *path)
 		path->pd = NULL;
 	}
 	/* The memory stays as long as anything executes on it. */
-	if (!path->n_running)
+	if (!path->n_running || RNBD_MUTANT(CHUNKS_EARLY))
 		path_free(path);
 }
 

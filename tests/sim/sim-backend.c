@@ -7,6 +7,8 @@
 
 #include <utlist.h>
 
+#include "tests/sim/sim-mem.h"
+
 /* An operation under way. */
 struct disk_op {
 	struct world_timer timer;
@@ -17,13 +19,24 @@ struct disk_op {
 	struct disk_op *prev, *next;
 };
 
+#define STUCK_NS    (10 * NSEC_PER_SEC)
+#define MAX_SECTORS (SIM_DISK_MAX / SECTOR)
+
+/* All zero between two runs: only what was used is cleared. */
+static struct disk_mem {
+	uint8_t cache[SIM_DISK_MAX];
+	uint8_t stable[SIM_DISK_MAX];     /* what power cannot take */
+	uint64_t dirty[MAX_SECTORS / 64]; /* cache is newer */
+	uint64_t used[MAX_SECTORS / 64];
+} mems[MAX_DISKS];
+
 struct sim_disk {
 	struct world *w;
 	unsigned index;
 	struct model *model;
-	uint8_t *cache, *stable; /* stable: what power cannot take */
+	struct disk_mem *mem;
 	uint64_t bytes;
-	unsigned eio_ppm;
+	unsigned eio_ppm, enospc_ppm, stuck_ppm;
 	struct disk_op *ops;
 	unsigned n_ops;
 };
@@ -44,22 +57,35 @@ sim_disk_new(struct world *w, unsigned index)
 	d->index = index;
 	d->bytes = w->p.disk_bytes;
 	d->eio_ppm = w->p.eio_ppm;
-	d->cache = calloc(1, d->bytes);
-	d->stable = calloc(1, d->bytes);
-	if (!d->cache || !d->stable)
-		abort();
+	d->enospc_ppm = w->p.enospc_ppm;
+	d->stuck_ppm = w->p.stuck_ppm;
+	d->mem = &mems[index];
 	d->model = model_new(d->bytes / SECTOR, w->p.writeback);
 	return d;
+}
+
+static bool
+bit_is_set(const uint64_t *map, uint64_t i)
+{
+	return map[i / 64] >> (i % 64) & 1;
 }
 
 void
 sim_disk_free(struct sim_disk *d)
 {
+	uint64_t i;
+
 	if (!d)
 		return;
 	model_free(d->model);
-	free(d->cache);
-	free(d->stable);
+	for (i = 0; i < MAX_SECTORS; i++) {
+		if (!bit_is_set(d->mem->used, i))
+			continue;
+		memset(d->mem->cache + i * SECTOR, 0, SECTOR);
+		memset(d->mem->stable + i * SECTOR, 0, SECTOR);
+	}
+	memset(d->mem->used, 0, sizeof(d->mem->used));
+	memset(d->mem->dirty, 0, sizeof(d->mem->dirty));
 	free(d);
 }
 
@@ -78,7 +104,17 @@ sim_disk_sectors(const struct sim_disk *d)
 void
 sim_disk_heal(struct sim_disk *d)
 {
-	d->eio_ppm = 0;
+	d->eio_ppm = d->enospc_ppm = d->stuck_ppm = 0;
+}
+
+void
+sim_disk_reshape(struct sim_disk *d)
+{
+	const struct sim_params *p = &d->w->p;
+
+	d->bytes = world_chance(d->w, 50) ? p->disk_bytes : p->disk_bytes / 2;
+	world_note(d->w, "disk %u has %llu bytes", d->index,
+		   (unsigned long long)d->bytes);
 }
 
 unsigned
@@ -87,19 +123,52 @@ sim_disk_inflight(const struct sim_disk *d)
 	return d->n_ops;
 }
 
+static void
+mark(uint64_t *map, uint64_t first, uint64_t n)
+{
+	for (; n--; first++)
+		map[first / 64] |= UINT64_C(1) << (first % 64);
+}
+
+/* The cache of these sectors reaches the disk. */
+static void
+destage(struct sim_disk *d, uint64_t first, uint64_t n)
+{
+	struct disk_mem *m = d->mem;
+
+	for (; n--; first++) {
+		if (!bit_is_set(m->dirty, first))
+			continue;
+		memcpy(m->stable + first * SECTOR, m->cache + first * SECTOR,
+		       SECTOR);
+		m->dirty[first / 64] &= ~(UINT64_C(1) << (first % 64));
+	}
+}
+
+/* A range is about to be written: a cache may make room for it, unasked. */
+static void
+dirty(struct sim_disk *d, uint64_t first, uint64_t n)
+{
+	if (world_chance(d->w, 20))
+		destage(d, first, n);
+	mark(d->mem->used, first, n);
+	mark(d->mem->dirty, first, n);
+}
+
 void
 sim_disk_power_cut(struct sim_disk *d)
 {
-	uint64_t off;
+	struct disk_mem *m = d->mem;
+	uint64_t i;
 
 	if (!d->w->p.writeback)
 		return;
 	world_note(d->w, "disk %u loses power", d->index);
-	for (off = 0; off < d->bytes; off += SECTOR)
-		if (memcmp(d->cache + off, d->stable + off, SECTOR) &&
-		    world_chance(d->w, 50))
-			memcpy(d->cache + off, d->stable + off, SECTOR);
-	memcpy(d->stable, d->cache, d->bytes);
+	for (i = 0; i < MAX_SECTORS; i++)
+		if (bit_is_set(m->dirty, i) && world_chance(d->w, 50))
+			memcpy(m->cache + i * SECTOR, m->stable + i * SECTOR,
+			       SECTOR);
+	destage(d, 0, MAX_SECTORS);
 	model_power_cut(d->model);
 }
 
@@ -137,6 +206,8 @@ take_effect(struct disk_op *op)
 {
 	struct backend_io *io = op->io;
 	struct sim_disk *d = op->view->disk;
+	uint8_t *cache = d->mem->cache + io->off;
+	uint64_t first = io->off / SECTOR, n = io->len / SECTOR;
 
 	if (op->effective)
 		return;
@@ -145,26 +216,27 @@ take_effect(struct disk_op *op)
 		return;
 	switch (io->op) {
 	case BACKEND_READ:
-		memcpy(io->buf, d->cache + io->off, io->len);
+		memcpy(io->buf, cache, io->len);
 		break;
 	case BACKEND_WRITE:
-		check_replay(d, io->buf, io->off / SECTOR, io->len / SECTOR);
-		memcpy(d->cache + io->off, io->buf, io->len);
+		check_replay(d, io->buf, first, n);
+		dirty(d, first, n);
+		memcpy(cache, io->buf, io->len);
 		break;
 	case BACKEND_DISCARD:
-		/* Zeroes, or what was there. */
-		if (world_chance(d->w, 50))
-			memset(d->cache + io->off, 0, io->len);
-		break;
 	case BACKEND_WRITE_ZEROES:
-		memset(d->cache + io->off, 0, io->len);
+		/* A discard leaves zeroes, or what was there. */
+		if (io->op == BACKEND_DISCARD && world_chance(d->w, 50))
+			break;
+		dirty(d, first, n);
+		memset(cache, 0, io->len);
 		break;
 	case BACKEND_FLUSH:
-		memcpy(d->stable, d->cache, d->bytes);
+		destage(d, 0, MAX_SECTORS);
 		break;
 	}
 	if (io->flags & BACKEND_F_FUA)
-		memcpy(d->stable + io->off, d->cache + io->off, io->len);
+		destage(d, first, n);
 }
 
 static void
@@ -190,7 +262,7 @@ op_fire(struct world_timer *t)
 }
 
 static void
-sim_submit(struct backend *base, struct backend_io *io)
+submit(struct backend *base, struct backend_io *io)
 {
 	struct sim_backend *b = container_of(base, struct sim_backend, base);
 	struct sim_disk *d = b->view->disk;
@@ -200,7 +272,8 @@ sim_submit(struct backend *base, struct backend_io *io)
 	if (!op)
 		abort();
 	if (io->op != BACKEND_FLUSH &&
-	    (io->off > d->bytes || io->len > d->bytes - io->off || !io->len ||
+	    (io->off > base->geo.size_bytes ||
+	     io->len > base->geo.size_bytes - io->off || !io->len ||
 	     (io->off | io->len) % base->geo.logical_block_size))
 		world_fail(w, "disk %u: bad range %llu+%llu", d->index,
 			   (unsigned long long)io->off,
@@ -213,10 +286,17 @@ sim_submit(struct backend *base, struct backend_io *io)
 	op->view = b->view;
 	op->io = io;
 	op->err = sim_net_chance(w->net, d->eio_ppm) ? -EIO : 0;
+	if (io->op == BACKEND_WRITE && sim_net_chance(w->net, d->enospc_ppm))
+		op->err = -ENOSPC;
 	DL_APPEND(d->ops, op);
 	d->n_ops++;
 	if (!op->err && world_chance(w, 50))
 		take_effect(op);
+	if (sim_net_chance(w->net, d->stuck_ppm)) {
+		world_note(w, "disk %u is stuck", d->index);
+		world_timer_set(w, &op->timer, world_now(w) + STUCK_NS);
+		return;
+	}
 	if (!w->p.disk_delay_ns || world_chance(w, 10)) {
 		op_end(op);
 		return;
@@ -226,6 +306,14 @@ sim_submit(struct backend *base, struct backend_io *io)
 		world_now(w) + world_below(w, world_chance(w, 2)
 						      ? 100 * w->p.disk_delay_ns
 						      : w->p.disk_delay_ns));
+}
+
+static void
+sim_submit(struct backend *base, struct backend_io *io)
+{
+	sim_mem_hold();
+	submit(base, io);
+	sim_mem_release();
 }
 
 void
@@ -249,17 +337,17 @@ sim_open(const struct backend_open_params *p, struct backend **ret)
 	struct sim_backend *b = calloc(1, sizeof(*b));
 
 	if (!b)
-		abort();
+		return -ENOMEM;
 	b->view = view;
 	b->base.ops = &backend_sim;
 	b->base.id = (struct backend_identity){.kind = BACKEND_KIND_OTHER,
 					       .a = view->disk->index};
 	b->base.geo = (struct backend_geometry){
 		.size_bytes = view->disk->bytes,
-		.logical_block_size = w->p.block_size,
+		.logical_block_size = w->block_size,
 		.physical_block_size = 4096,
 		.max_discard_bytes = w->p.discard ? 65536 : 0,
-		.discard_granularity = w->p.block_size,
+		.discard_granularity = w->block_size,
 		.max_write_zeroes_bytes = w->p.write_zeroes ? 262144 : 0,
 		.read_only = p->read_only,
 		.writeback = w->p.writeback,

@@ -11,6 +11,9 @@
 #include "tests/sim/model.h"
 #include "tests/sim/sim-world.h"
 
+/* Bytes; as large as one may be or become. */
+#define SIM_DISK_MAX (2u << 20)
+
 struct sim_disk;
 
 struct sim_disk *sim_disk_new(struct world *w, unsigned index);
@@ -19,8 +22,10 @@ struct model *sim_disk_model(struct sim_disk *d);
 uint64_t sim_disk_sectors(const struct sim_disk *d);
 /* Each sector that was not flushed is kept or lost. */
 void sim_disk_power_cut(struct sim_disk *d);
-/* No operation fails any more. */
+/* No operation fails or is stuck any more. */
 void sim_disk_heal(struct sim_disk *d);
+/* Another size; what is beyond the end is there again when it grows. */
+void sim_disk_reshape(struct sim_disk *d);
 /* Operations under way, of all processes. */
 unsigned sim_disk_inflight(const struct sim_disk *d);
 

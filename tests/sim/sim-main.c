@@ -4,22 +4,30 @@
  * ends it with exit code 1 and the command line that replays it.
  */
 #include <getopt.h>
+#include <malloc.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
+#include <sys/prctl.h>
+
+#include "rtrs/base/mutant.h"
 #include "tests/sim/sim-run.h"
 
 enum scenario {
 	SCN_RANDOM, /* faults at random */
 	SCN_CALM,   /* none at all */
 	SCN_STEPS,  /* one fault, at each step of a short run */
+	SCN_LATE,   /* late deliveries, and others at random */
 };
 
 static const char *const scenario_names[] = {
 	[SCN_RANDOM] = "random",
 	[SCN_CALM] = "calm",
 	[SCN_STEPS] = "steps",
+	[SCN_LATE] = "late",
 };
 
 struct options {
@@ -28,7 +36,13 @@ struct options {
 	uint64_t step; /* steps: 0: all */
 	int fault;     /* steps: -1: all */
 	bool trace;
+	const char *mutant; /* NULL: none */
 };
+
+/* Of real time, for one run; most need some milliseconds. */
+#define HANGS_S 300
+
+static char replay[256];
 
 static struct {
 	uint64_t runs, ios, ios_failed, faults, lost_sessions;
@@ -40,11 +54,53 @@ usage(const char *self)
 {
 	fprintf(stderr,
 		"usage: %s [--seed N] [--count M] [--scenario "
-		"random|calm|steps]"
-		"\n\t[--step K --fault NAME] [--trace]\n",
+		"random|calm|steps|late]"
+		"\n\t[--step K --fault NAME] [--trace]"
+		"\n\t[--mutant NAME | --list-mutants]\n",
 		self);
 	return 2;
 }
+
+#ifdef RNBD_MUTATIONS
+#define MUTANT_NAME(name, what) #name,
+#define MUTANT_WHAT(name, what) what,
+static const char *const mutant_names[] = {"NONE", RNBD_MUTANTS(MUTANT_NAME)};
+static const char *const mutant_whats[] = {"", RNBD_MUTANTS(MUTANT_WHAT)};
+
+static void
+list_mutants(void)
+{
+	for (unsigned i = 1; i < ARRAY_SIZE(mutant_names); i++)
+		printf("%s: %s\n", mutant_names[i], mutant_whats[i]);
+}
+
+static int
+mutate(const char *name)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(mutant_names); i++) {
+		if (strcmp(mutant_names[i], name))
+			continue;
+		rnbd_mutant_on = (enum rnbd_mutant)i;
+		return 0;
+	}
+	fprintf(stderr, "there is no mutant '%s' (see --list-mutants)\n", name);
+	return -1;
+}
+#else
+static void
+list_mutants(void)
+{
+	fprintf(stderr, "built without -Dmutations=true: no mutants\n");
+}
+
+static int
+mutate(const char *name)
+{
+	fprintf(stderr, "built without -Dmutations=true: no mutant '%s'\n",
+		name);
+	return -1;
+}
+#endif
 
 static int
 index_of(const char *name, const char *const *names, int n)
@@ -68,14 +124,67 @@ make_short(struct sim_params *p)
 		p->n_cons = 3;
 }
 
+/* The command that runs this once more. */
+static void
+say_replay(const struct options *o, uint64_t seed, uint64_t step,
+	   enum step_fault fault)
+{
+	char at[64] = "";
+
+	if (step)
+		snprintf(at, sizeof(at), " --step %llu --fault %s",
+			 (unsigned long long)step, step_fault_names[fault]);
+	snprintf(replay, sizeof(replay),
+		 "replay: rnbd-sim --scenario %s --seed %llu%s%s%s --trace\n",
+		 scenario_names[o->scenario], (unsigned long long)seed, at,
+		 o->mutant ? " --mutant " : "", o->mutant ? o->mutant : "");
+}
+
+static void
+say(const char *s)
+{
+	if (write(STDOUT_FILENO, s, strlen(s)) < 0)
+		_exit(3);
+}
+
+static void
+crashed(int sig)
+{
+	say(sig == SIGALRM ? "FAILED: it does not come back from a call\n"
+			   : "FAILED: it crashed\n");
+	say(replay);
+	signal(sig, SIG_DFL);
+	raise(sig);
+}
+
+static void
+catch_crashes(void)
+{
+	signal(SIGALRM, crashed);
+	signal(SIGABRT, crashed);
+#ifndef __SANITIZE_ADDRESS__ /* which says more about it, then aborts */
+	signal(SIGSEGV, crashed);
+	signal(SIGBUS, crashed);
+	signal(SIGFPE, crashed);
+#endif
+}
+
 static int
 run_one(const struct options *o, uint64_t seed, uint64_t step,
 	enum step_fault fault, struct sim_result *r)
 {
+	static const enum sim_kind kinds[] = {
+		[SCN_RANDOM] = SIM_RANDOM,
+		[SCN_CALM] = SIM_CALM,
+		[SCN_STEPS] = SIM_CALM,
+		[SCN_LATE] = SIM_LATE,
+	};
 	FILE *trace = o->trace ? stdout : NULL;
 	struct sim_params p;
 
-	sim_params_pick(&p, seed, o->scenario == SCN_RANDOM);
+	sim_params_pick(&p, seed, kinds[o->scenario]);
+	say_replay(o, seed, step, fault);
+	alarm(HANGS_S);
 	if (o->scenario == SCN_STEPS)
 		make_short(&p);
 	if (trace) {
@@ -93,12 +202,7 @@ run_one(const struct options *o, uint64_t seed, uint64_t step,
 		return 0;
 	printf("FAILED: %s\n", r->why);
 	sim_params_print(&p, stdout);
-	printf("replay: rnbd-sim --scenario %s --seed %llu",
-	       scenario_names[o->scenario], (unsigned long long)seed);
-	if (step)
-		printf(" --step %llu --fault %s", (unsigned long long)step,
-		       step_fault_names[fault]);
-	printf(" --trace\n");
+	fputs(replay, stdout);
 	return 1;
 }
 
@@ -152,6 +256,8 @@ parse(int argc, char **argv, struct options *o)
 		{"step", required_argument, NULL, 'k'},
 		{"fault", required_argument, NULL, 'f'},
 		{"trace", no_argument, NULL, 't'},
+		{"mutant", required_argument, NULL, 'm'},
+		{"list-mutants", no_argument, NULL, 'l'},
 		{0},
 	};
 	int c, scn;
@@ -184,6 +290,14 @@ parse(int argc, char **argv, struct options *o)
 		case 't':
 			o->trace = true;
 			break;
+		case 'm':
+			if (mutate(optarg))
+				return -1;
+			o->mutant = optarg;
+			break;
+		case 'l':
+			list_mutants();
+			exit(0);
 		default:
 			return -1;
 		}
@@ -200,6 +314,12 @@ main(int argc, char **argv)
 
 	if (parse(argc, argv, &o))
 		return usage(argv[0]);
+	catch_crashes();
+	/* Worlds come and go: no need to tell the kernel of each. */
+	mallopt(M_MMAP_THRESHOLD, 32 << 20);
+	mallopt(M_TRIM_THRESHOLD, 256 << 20);
+	mallopt(M_TOP_PAD, 1 << 20);
+	prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
 	for (i = 0; i < o.count && !err; i++)
 		err = o.scenario == SCN_STEPS ? run_steps(&o, o.seed + i)
 					      : run_seed(&o, o.seed + i);

@@ -5,8 +5,12 @@
 
 #include "tests/sim/sim-world.h"
 
-/* faults: chooses those, too. */
-void sim_params_pick(struct sim_params *p, uint64_t seed, bool faults);
+enum sim_kind {
+	SIM_CALM, /* no faults at all */
+	SIM_RANDOM,
+	SIM_LATE, /* requests arrive when their connection was given up */
+};
+void sim_params_pick(struct sim_params *p, uint64_t seed, enum sim_kind kind);
 void sim_params_print(const struct sim_params *p, FILE *to);
 
 /* What strikes at one step of a run of scenario "steps". */
