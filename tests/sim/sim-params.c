@@ -156,21 +156,28 @@ pick_more(struct dice *d, struct sim_params *p)
 void
 sim_params_pick(struct sim_params *p, uint64_t seed, enum sim_kind kind)
 {
-	bool faults = kind != SIM_CALM;
+	bool faults = kind != SIM_CALM, late;
 	struct dice d;
 
 	memset(p, 0, sizeof(*p));
 	p->seed = seed;
+	p->max_attempts = -1;
+	p->policy = RTRS_MP_MIN_INFLIGHT;
 	if (sim_net_new(seed, &d.net))
 		abort();
 	sim_net_rand(d.net);
 	pick_engines(&d, p);
 	if (faults && pick(&d, 5))
 		pick_faults(&d, p);
-	if ((faults && !pick(&d, 8)) || kind == SIM_LATE)
+	late = kind == SIM_LATE || (faults && !pick(&d, 8));
+	if (late)
 		pick_late(&d, p);
 	pick_admin(&d, p);
-	pick_more(&d, p);
+	/* What is late needs quiet around it to be seen, most of the time. */
+	if (!late || !pick(&d, 4))
+		pick_more(&d, p);
+	else
+		p->srv_hb_interval_ms = p->hb_interval_ms;
 	sim_net_free(d.net);
 }
 
