@@ -6,7 +6,6 @@
 for p in nbdinfo qemu-img qemu-nbd qemu-system-x86_64 curl; do
 	requires $p
 done
-list=$RNBD_SRCDIR/tests/integration/manual.list
 nbd_port=$(free_port)
 metrics_port=$(free_port)
 gw_port=''
@@ -122,76 +121,21 @@ base() {
 		--export "$tmp/srv/install.iso=memory:1M"
 }
 
-# known LINE: sets how ("run", "by TEST" or "text"), as the list has it.
-declare -A how_of seen
-while read -r mode rest; do
-	case $mode in
-	run | text) how_of[$rest]=$mode ;;
-	by)
-		how_of[${rest#* }]="by ${rest%% *}"
-		[ -f "$RNBD_SRCDIR/${rest%% *}" ] ||
-			fail "manual.list: there is no ${rest%% *}"
-		;;
-	'#'* | '') ;;
-	*) fail "manual.list: $mode is none of run, by, text" ;;
-	esac
-done <"$list"
-
-# Lines of verbatim text, one line each for what goes on over several; "=" is a
-# new section, "-" a new paragraph.
-verbatim() {
-	local indent='^ '
-	[[ $1 != *.md ]] || indent='^    '
-	awk -v indent="$indent" '
-		/^(=head1|#+ )/ { print "="; next }
-		$0 !~ indent { if (!/^ /) print "-"; next }
-		{ sub(/^ +/, ""); line = line $0 }
-		/\\$/ { sub(/ *\\$/, " ", line); next }
-		/(&&|\|)$/ { line = line " "; next }
-		{ print line; line = "" }' "$1"
-}
-
+# What is to be done with each.
+"$RNBD_SRCDIR/tests/lint/manual.sh" --print >"$tmp/examples" ||
+	fail "$(cat "$tmp/examples")"
+base
 ran=0
-page() {
-	local file=$1 line how text=''
-	base
-	while IFS= read -r line; do
-		case $line in
-		=)
-			base
-			text=''
-			continue
-			;;
-		-)
-			text=''
-			continue
-			;;
-		esac
-		[ -z "$text" ] || continue
-		how=${how_of[$line]:-}
-		[ -n "$how" ] || fail "$file: tests/integration/manual.list does not know the example: $line"
-		seen[$line]=1
-		case $how in
-		text) text=1 ;;
-		run)
-			ran=$((ran + 1))
-			line=$(here <<<"$line")
-			eval "$line" >"$tmp/out" 2>&1 ||
-				fail "$file: $line: ended with $?: $(cat "$tmp/out")"
-			;;
-		esac
-	done < <(verbatim "$RNBD_SRCDIR/$file")
-}
-
-page README.md
-page nbdkit-plugin/nbdkit-rnbd-plugin.1.pod
-page gateway/rnbd-gatewayd.8.pod
-page gateway/rnbdctl.8.pod
-page gateway/rnbd-metrics.7.pod
-page config/rnbd-gatewayd.conf.5.pod
-page config/rnbd-security.7.pod
-for line in "${!how_of[@]}"; do
-	[ -n "${seen[$line]:-}" ] || fail "manual.list: no page has: $line"
-done
+while IFS=$'\t' read -r page how line; do
+	case $how in
+	section) base ;;
+	run)
+		ran=$((ran + 1))
+		line=$(here <<<"$line")
+		eval "$line" >"$tmp/out" 2>&1 </dev/null ||
+			fail "$page: $line: ended with $?: $(cat "$tmp/out")"
+		;;
+	esac
+done <"$tmp/examples"
 [ "$ran" -ge 35 ] || fail "only $ran examples ran"
 echo "$ran examples ran"
