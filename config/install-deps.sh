@@ -25,7 +25,7 @@ test_packages=(
 )
 vm_packages=(
 	busybox-static kmod cpio xz-utils make libelf1 libssl3
-	rdma-core ibverbs-utils rdmacm-utils nbd-client fdisk gdisk
+	rdma-core ibverbs-utils rdmacm-utils nbd-client fdisk gdisk dmsetup
 	xfsprogs grub-pc-bin wireguard-tools
 )
 
