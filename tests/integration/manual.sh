@@ -16,9 +16,10 @@ here() {
 	local to=tcp:127.0.0.1:$gw_port
 	sed -E "s#--listen (ip:10\\.50\\.100\\.66|tcp:(10\\.50\\.100\\.66|192\\.0\\.2\\.1|0\\.0\\.0\\.0))#--listen tcp:127.0.0.1:0#g
 		s#path=tcp:2001:db8::1,tcp:\\[2001:db8::2\\]:1234#path=tcp:::1,tcp:[::1]:$gw_port#
-		s#(path=|@)(ip:10\\.50\\.10[01]\\.66|tcp:(server\\.example|SERVER|127\\.0\\.0\\.1))#\\1$to#g
+		s#(path=|@)(ip:10\\.50\\.10[01]\\.66|tcp:(server\\.example|SERVER|127\\.0\\.0\\.1|192\\.0\\.2\\.1))#\\1$to#g
+		s#path add tcp:192\\.0\\.2\\.2#path add tcp:[::1]:$gw_port#
 		s#ip:10\\.50\\.100\\.1@#tcp:127.0.0.1@#; s#ip:10\\.50\\.101\\.1@#tcp:127.0.0.2@#
-		s#(^|[ =:'])/(run|tmp|srv|etc)/#\\1$tmp/\\2/#g
+		s#(^|[ =:'])/(run|tmp|srv|etc|var)/#\\1$tmp/\\2/#g
 		s#/dev/ram0=/dev/ram0#/dev/ram0=$tmp/dev/ram0#
 		s#(nbd://localhost)#\\1:$nbd_port#
 		s#127\\.0\\.0\\.1:9100#127.0.0.1:$metrics_port#
@@ -75,6 +76,14 @@ rnbd-gatewayd() {
 }
 
 rnbdctl() {
+	if [ "$1" = client ]; then
+		[ -S "$tmp/run/rnbd/client/blya.ctl" ] ||
+			nbdkit rnbd disk sessname=blya \
+				"path=tcp:127.0.0.1:$gw_port" \
+				"control=$tmp/run/rnbd/client/blya.ctl"
+		RNBD_CLIENT_DIR=$tmp/run/rnbd/client "$RNBD_CTL" "$@"
+		return
+	fi
 	"$RNBD_CTL" --control "$tmp/run/rnbd/base.sock" "$@"
 }
 
@@ -96,7 +105,7 @@ qemu-system-x86_64() {
 		fail "no NBD disk: $(cat "$tmp/block")"
 }
 
-mkdir -p "$tmp"/{run/rnbd,tmp,srv/images/me,etc,dev}
+mkdir -p "$tmp"/{run/rnbd/client,var/lib/node_exporter,tmp,srv/images/me,etc,dev}
 truncate -s 4M "$tmp/srv/disk.img" "$tmp/dev/ram0"
 qemu-img create -q -f qcow2 disk.qcow2 4M
 cat >"$tmp/etc/rnbd-gatewayd.conf" <<END
@@ -115,7 +124,7 @@ base() {
 	base_port=$(free_port)
 	rnbd-gatewayd --listen "tcp:127.0.0.1:$base_port" \
 		--listen "tcp:[::1]:$base_port" --pid-file "$tmp/base.pid" \
-		--control "$tmp/run/rnbd/base.sock" --export disk0=memory:1M \
+		--control "$tmp/run/rnbd/base.sock" --export disk0=memory:1M --export disk=memory:1M \
 		--export /dev/ram0=memory:1M --export vm/disk1=memory:1M \
 		--export vm/disk2=memory:1M --export /dev/vg/root=memory:1M \
 		--export "$tmp/srv/install.iso=memory:1M"
@@ -137,5 +146,5 @@ while IFS=$'\t' read -r page how line; do
 		;;
 	esac
 done <"$tmp/examples"
-[ "$ran" -ge 35 ] || fail "only $ran examples ran"
+[ "$ran" -ge 40 ] || fail "only $ran examples ran"
 echo "$ran examples ran"
