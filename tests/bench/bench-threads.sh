@@ -5,6 +5,7 @@
 #   fio nbd, depth 64 -> nbdkit -t N rnbd -> rnbd-gatewayd (tcp) -> file
 #
 #   tests/bench/bench-threads.sh [--rounds N] [--seconds S] [--build DIR]
+#       [--part threads|sharing]
 #
 # Each round runs every number of threads, one right after the other, the order
 # turning. Printed are medians: IOPS, the ratio to the best of the same round,
@@ -17,14 +18,15 @@ top=$(dirname "$(dirname "$(dirname "$(realpath "$0")")")")
 # For trials: more arguments for the two.
 read -ra plugin_args <<<"${PLUGIN_ARGS:-}"
 read -ra gateway_args <<<"${GATEWAY_ARGS:-}"
-rounds=5 seconds=2 build=$top/build
+rounds=5 seconds=2 build=$top/build part='threads sharing'
 while [ $# -gt 0 ]; do
 	case $1 in
 	--rounds) rounds=$2 ;;
 	--seconds) seconds=$2 ;;
 	--build) build=$2 ;;
+	--part) part=$2 ;;
 	*)
-		sed -n '2,16s/^# \{0,1\}//p' "$0"
+		sed -n '2,17s/^# \{0,1\}//p' "$0"
 		exit 2
 		;;
 	esac
@@ -70,12 +72,12 @@ for n in 1 2 4 8 16 32 64; do
 	kits+=("$n,$tmp/$n.sock,$pid")
 done
 
-python3 - "$rounds" "$seconds" "$gw" "${kits[@]}" <<'END'
+python3 - "$rounds" "$seconds" "$gw" "$part" "${kits[@]}" <<'END'
 import json, statistics, subprocess, sys, time
 
 rounds, seconds, gw = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 kits = {int(n): (sock, int(pid)) for n, sock, pid in
-        (a.split(",") for a in sys.argv[4:])}
+        (a.split(",") for a in sys.argv[5:])}
 med = statistics.median
 
 
@@ -144,7 +146,8 @@ def sharing(rw):
 
 
 for op in ("read", "write"):
-    threads(op)
-for op in ("read", "write"):
-    sharing(op)
+    if "threads" in sys.argv[4]:
+        threads(op)
+    if "sharing" in sys.argv[4]:
+        sharing(op)
 END
