@@ -25,8 +25,8 @@ test_packages=(
 )
 vm_packages=(
 	busybox-static kmod cpio xz-utils make libelf1 libssl3
-	rdma-core ibverbs-utils rdmacm-utils nbd-client fdisk gdisk
-	xfsprogs grub-pc-bin
+	rdma-core ibverbs-utils rdmacm-utils nbd-client fdisk gdisk dmsetup
+	xfsprogs grub-pc-bin wireguard-tools
 )
 
 packages=("${run_packages[@]}")

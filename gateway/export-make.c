@@ -215,10 +215,11 @@ make_backend(const struct gw_exports *x, struct gw_export *ex,
 		if (err)
 			return gw_text_err(err_text, err,
 					   "export '%s': cannot reserve %llu "
-					   "bytes of memory: %s",
+					   "bytes of memory: %s%s",
 					   gw_name_text(spec->name).s,
 					   (unsigned long long)spec->size,
-					   strerrordesc_np(-err));
+					   strerrordesc_np(-err),
+					   remedy_words(err));
 		ex->store = ex->owned_store;
 		break;
 	case GW_SPEC_NBD:

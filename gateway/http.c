@@ -271,7 +271,7 @@ listen_tcp(const struct http_addr *a, int *ret_fd)
 	return 0;
 }
 
-static void
+static int
 name_tcp(struct http *h, int fd)
 {
 	struct sockaddr_storage ss;
@@ -280,12 +280,13 @@ name_tcp(struct http *h, int fd)
 	bool v6;
 
 	if (getsockname(fd, (void *)&ss, &len) < 0)
-		return;
+		return -errno;
 	(void)getnameinfo((const void *)&ss, len, host, sizeof(host), port,
 			  sizeof(port), NI_NUMERICHOST | NI_NUMERICSERV);
 	v6 = ss.ss_family == AF_INET6;
 	snprintf(h->uri, sizeof(h->uri), "http://%s%s%s:%s%s", v6 ? "[" : "",
 		 host, v6 ? "]" : "", port, h->page);
+	return 0;
 }
 
 static int
@@ -306,8 +307,10 @@ listen_on(struct http *h, char err_text[HTTP_TEXT_MAX], int *ret_fd)
 	}
 	r = listen_tcp(a, ret_fd);
 	if (!r) {
-		name_tcp(h, *ret_fd);
-		return 0;
+		r = name_tcp(h, *ret_fd);
+		if (!r)
+			return 0;
+		close(*ret_fd);
 	}
 	(void)getnameinfo((const void *)&a->tcp, a->tcp_len, host, sizeof(host),
 			  port, sizeof(port), NI_NUMERICHOST | NI_NUMERICSERV);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/un.h>
 
 #include "proto/rnbd-msg.h"
 #include "proto/rtrs-msg.h"
@@ -127,6 +128,24 @@ parse_sessname(struct params *p, const struct param *d, const char *value,
 			   "and not contain '/' or '.'",
 			   value);
 	}
+	if (store(field(p, d), value)) {
+		bad(err, d, "%s", strerror(ENOMEM));
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+static int
+parse_control(struct params *p, const struct param *d, const char *value,
+	      char err[PARAMS_ERR_MAX])
+{
+	struct sockaddr_un sun;
+
+	if (!*value || strlen(value) >= sizeof(sun.sun_path))
+		return bad(err, d,
+			   "'%.200s' is not the path of a unix socket: at most "
+			   "%zu bytes",
+			   value, sizeof(sun.sun_path) - 1);
 	if (store(field(p, d), value)) {
 		bad(err, d, "%s", strerror(ENOMEM));
 		return -ENOMEM;
@@ -327,6 +346,7 @@ static const struct param table[] = {
 	{"nr_poll_queues", parse_poll_queues, AT(nr_poll_queues), -1, 0},
 	{"max_reconnect_attempts", parse_int, AT(max_reconnect_attempts), -1,
 	 9999},
+	{"control", parse_control, AT(control), 0, 0},
 	{"connections", parse_int, AT(connections), 2, RTRS_MAX_CONS},
 	{"queue-depth", parse_int, AT(queue_depth), 1, RTRS_MAX_QUEUE_DEPTH},
 	{"io-timeout", parse_seconds, AT(io_timeout_ms), 0, DAY_MS},
@@ -366,6 +386,7 @@ const char params_help[] =
 	"path=<SRC>,<DST>         The same, from a given source address.\n"
 	"dest_port=<PORT>         Port of the paths that follow (1234).\n"
 	"access_mode=ro|rw|migration  (rw)\n"
+	"control=<SOCKET>         Unix socket for rnbdctl client (none).\n"
 	"connections=<N>          Connections per path.\n"
 	"queue-depth=<N>          Limit on requests under way.\n"
 	"io-timeout=<SECONDS>     How long I/O waits for a lost server (60).\n"
@@ -417,6 +438,7 @@ void
 params_deinit(struct params *p)
 {
 	free(p->sessname);
+	free(p->control);
 	exports_deinit(&p->exports);
 	free(p->paths);
 	memset(p, 0, sizeof(*p));
@@ -486,6 +508,26 @@ params_resolve(const struct params *p, struct rtrs_path_addr **ret,
 	}
 	*ret = addrs;
 	return 0;
+}
+
+int
+params_resolve_path(const struct params *p, const char *text,
+		    struct rtrs_path_addr *ret, char *err, size_t err_len)
+{
+	struct path_spec spec;
+	int rc = path_parse(text, (uint16_t)p->dest_port, &spec, err, err_len);
+
+	if (rc)
+		return rc;
+	if (spec.scheme == PATH_ANY) {
+		snprintf(
+			err, err_len,
+			"'%s' does not name its fabric; write tcp:%s, or ip:%s "
+			"for RDMA",
+			text, text, text);
+		return -EINVAL;
+	}
+	return path_resolve(&spec, PROBE_MS, ret, err, err_len);
 }
 
 static unsigned

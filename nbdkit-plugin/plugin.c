@@ -15,6 +15,7 @@
 #include <utlist.h>
 
 #include "nbdkit-plugin/blocks.h"
+#include "nbdkit-plugin/control.h"
 #include "nbdkit-plugin/in-child.h"
 #include "nbdkit-plugin/params.h"
 #include "nbdkit-plugin/progress.h"
@@ -40,6 +41,8 @@ static struct params params;
 static struct rtrs_path_addr *paths;
 static struct rnbd_wait *session;
 static struct progress *helper;
+static struct rnbd_stats *stats;
+static struct clt_control *control;
 
 /* What the NBD connections to one device share. */
 struct shared {
@@ -141,8 +144,16 @@ plugin_unload(void)
 static int
 plugin_config(const char *key, const char *value)
 {
+	cleanup_free char *path = NULL;
 	char err[PARAMS_ERR_MAX];
 
+	/* nbdkit changes its directory. */
+	if (!strcmp(key, "control")) {
+		path = nbdkit_absolute_path(value);
+		if (!path)
+			return -1;
+		value = path;
+	}
 	if (!params_set(&params, key, value, err))
 		return 0;
 	nbdkit_error("%s", err);
@@ -188,6 +199,7 @@ session_new(struct rnbd_wait **ret)
 	params_session(&params, &wp);
 	wp.clt.rtrs.paths = paths;
 	wp.clt.rtrs.log = &session_log;
+	wp.clt.stats = stats;
 	wp.quit = quitting;
 	err = rnbd_wait_new(&wp, ret);
 	if (err)
@@ -298,12 +310,50 @@ plugin_get_ready(void)
 		       : 0;
 }
 
+/* As path= would, while the session runs. */
+static int
+resolve_path(void *user, const char *text, struct rtrs_path_addr *ret,
+	     char *err, size_t err_len)
+{
+	char why[256];
+	int r = params_resolve_path(&params, text, ret, err, err_len);
+
+	if (r || ret->fabric->caps & FABRIC_CAP_LAZY_MEM ||
+	    !verbs_check("", why, sizeof(why)))
+		return r;
+	snprintf(err, err_len, "%s: %s", text, why);
+	return -ENODEV;
+}
+
+static int
+control_start(void)
+{
+	const struct clt_control_params p = {
+		.path = params.control,
+		.sessname = params.sessname,
+		.wait = session,
+		.stats = stats,
+		.log = &session_log,
+		.resolve = resolve_path,
+	};
+	char err[CONTROL_TEXT_MAX];
+
+	if (!params.control || !clt_control_new(&p, err, &control))
+		return 0;
+	nbdkit_error("%s", err);
+	return -1;
+}
+
 static int
 plugin_after_fork(void)
 {
 	int err;
 
-	if (session_new(&session))
+	if (params.control && rnbd_stats_new(&stats)) {
+		nbdkit_error("%s", strerror(ENOMEM));
+		return -1;
+	}
+	if (session_new(&session) || control_start())
 		return -1;
 	err = progress_start(session, &helper);
 	if (err) {
@@ -323,6 +373,7 @@ plugin_cleanup(void)
 
 	if (!session)
 		return;
+	clt_control_stop(control);
 	progress_stop(helper);
 	helper = NULL;
 	if (rnbd_debug_wait) {
@@ -339,6 +390,9 @@ plugin_cleanup(void)
 	}
 	rnbd_wait_free(session, CLOSE_TIMEOUT_MS);
 	session = NULL;
+	clt_control_free(control);
+	rnbd_stats_free(stats);
+	stats = NULL;
 }
 
 /* ------------------------------------------------- connections */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The one table of commands: what there is, what it takes, what it is for. */
-#include "gateway/ctl/ctl.h"
+#include "gateway/ctl/client.h"
 
 #include <string.h>
 
@@ -54,31 +54,48 @@ const struct command commands[] = {
 	 "read the configuration file again"},
 	{"drain", "", 0, 0, OPT_WAIT | OPT_VERBOSE, cmd_drain, NULL,
 	 "stop accepting, finish what is under way, and end"},
+	{"map", "OPTION=VALUE...", 0, 256, OPT_FILE, cmd_map, NULL,
+	 "map a device of a server here, as the kernel's map_device"},
+	{"unmap", "NBD-DEVICE", 0, 256, OPT_FILE | OPT_FORCE | OPT_VERBOSE,
+	 cmd_unmap, NULL, "disconnect what was mapped here"},
 	{"version", "", 0, 0, OPT_JSON, cmd_version, NULL,
 	 "version of the daemon"},
 	{NULL},
 };
 
-void
-print_help(FILE *out)
+static void
+print_commands(FILE *out, const struct command *table)
 {
-	fputs("Usage: rnbdctl [OPTION]... [server] COMMAND [WORD]...\n"
-	      "Asks a running rnbd-gatewayd, or tells it what to do. Words may "
-	      "be abbreviated.\n\nCommands:\n",
-	      out);
-	for (const struct command *c = commands; c->words; c++) {
+	for (const struct command *c = table; c->words; c++) {
 		char left[64];
 
 		snprintf(left, sizeof(left), "%s %s", c->words, c->args);
 		fprintf(out, "  %-34s %s\n", left, c->help);
 	}
+}
+
+void
+print_help(FILE *out)
+{
+	fputs("Usage: rnbdctl [OPTION]... [server] COMMAND [WORD]...\n"
+	      "       rnbdctl [OPTION]... client COMMAND [WORD]...\n"
+	      "Asks a running rnbd-gatewayd or clients, or tells them what to "
+	      "do. Words may be\nabbreviated.\n\nCommands:\n",
+	      out);
+	print_commands(out, commands);
+	fputs("\nCommands after `client`:\n", out);
+	print_commands(out, client_commands);
 	fputs("\nOptions:\n"
 	      "  --control SOCKET    the daemon's socket (" CTL_SERVER_SOCKET
 	      ")\n"
+	      "  --socket SOCKET     a client's (all of " CTL_CLIENT_DIR
+	      "/*.ctl)\n"
 	      "  --json, --csv, --xml  print that instead of a table\n"
 	      "  --fields LIST       print these fields; +a,b and -a,b change "
 	      "the usual ones\n"
 	      "  --units UNIT        sizes in B, K, M, G, T, P or E of 1024\n"
+	      "  --file FILE         map, unmap: options of the map are in "
+	      "this file\n"
 	      "  -n, --samples N     top: end after so many (without end; 1 "
 	      "if not a terminal)\n"
 	      "  -d, --delay S       top: seconds between them (2)\n"

@@ -4,7 +4,8 @@
  * table of commands, and names that the daemon tells. Says nothing else, and
  * nothing at all when it does not know.
  */
-#include "gateway/ctl/ctl.h"
+#include "gateway/ctl/client.h"
+#include "gateway/ctl/map.h"
 
 #include <string.h>
 
@@ -23,12 +24,13 @@ offer_word(const char *word, const char *begun)
 
 /* Each word once: the rows of a noun stand together. */
 static void
-offer_commands(const char *noun, size_t noun_len, const char *begun)
+offer_commands(const struct command *table, const char *noun, size_t noun_len,
+	       const char *begun)
 {
 	const char *last = "";
 	size_t last_len = 0;
 
-	for (const struct command *c = commands; c->words; c++) {
+	for (const struct command *c = table; c->words; c++) {
 		const char *w = c->words;
 		size_t len;
 
@@ -60,6 +62,12 @@ offer_names(const struct ctl *ctl, const char *arg, const char *begun)
 	static const char *const levels[] = {"error", "warning", "info",
 					     "debug"};
 
+	static const char *const policies[] = {"round-robin", "min-inflight",
+					       "min-latency"};
+
+	if (!strcmp(arg, "POLICY"))
+		for (size_t i = 0; i < ARRAY_SIZE(policies); i++)
+			offer_word(policies[i], begun);
 	if (!strcmp(arg, "LEVEL"))
 		for (size_t i = 0; i < ARRAY_SIZE(levels); i++)
 			offer_word(levels[i], begun);
@@ -100,13 +108,54 @@ arg_name(const struct command *cmd, unsigned i, char *ret, size_t len)
 	return true;
 }
 
+/* Options of the line that maps a device: what the kernel has, and the ones of
+ * the session that are often wanted. */
+static void
+offer_map(const char *begun)
+{
+	static const char *const keys[] = {
+		"sessname=",    "path=",       "device_path=",
+		"access_mode=", "dest_port=",  "nr_poll_queues=",
+		"connect=",     "io-timeout=", "open-timeout=",
+		"mp_policy=",
+	};
+	static const char *const values[] = {
+		"access_mode=ro", "access_mode=rw", "access_mode=migration",
+		"connect=all",    "connect=any",    "connect=lazy",
+	};
+	bool value = strchr(begun, '=') != NULL;
+
+	for (size_t i = 0; i < ARRAY_SIZE(keys) && !value; i++)
+		offer_word(keys[i], begun);
+	for (size_t i = 0; i < ARRAY_SIZE(values) && value; i++)
+		offer_word(values[i], begun);
+}
+
+/* Devices that are mapped here. */
+static void
+offer_mapped(const char *begun)
+{
+	json_t *rows = NULL, *row;
+	size_t i;
+
+	if (map_list(&rows))
+		return;
+	json_array_foreach(rows, i, row)
+		offer_word(json_str(row, "device"), begun);
+	json_decref(rows);
+}
+
 static void
 offer_rest(const struct ctl *ctl, const struct command *cmd, char **words,
 	   unsigned n, const char *begun)
 {
 	char name[32];
 
-	if (arg_name(cmd, n, name, sizeof(name)))
+	if (cmd->fn == cmd_map)
+		offer_map(begun);
+	else if (cmd->fn == cmd_unmap && !n)
+		offer_mapped(begun);
+	else if (arg_name(cmd, n, name, sizeof(name)))
 		offer_names(ctl, name, begun);
 	if (n < cmd->min)
 		return;
@@ -119,8 +168,9 @@ offer_rest(const struct ctl *ctl, const struct command *cmd, char **words,
 }
 
 static const char *const options[] = {
-	"--control", "--json",    "--csv",   "--xml",     "--fields",
-	"--units",   "--samples", "--delay", "--version", "--help",
+	"--control", "--socket", "--json",    "--csv",
+	"--xml",     "--fields", "--units",   "--file",
+	"--samples", "--delay",  "--version", "--help",
 };
 
 /* Takes options out of words; true: the last one is the value of one. */
@@ -128,8 +178,8 @@ static bool
 skip_options(struct ctl *ctl, char **words, unsigned *n)
 {
 	static const char *const with_value[] = {
-		"--control", "--fields", "--units", "--samples",
-		"--delay",   "-n",       "-d"};
+		"--control", "--socket", "--fields", "--units", "--samples",
+		"--file",    "--delay",  "-n",       "-d"};
 	unsigned kept = 0;
 
 	for (unsigned i = 0; i < *n; i++) {
@@ -145,7 +195,8 @@ skip_options(struct ctl *ctl, char **words, unsigned *n)
 			continue;
 		if (i + 2 >= *n)
 			return true;
-		if (!strcmp(words[i], "--control"))
+		if (!strcmp(words[i], "--control") ||
+		    !strcmp(words[i], "--socket"))
 			ctl->socket = words[i + 1];
 		i++;
 	}
@@ -158,6 +209,7 @@ complete(char **words, unsigned n)
 {
 	const struct command *cmd;
 	struct ctl ctl = {0};
+	const struct command *table = commands;
 	const char *begun;
 	unsigned used = 0;
 
@@ -172,18 +224,26 @@ complete(char **words, unsigned n)
 	if (n && (!strcmp(words[0], "server") || !strcmp(words[0], "srv"))) {
 		words++;
 		n--;
+	} else if (n &&
+		   (!strcmp(words[0], "client") || !strcmp(words[0], "clt"))) {
+		ctl.client = true;
+		table = client_commands;
+		words++;
+		n--;
+	} else if (!n) {
+		offer_word("client", begun);
 	}
 	if (!n) {
-		offer_commands(NULL, 0, begun);
+		offer_commands(table, NULL, 0, begun);
 		return ctl_flush();
 	}
 	if (n == 1) {
-		for (const struct command *c = commands; c->words; c++) {
+		for (const struct command *c = table; c->words; c++) {
 			size_t len = strcspn(c->words, " ");
 
 			if (c->words[len] && strlen(words[0]) == len &&
 			    !strncmp(c->words, words[0], len)) {
-				offer_commands(words[0], len, begun);
+				offer_commands(table, words[0], len, begun);
 				return ctl_flush();
 			}
 		}

@@ -10,7 +10,9 @@
  *   fields.c    the columns of each noun
  *   table.c     rows as a table, CSV, JSON or XML
  *   list.c ...  the commands, by what they do
+ *   map.h       those that map devices of a server on this machine
  *   complete.c  what a shell may offer next
+ *   client*.c   the same of clients, after the word `client`
  */
 #ifndef GATEWAY_CTL_CTL_H
 #define GATEWAY_CTL_CTL_H
@@ -22,8 +24,8 @@
 #include "rtrs/base/util.h"
 
 #define CTL_SERVER_SOCKET "/run/rnbd/gatewayd.sock"
-/* Where a client of ours would answer. */
-#define CTL_CLIENT_SOCKET "/run/nbdkit-rnbd.sock"
+/* Where clients of ours answer, as NAME.ctl; RNBD_CLIENT_DIR is another. */
+#define CTL_CLIENT_DIR    "/run/rnbd/client"
 
 enum ctl_exit {
 	CTL_OK = 0,
@@ -49,7 +51,8 @@ struct ctl {
 	const char *fields; /* NULL: those by default */
 	char unit;          /* B, K, M, ...; 0: what fits */
 	bool noheaders, nototals, notree;
-	bool verbose, wait, help;
+	bool verbose, wait, force, help;
+	const char *file; /* map, unmap: NULL: what was said */
 	/* top: */
 	unsigned samples; /* 0: without end */
 	double delay;     /* seconds */
@@ -70,6 +73,8 @@ struct rpc;
 
 /* Each returns an exit code, and says what is wrong. */
 int rpc_open(const struct ctl *ctl, struct rpc **ret);
+/* Says nothing: 0 or a negative errno. path is borrowed until the end. */
+int rpc_connect(const char *path, struct rpc **ret);
 void rpc_close(struct rpc *rpc); /* NULL is fine */
 /* Steals params, which may be NULL. *ret is the result, the caller's. */
 int rpc_call(struct rpc *rpc, const char *method, json_t *params, json_t **ret);
@@ -78,7 +83,8 @@ pid_t rpc_peer(const struct rpc *rpc);
 /* All at once. */
 int ctl_call(const struct ctl *ctl, const char *method, json_t *params,
 	     json_t **ret);
-/* The same without a word about what goes wrong: for completion. */
+/* The same without a word about what goes wrong: for completion. Of clients:
+ * the rows of all of them. */
 json_t *ctl_try(const struct ctl *ctl, const char *method);
 
 /* --- table.c */
@@ -106,7 +112,8 @@ struct table {
 	const char *def;              /* fields by default */
 };
 
-extern const struct table session_table, device_table, path_table, export_table;
+extern const struct table session_table, device_table, path_table, export_table,
+	map_table;
 
 /* Numbers of fields as the user chose them; false: one is unknown. */
 #define TABLE_MAX_COLUMNS 40
@@ -128,6 +135,18 @@ int table_print(const struct ctl *ctl, const struct table *t, json_t *rows,
 /* One row, a field per line. */
 int table_show(const struct ctl *ctl, const struct table *t, json_t *row);
 int ctl_print_json(const json_t *v);
+
+/* --- list.c and daemon.c, for lists of clients too */
+
+void ctl_paths_tree(const struct ctl *ctl, json_t *sess);
+/* A table of what belongs to a session, under key. */
+int ctl_part(const struct ctl *ctl, json_t *sess, const char *key,
+	     const struct table *t);
+/* All rows that bear the name, or that there are none. */
+int ctl_show_rows(const struct ctl *ctl, const struct table *t, json_t *rows,
+		  const char *name, const char *sess);
+/* "ops" and "latency" of stats, a line per operation. */
+void ctl_print_op_table(const struct ctl *ctl, const json_t *st);
 
 /* Text that cannot steer a terminal. */
 void print_text(const char *s);
@@ -151,6 +170,8 @@ enum command_opt {
 	OPT_VERBOSE = BIT(5),
 	OPT_WAIT = BIT(6),
 	OPT_TOP = BIT(7), /* -n, -d */
+	OPT_FORCE = BIT(8),
+	OPT_FILE = BIT(9), /* --file */
 };
 
 struct command {
@@ -218,6 +239,11 @@ int cmd_access_stats(const struct ctl *ctl, char **args, unsigned n);
 int cmd_reload(const struct ctl *ctl, char **args, unsigned n);
 int cmd_drain(const struct ctl *ctl, char **args, unsigned n);
 int cmd_top(const struct ctl *ctl, char **args, unsigned n);
+
+int cmd_map(const struct ctl *ctl, char **args, unsigned n);
+int cmd_unmap(const struct ctl *ctl, char **args, unsigned n);
+/* `client map list` */
+int cmd_map_list(const struct ctl *ctl, char **args, unsigned n);
 
 /* --- complete.c */
 

@@ -84,9 +84,9 @@ liar_answered(struct liar_clt *l, uint32_t id, int err, bool w_inv)
 	if (shot->verdict.err_known && shot->verdict.err != err)
 		liar_fail(l, "request %u of type %u: %d, not %d", id,
 			  shot->type, err, shot->verdict.err);
-	if (w_inv != shot->w_inv)
+	if (w_inv != shot->w_inv || shot->inv_seen != w_inv)
 		liar_fail(l, "request %u: key %sended", id,
-			  w_inv ? "" : "not ");
+			  shot->inv_seen ? "" : "not ");
 	if (err || !shot->rx_len)
 		return;
 	if (shot->type == RNBD_MSG_OPEN || shot->type == RNBD_MSG_SESS_INFO)

@@ -223,6 +223,7 @@ say_request(struct liar_clt *l)
 		shot->type = d.type;
 		shot->rx_len = d.read ? d.data_len : 0;
 		shot->w_inv = shot->mr != NULL;
+		shot->inv_seen = false;
 		shot->opens = d.opens;
 		shot->opens_ro = d.opens_ro;
 		shot->closes = d.closes;

@@ -188,7 +188,10 @@ inform(struct liar_clt *l)
 	case 1: { /* I/O before the path is up */
 		struct fabric_send_wr wr = {
 			.op = FABRIC_WR_RDMA_WRITE_WITH_IMM,
-			.imm = (uint32_t)choose(c, 1 << 28),
+			.imm = rtrs_imm_io_req(
+				rtrs_imm_mem_bits(l->g->queue_depth),
+				(uint32_t)choose(c, l->g->queue_depth),
+				(uint32_t)choose(c, 64)),
 		};
 
 		liar_doom(l);
@@ -323,6 +326,14 @@ took_info(struct liar_clt *l, uint32_t len)
 }
 
 static void
+key_ended(struct liar_clt *l, uint32_t rkey)
+{
+	for (unsigned i = 0; i < LIAR_DEPTH; i++)
+		if (l->shots[i].mr && l->shots[i].mr->rkey == rkey)
+			l->shots[i].inv_seen = true;
+}
+
+static void
 received(struct liar_clt *l, struct liar_con *con, const struct fabric_wc *wc)
 {
 	unsigned k = (unsigned)(con - l->cons), i = wc->wr_id & 0xffff;
@@ -339,8 +350,10 @@ received(struct liar_clt *l, struct liar_con *con, const struct fabric_wc *wc)
 	    m.buf_id < LIAR_DEPTH)
 		l->rkey[m.buf_id] = m.rkey;
 	liar_post_recv(l, con, i);
-	if (!wc->with_imm)
-		return; /* SEND_WITH_INV */
+	if (!wc->with_imm) {
+		key_ended(l, wc->inv_rkey);
+		return;
+	}
 	switch (imm.type) {
 	case RTRS_IMM_IO_RSP:
 	case RTRS_IMM_IO_RSP_W_INV:

@@ -47,7 +47,7 @@ struct shot {
 	struct verdict verdict;
 	uint16_t type; /* RNBD message */
 	uint32_t rx_len;
-	bool w_inv;
+	bool w_inv, inv_seen; /* its key is to be ended; it was */
 	struct fabric_mr *mr; /* of NEED_INVAL */
 	/* OPEN: the device, if it may be had; CLOSE: the id */
 	const struct disk *opens;

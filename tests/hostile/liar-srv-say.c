@@ -255,11 +255,12 @@ say_imms(struct ls_path *path)
 {
 	struct choice *c = path->l->stage->choice;
 	struct fabric_send_wr wr = {.op = FABRIC_WR_RDMA_WRITE_WITH_IMM};
-	unsigned n = 1 + (unsigned)choose(c, 12);
+	bool flood = choose_percent(c, 5);
+	unsigned n = flood ? 200 : 1 + (unsigned)choose(c, 12);
 	struct ls_con *con = &path->cons[choose(c, 3)];
 
 	while (n--) {
-		switch (choose(c, 4)) {
+		switch (flood ? 1 : choose(c, 4)) {
 		case 0:
 			wr.imm = rtrs_imm_hb_ack();
 			break;

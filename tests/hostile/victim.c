@@ -178,8 +178,9 @@ log_line(void *user, enum log_level level, const char *line)
 {
 	struct victim *v = user;
 
+	/* nbdkit prints each of them. */
 	v->lines++;
-	v->stage->log.sink(v->stage->log.user, level, line);
+	stage_note(v->stage, "%s: %s", log_level_name(level), line);
 }
 
 static void
@@ -307,6 +308,20 @@ check_sizes(struct victim *v)
 }
 
 static void
+do_io(struct victim *v)
+{
+	check_sizes(v);
+	if (!v->left || rnbd_clt_failed(v->clt)) {
+		if (!v->n_busy || rnbd_clt_failed(v->clt))
+			leave(v);
+		return;
+	}
+	for (unsigned i = 0; i < VICTIM_IOS && v->left; i++)
+		if (!v->ios[i].busy)
+			begin_io(v, &v->ios[i]);
+}
+
+static void
 work(struct victim *v)
 {
 	switch (v->state) {
@@ -320,17 +335,10 @@ work(struct victim *v)
 		}
 		v->state = VICTIM_WORKS;
 		wait_for(v, PATIENCE_NS);
-		/* fall through */
+		do_io(v);
+		break;
 	case VICTIM_WORKS:
-		check_sizes(v);
-		if (!v->left || rnbd_clt_failed(v->clt)) {
-			if (!v->n_busy || rnbd_clt_failed(v->clt))
-				leave(v);
-			return;
-		}
-		for (unsigned i = 0; i < VICTIM_IOS && v->left; i++)
-			if (!v->ios[i].busy)
-				begin_io(v, &v->ios[i]);
+		do_io(v);
 		break;
 	case VICTIM_CLOSES:
 		if (rnbd_clt_closed(v->clt))
@@ -422,9 +430,12 @@ void
 victim_stop(struct victim *v)
 {
 	struct stage *s = v->stage;
-	/* A few for each attempt to connect and each message but I/O. */
-	uint64_t most = 64 + 8 * (v->liar->conn_reqs + v->liar->admin_reqs) +
-			8 * s->lives;
+	/*
+	 * Each attempt to connect has two connections at least, and two lines:
+	 * that it came up, and why it ended. One for each other message.
+	 */
+	uint64_t most =
+		64 + v->liar->conn_reqs + v->liar->admin_reqs + 2 * s->lives;
 
 	stage_timer_cancel(s, &v->timer);
 	DL_DELETE(s->players, &v->player);
