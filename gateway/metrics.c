@@ -10,6 +10,7 @@
 #include "gateway/access.h"
 #include "gateway/export.h"
 #include "gateway/proc.h"
+#include "rtrs/base/remedy.h"
 
 struct waiter {
 	struct http_request *req;
@@ -366,7 +367,8 @@ metrics_new(const struct metrics_params *p, char err_text[HTTP_TEXT_MAX],
 	int r = m ? proc_new(&m->proc) : -ENOMEM;
 
 	if (r < 0) {
-		snprintf(err_text, HTTP_TEXT_MAX, "metrics: %s", strerror(-r));
+		snprintf(err_text, HTTP_TEXT_MAX, "metrics: %s%s", strerror(-r),
+			 remedy_words(r));
 		free(m);
 		return r;
 	}

@@ -20,6 +20,7 @@
 #include "nbdkit-plugin/params.h"
 #include "nbdkit-plugin/progress.h"
 #include "nbdkit-plugin/wait.h"
+#include "rtrs/base/remedy.h"
 
 #define THREAD_MODEL NBDKIT_THREAD_MODEL_PARALLEL
 
@@ -98,6 +99,15 @@ nbd_errno(int err)
 	default:
 		return EIO;
 	}
+}
+
+/* For an NBD connection. */
+static void
+no_memory(void)
+{
+	nbdkit_error("session %s: cannot open: %s%s", params.sessname,
+		     strerror(ENOMEM), remedy_words(-ENOMEM));
+	errno = ENOMEM;
 }
 
 /* Says what failed, and why if the session knows more than errno. */
@@ -193,7 +203,8 @@ session_new(struct rnbd_wait **ret)
 	wp.quit = quitting;
 	err = rnbd_wait_new(&wp, ret);
 	if (err)
-		nbdkit_error("session %s: %s", params.sessname, strerror(-err));
+		nbdkit_error("session %s: %s%s", params.sessname,
+			     strerror(-err), remedy_words(err));
 	return err ? -1 : 0;
 }
 
@@ -258,7 +269,8 @@ preflight(void)
 	int rc = in_child(try_all, NULL);
 
 	if (rc < 0)
-		nbdkit_error("cannot try the device: %s", strerror(-rc));
+		nbdkit_error("cannot try the device: %s%s", strerror(-rc),
+			     remedy_words(rc));
 	return rc ? -1 : 0;
 }
 
@@ -345,7 +357,9 @@ plugin_after_fork(void)
 		return -1;
 	err = progress_start(session, &helper);
 	if (err) {
-		nbdkit_error("cannot start a thread: %s", strerror(-err));
+		nbdkit_error("session %s: cannot start a thread: %s%s",
+			     params.sessname, strerror(-err),
+			     remedy_words(err));
 		return -1;
 	}
 	rnbd_wait_connect(session);
@@ -364,13 +378,15 @@ plugin_cleanup(void)
 	helper = NULL;
 	if (rnbd_debug_wait) {
 		rnbd_wait_stats(session, &st);
-		nbdkit_debug("rnbd: %" PRIu64 " requests, %" PRIu64
-			     " combined; %" PRIu64
-			     " sleeps of drivers, %" PRIu64
-			     " handovers, %" PRIu64 " wakes, %" PRIu64
-			     " turns of the helper",
-			     st.ops, st.combined, st.sleeps, st.handovers,
-			     st.wakes, st.helper);
+		nbdkit_debug(
+			"rnbd: %" PRIu64 " requests, %" PRIu64
+			" driven by their own thread, %" PRIu64
+			" combined; %" PRIu64 " sleeps of drivers, %" PRIu64
+			" handovers, %" PRIu64 " wakes, %" PRIu64
+			" turns of the helper; %" PRIu64 " polls paid, %" PRIu64
+			" missed",
+			st.ops, st.driven, st.combined, st.sleeps, st.handovers,
+			st.wakes, st.helper, st.polls_paid, st.polls_missed);
 	}
 	rnbd_wait_free(session, CLOSE_TIMEOUT_MS);
 	session = NULL;
@@ -470,7 +486,7 @@ handle_open(struct handle *h, bool readonly)
 		mode = RNBD_ACCESS_RO;
 	h->shared = shared_get(choice.device);
 	if (!h->shared) {
-		nbdkit_error("%s", strerror(errno));
+		no_memory();
 		return -1;
 	}
 	if (device_open(session, choice.device, mode, &h->dev))
@@ -504,7 +520,7 @@ plugin_open(int readonly)
 	struct handle *h = calloc(1, sizeof(*h));
 
 	if (!h) {
-		nbdkit_error("%s", strerror(errno));
+		no_memory();
 		return NULL;
 	}
 	if (handle_open(h, readonly)) {

@@ -95,6 +95,25 @@ start_over(struct rnbd_clt *c)
 		rtrs_clt_path_reset(c->rtrs, i);
 }
 
+static void
+greet(struct rnbd_clt *c)
+{
+	struct rnbd_msg_sess_info m = {.ver = RNBD_PROTO_VER_MAJOR};
+	int r;
+
+	rnbd_msg_sess_info_encode(&m, false, c->greet.usr);
+	c->greet.dir = RTRS_READ;
+	c->greet.usr_len = RNBD_SESS_INFO_LEN;
+	c->greet.data_len = RNBD_SESS_INFO_LEN;
+	memset(c->greet.data, 0, sizeof(c->greet.data));
+	r = admin_send(&c->greet);
+	/* Or the path is already gone again: then link_down follows. */
+	if (r < 0 && r != -ECONNABORTED) {
+		log_err(c->log, "session: cannot greet: %s", strerror(-r));
+		start_over(c);
+	}
+}
+
 /* The answer to SESS_INFO: from here on devices can be opened. */
 static void
 greeted(struct admin *a, int err)
@@ -107,8 +126,13 @@ greeted(struct admin *a, int err)
 	if (!err)
 		err = rnbd_msg_sess_info_decode(a->data, a->data_len, true,
 						&rsp);
-	if (err == -ECONNABORTED)
-		return; /* link_down follows */
+	if (err == -ECONNABORTED) {
+		/* Lost with its path, while another is up that had no memory
+		 * to take it over; else link_down follows. */
+		if (rtrs_clt_is_up(c->rtrs))
+			greet(c);
+		return;
+	}
 	if (err) {
 		log_err(c->log, "session: SESS_INFO failed: %s",
 			strerror(-err));
@@ -124,7 +148,6 @@ static void
 link_up(void *user)
 {
 	struct rnbd_clt *c = user;
-	struct rnbd_msg_sess_info m = {.ver = RNBD_PROTO_VER_MAJOR};
 	int r;
 
 	if (c->state != CLT_DOWN)
@@ -138,17 +161,7 @@ link_up(void *user)
 	}
 	c->state = CLT_GREETING;
 	c->links++;
-	rnbd_msg_sess_info_encode(&m, false, c->greet.usr);
-	c->greet.dir = RTRS_READ;
-	c->greet.usr_len = RNBD_SESS_INFO_LEN;
-	c->greet.data_len = RNBD_SESS_INFO_LEN;
-	memset(c->greet.data, 0, sizeof(c->greet.data));
-	r = admin_send(&c->greet);
-	/* Or the path is already gone again: then link_down follows. */
-	if (r < 0 && r != -ECONNABORTED) {
-		log_err(c->log, "session: cannot greet: %s", strerror(-r));
-		start_over(c);
-	}
+	greet(c);
 }
 
 static void

@@ -7,7 +7,9 @@
 #include <time.h>
 
 #include "nbdkit-plugin/futex.h"
+#include "nbdkit-plugin/log-queue.h"
 #include "nbdkit-plugin/wait.h"
+#include "rtrs/base/spin.h"
 
 #define MAX_FDS 8
 /*
@@ -74,12 +76,13 @@ struct rnbd_wait {
 	uint64_t activity;      /* changes when something finishes */
 	uint64_t seen_activity; /* by the helper, a turn ago */
 	bool ticked;            /* its last sleep was a whole tick */
+	struct spin spin;       /* the driver's */
 	struct rnbd_wait_stats stats;
 
 	/* Constant. */
+	struct log_queue *log;
 	int kick_fd;  /* wakes the helper */
 	int rouse_fd; /* wakes the driver */
-	uint64_t busy_poll_ns;
 	bool (*quit)(void *user);
 	void *user;
 

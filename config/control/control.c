@@ -12,6 +12,7 @@
 #include <utlist.h>
 
 #include "config/control/unix-listen.h"
+#include "rtrs/base/remedy.h"
 
 /* -------------------------------------------------------------- clients */
 
@@ -36,10 +37,15 @@ control_client_send(struct client *cl, json_t *msg)
 	char *text = msg ? json_dumps(msg, JSON_COMPACT) : NULL;
 
 	json_decref(msg);
-	/* An answer that cannot be sent ends the connection: the peer sees
-	 * that it will not come. */
+	/*
+	 * An answer that cannot be sent ends the connection: the peer sees
+	 * that it will not come. Enabled again, since libevent makes a
+	 * bufferevent that had no memory for its callbacks, and that does not
+	 * begin to write by itself.
+	 */
 	if (!text || bufferevent_write(cl->bev, text, strlen(text)) < 0 ||
-	    bufferevent_write(cl->bev, "\n", 1) < 0)
+	    bufferevent_write(cl->bev, "\n", 1) < 0 ||
+	    bufferevent_enable(cl->bev, EV_WRITE) < 0)
 		cl->closing = true;
 	free(text);
 }
@@ -162,7 +168,8 @@ on_accept(void *user)
 	if (fd < 0) {
 		/* It left, or it stays in the backlog: then the socket stays
 		 * readable, and the loop would spin. */
-		if (errno == EMFILE || errno == ENFILE)
+		if (errno == EMFILE || errno == ENFILE || errno == ENOMEM ||
+		    errno == ENOBUFS)
 			pause_accept(c);
 		return;
 	}
@@ -185,7 +192,6 @@ on_accept(void *user)
 	DL_APPEND(c->clients, cl);
 	c->n_clients++;
 	bufferevent_setcb(cl->bev, on_read, on_written, on_end, cl);
-	bufferevent_setwatermark(cl->bev, EV_READ, 0, CONTROL_MAX_LINE + 1);
 	bufferevent_set_timeouts(cl->bev, &idle, &idle);
 	if (bufferevent_enable(cl->bev, EV_READ | EV_WRITE) < 0)
 		client_free(cl);
@@ -198,6 +204,25 @@ client_may_call(const struct client *cl)
 
 	return !cl->call && !cl->closing &&
 	       evbuffer_get_length(out) <= CONTROL_MAX_UNREAD;
+}
+
+static bool
+has_line(struct evbuffer *in)
+{
+	return evbuffer_search_eol(in, NULL, NULL, EVBUFFER_EOL_LF).pos >= 0;
+}
+
+/*
+ * What nobody has read yet is bounded: whoever sends more has to wait. Not by
+ * a watermark of libevent, which crashes where there is no memory for it.
+ */
+static void
+bound_input(struct client *cl, size_t len)
+{
+	if (len > CONTROL_MAX_LINE)
+		bufferevent_disable(cl->bev, EV_READ);
+	else if (bufferevent_enable(cl->bev, EV_READ) < 0)
+		cl->closing = true;
 }
 
 void
@@ -216,8 +241,12 @@ control_client_run(struct client *cl)
 			continue;
 		}
 		line = evbuffer_readln(in, &len, EVBUFFER_EOL_LF);
-		if (!line)
+		if (!line) {
+			/* There is one, and no memory for it. */
+			if (has_line(in))
+				cl->closing = true;
 			break;
+		}
 		control_line(cl, line, len);
 		free(line);
 	}
@@ -230,6 +259,8 @@ control_client_run(struct client *cl)
 	} else if (cl->eof && client_may_call(cl)) {
 		cl->closing = true;
 	}
+	if (!cl->eof && !cl->closing)
+		bound_input(cl, evbuffer_get_length(in));
 	client_is_done(cl);
 }
 
@@ -252,8 +283,11 @@ control_new(const struct control_params *p, char err_text[CONTROL_TEXT_MAX],
 	int r;
 
 	err_text[0] = '\0';
-	if (!c)
+	if (!c) {
+		snprintf(err_text, CONTROL_TEXT_MAX, "control socket %s: %s%s",
+			 p->path, strerror(ENOMEM), remedy_words(-ENOMEM));
 		return -ENOMEM;
+	}
 	c->p = *p;
 	c->fd = -1;
 	/* Methods may build their answers on several threads. */
@@ -273,8 +307,8 @@ control_new(const struct control_params *p, char err_text[CONTROL_TEXT_MAX],
 	return 0;
 err:
 	if (!*err_text)
-		snprintf(err_text, CONTROL_TEXT_MAX, "control socket %s: %s",
-			 p->path, strerror(-r));
+		snprintf(err_text, CONTROL_TEXT_MAX, "control socket %s: %s%s",
+			 p->path, strerror(-r), remedy_words(r));
 	control_free(c);
 	return r;
 }

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <event2/event.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -92,6 +93,29 @@ loop_post(struct loop *l, struct loop_call *call)
 
 /* ----------------------------------------------------------------- loop */
 
+/*
+ * Where libevent has no descriptor for its signals it ends the process. So they
+ * are asked for before.
+ */
+#define BASE_FDS 4
+
+static int
+check_descriptors(int fd)
+{
+	int fds[BASE_FDS], n = 0, r = 0;
+
+	while (n < BASE_FDS && !r) {
+		fds[n] = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+		if (fds[n] < 0)
+			r = -errno;
+		else
+			n++;
+	}
+	while (n)
+		close(fds[--n]);
+	return r;
+}
+
 int
 loop_new(struct loop **ret)
 {
@@ -108,6 +132,10 @@ loop_new(struct loop **ret)
 		r = -errno;
 		goto err;
 	}
+	r = check_descriptors(l->wake_fd);
+	if (r < 0)
+		goto err;
+	r = -ENOMEM;
 	/* One thread per base; others come in through loop_post(). */
 	cfg = event_config_new();
 	if (!cfg || event_config_set_flag(cfg, EVENT_BASE_FLAG_NOLOCK) < 0)

@@ -9,6 +9,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "rtrs/base/remedy.h"
+
 static int
 new_socket(void)
 {
@@ -109,8 +111,8 @@ unix_listen(const struct unix_listen *p, char err_text[UNIX_LISTEN_TEXT_MAX],
 	return 0;
 err:
 	if (!*err_text)
-		snprintf(err_text, UNIX_LISTEN_TEXT_MAX, "%s %s: %s", p->what,
-			 p->path, strerror(-r));
+		snprintf(err_text, UNIX_LISTEN_TEXT_MAX, "%s %s: %s%s", p->what,
+			 p->path, strerror(-r), remedy_words(r));
 	if (bound)
 		(void)unlink(p->path);
 	if (fd >= 0)

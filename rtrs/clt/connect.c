@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "proto/wire-errno.h"
+#include "rtrs/base/remedy.h"
 
 /* What a server must offer at least; the protocol itself has no lower bound. */
 #define MIN_HDR_SIZE 512
@@ -113,8 +114,9 @@ clt_connect_error(struct clt_con *con, int err, const char *why)
 			      path->fab->ops->name);
 		break;
 	default:
-		clt_path_fail(path, err, "cannot connect: %s",
-			      clt_errno_words(err, buf, sizeof(buf)));
+		clt_path_fail(path, err, "cannot connect: %s%s",
+			      clt_errno_words(err, buf, sizeof(buf)),
+			      err == -EAGAIN ? "" : remedy_words(err));
 		break;
 	}
 }

@@ -70,6 +70,11 @@ for noun in session device path export; do
 	same "gateway/rnbdctl.8.pod, fields of a $noun" "$TMPDIR/help" \
 		"$TMPDIR/man"
 done
+"$RNBD_CTL" client map list help | sed -n '/^Fields/,/^By default/p' |
+	sed -n 's/^  \([a-z_]*\) .*/\1/p' | sort >"$TMPDIR/help"
+sed -n "/^=head2 Of a mapped device/,/^=back/p" gateway/rnbdctl.8.pod |
+	grep '^=item' | grep -oE 'B<[a-z_]+>' | tr -d 'B<>' | sort >"$TMPDIR/man"
+same "gateway/rnbdctl.8.pod, fields of a map" "$TMPDIR/help" "$TMPDIR/man"
 # Methods of the control socket, by their table.
 grep -oE '^	\{"[a-z_.]+", control_' gateway/control-daemon.c |
 	grep -oE '[a-z_]+(\.[a-z_]+)?"' | tr -d '"' | sort >"$TMPDIR/help"
@@ -91,5 +96,20 @@ nbdkit "$RNBD_PLUGIN" --help | grep -oE '^ *[a-z][a-z_-]*=' | tr -d ' =' |
 	sort -u >"$TMPDIR/help"
 grep -E '^=item (B<\[?B?<?)?[a-z]' nbdkit-plugin/nbdkit-rnbd-plugin.1.pod |
 	grep -oE '[a-z][a-z_-]*=' | tr -d '=' | sort -u >"$TMPDIR/man"
-same nbdkit-plugin/nbdkit-rnbd-plugin.1.pod "$TMPDIR/help" "$TMPDIR/man"
+page=nbdkit-plugin/nbdkit-rnbd-plugin.1.pod
+same $page "$TMPDIR/help" "$TMPDIR/man"
+sed -n '/^=head1 SYNOPSIS/,/^=head1 DESC/p' $page |
+	grep -oE '[a-z][a-z_-]*=' | tr -d '=' | grep -vx device_path |
+	sort -u >"$TMPDIR/man"
+same "$page, synopsis" "$TMPDIR/help" "$TMPDIR/man"
+# What it adds to --dump-plugin, and its debug flags.
+nbdkit --dump-plugin "$RNBD_PLUGIN" | grep -oE '^rnbd_[a-z_]+' | sort \
+	>"$TMPDIR/help"
+grep -oE '^=item C<rnbd_[a-z_]+' $page | grep -o 'rnbd_.*' | sort >"$TMPDIR/man"
+same "$page, --dump-plugin" "$TMPDIR/help" "$TMPDIR/man"
+grep -hoE '\brnbd_debug_[a-z]+' nbdkit-plugin/*.c | sort -u |
+	sed 's/rnbd_debug_/-D rnbd./' >"$TMPDIR/help"
+grep -oE -- '^=item B<-D rnbd\.[a-z]+' $page | grep -o -- '-D .*' | sort \
+	>"$TMPDIR/man"
+same "$page, debug flags" "$TMPDIR/help" "$TMPDIR/man"
 exit $bad

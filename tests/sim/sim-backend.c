@@ -7,6 +7,8 @@
 
 #include <utlist.h>
 
+#include "tests/sim/sim-mem.h"
+
 /* An operation under way. */
 struct disk_op {
 	struct world_timer timer;
@@ -17,6 +19,7 @@ struct disk_op {
 	struct disk_op *prev, *next;
 };
 
+#define STUCK_NS    (10 * NSEC_PER_SEC)
 #define MAX_SECTORS (SIM_DISK_MAX / SECTOR)
 
 /* All zero between two runs: only what was used is cleared. */
@@ -33,7 +36,7 @@ struct sim_disk {
 	struct model *model;
 	struct disk_mem *mem;
 	uint64_t bytes;
-	unsigned eio_ppm;
+	unsigned eio_ppm, enospc_ppm, stuck_ppm;
 	struct disk_op *ops;
 	unsigned n_ops;
 };
@@ -54,6 +57,8 @@ sim_disk_new(struct world *w, unsigned index)
 	d->index = index;
 	d->bytes = w->p.disk_bytes;
 	d->eio_ppm = w->p.eio_ppm;
+	d->enospc_ppm = w->p.enospc_ppm;
+	d->stuck_ppm = w->p.stuck_ppm;
 	d->mem = &mems[index];
 	d->model = model_new(d->bytes / SECTOR, w->p.writeback);
 	return d;
@@ -99,7 +104,17 @@ sim_disk_sectors(const struct sim_disk *d)
 void
 sim_disk_heal(struct sim_disk *d)
 {
-	d->eio_ppm = 0;
+	d->eio_ppm = d->enospc_ppm = d->stuck_ppm = 0;
+}
+
+void
+sim_disk_reshape(struct sim_disk *d)
+{
+	const struct sim_params *p = &d->w->p;
+
+	d->bytes = world_chance(d->w, 50) ? p->disk_bytes : p->disk_bytes / 2;
+	world_note(d->w, "disk %u has %llu bytes", d->index,
+		   (unsigned long long)d->bytes);
 }
 
 unsigned
@@ -149,11 +164,11 @@ sim_disk_power_cut(struct sim_disk *d)
 	if (!d->w->p.writeback)
 		return;
 	world_note(d->w, "disk %u loses power", d->index);
-	for (i = 0; i < d->bytes / SECTOR; i++)
+	for (i = 0; i < MAX_SECTORS; i++)
 		if (bit_is_set(m->dirty, i) && world_chance(d->w, 50))
 			memcpy(m->cache + i * SECTOR, m->stable + i * SECTOR,
 			       SECTOR);
-	destage(d, 0, d->bytes / SECTOR);
+	destage(d, 0, MAX_SECTORS);
 	model_power_cut(d->model);
 }
 
@@ -217,7 +232,7 @@ take_effect(struct disk_op *op)
 		memset(cache, 0, io->len);
 		break;
 	case BACKEND_FLUSH:
-		destage(d, 0, d->bytes / SECTOR);
+		destage(d, 0, MAX_SECTORS);
 		break;
 	}
 	if (io->flags & BACKEND_F_FUA)
@@ -247,7 +262,7 @@ op_fire(struct world_timer *t)
 }
 
 static void
-sim_submit(struct backend *base, struct backend_io *io)
+submit(struct backend *base, struct backend_io *io)
 {
 	struct sim_backend *b = container_of(base, struct sim_backend, base);
 	struct sim_disk *d = b->view->disk;
@@ -257,7 +272,8 @@ sim_submit(struct backend *base, struct backend_io *io)
 	if (!op)
 		abort();
 	if (io->op != BACKEND_FLUSH &&
-	    (io->off > d->bytes || io->len > d->bytes - io->off || !io->len ||
+	    (io->off > base->geo.size_bytes ||
+	     io->len > base->geo.size_bytes - io->off || !io->len ||
 	     (io->off | io->len) % base->geo.logical_block_size))
 		world_fail(w, "disk %u: bad range %llu+%llu", d->index,
 			   (unsigned long long)io->off,
@@ -270,10 +286,17 @@ sim_submit(struct backend *base, struct backend_io *io)
 	op->view = b->view;
 	op->io = io;
 	op->err = sim_net_chance(w->net, d->eio_ppm) ? -EIO : 0;
+	if (io->op == BACKEND_WRITE && sim_net_chance(w->net, d->enospc_ppm))
+		op->err = -ENOSPC;
 	DL_APPEND(d->ops, op);
 	d->n_ops++;
 	if (!op->err && world_chance(w, 50))
 		take_effect(op);
+	if (sim_net_chance(w->net, d->stuck_ppm)) {
+		world_note(w, "disk %u is stuck", d->index);
+		world_timer_set(w, &op->timer, world_now(w) + STUCK_NS);
+		return;
+	}
 	if (!w->p.disk_delay_ns || world_chance(w, 10)) {
 		op_end(op);
 		return;
@@ -283,6 +306,14 @@ sim_submit(struct backend *base, struct backend_io *io)
 		world_now(w) + world_below(w, world_chance(w, 2)
 						      ? 100 * w->p.disk_delay_ns
 						      : w->p.disk_delay_ns));
+}
+
+static void
+sim_submit(struct backend *base, struct backend_io *io)
+{
+	sim_mem_hold();
+	submit(base, io);
+	sim_mem_release();
 }
 
 void
@@ -306,17 +337,17 @@ sim_open(const struct backend_open_params *p, struct backend **ret)
 	struct sim_backend *b = calloc(1, sizeof(*b));
 
 	if (!b)
-		abort();
+		return -ENOMEM;
 	b->view = view;
 	b->base.ops = &backend_sim;
 	b->base.id = (struct backend_identity){.kind = BACKEND_KIND_OTHER,
 					       .a = view->disk->index};
 	b->base.geo = (struct backend_geometry){
 		.size_bytes = view->disk->bytes,
-		.logical_block_size = w->p.block_size,
+		.logical_block_size = w->block_size,
 		.physical_block_size = 4096,
 		.max_discard_bytes = w->p.discard ? 65536 : 0,
-		.discard_granularity = w->p.block_size,
+		.discard_granularity = w->block_size,
 		.max_write_zeroes_bytes = w->p.write_zeroes ? 262144 : 0,
 		.read_only = p->read_only,
 		.writeback = w->p.writeback,

@@ -22,8 +22,10 @@ struct model *sim_disk_model(struct sim_disk *d);
 uint64_t sim_disk_sectors(const struct sim_disk *d);
 /* Each sector that was not flushed is kept or lost. */
 void sim_disk_power_cut(struct sim_disk *d);
-/* No operation fails any more. */
+/* No operation fails or is stuck any more. */
 void sim_disk_heal(struct sim_disk *d);
+/* Another size; what is beyond the end is there again when it grows. */
+void sim_disk_reshape(struct sim_disk *d);
 /* Operations under way, of all processes. */
 unsigned sim_disk_inflight(const struct sim_disk *d);
 

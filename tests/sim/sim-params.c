@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "rtrs/rtrs.h"
 #include "tests/sim/sim-run.h"
 
 struct dice {
@@ -50,7 +51,7 @@ pick_engines(struct dice *d, struct sim_params *p)
 	p->discard = pick(d, 2);
 	p->write_zeroes = pick(d, 2);
 	p->disk_delay_ns = PICK(d, 0, 100, 1000, 5000) * NSEC_PER_USEC;
-	p->n_clients = 1 + (unsigned)pick(d, MAX_CLIENTS);
+	p->n_clients = 1 + (unsigned)pick(d, 2);
 	p->ios = 10 + (unsigned)pick(d, 60);
 	p->depth = 1 + (unsigned)pick(d, 24);
 	p->think_ns = PICK(d, 0, 1, 20) * NSEC_PER_MSEC;
@@ -121,6 +122,35 @@ pick_admin(struct dice *d, struct sim_params *p)
 	p->new_limits = (unsigned)PICK(d, 0, 0, 1, 4);
 }
 
+/* What was added later. */
+static void
+pick_more(struct dice *d, struct sim_params *p)
+{
+	if (!pick(d, 4))
+		p->n_clients = MAX_CLIENTS;
+	if (p->n_clients > MAX_DISKS)
+		p->ios /= 2;
+	if (p->n_paths > 1)
+		p->n_paths = (unsigned)PICK(d, 2, 2, 3, MAX_PATHS);
+	p->policy = (unsigned)pick(d, 3);
+	p->connect = (unsigned)pick(d, 3);
+	p->max_attempts = p->fault_ns ? (int)PICK(d, -1, -1, -1, 3) : -1;
+	p->migration = !pick(d, 4);
+	p->idle_ns = PICK(d, 0, 0, 0, 2000) * NSEC_PER_MSEC;
+	p->path_ops = (unsigned)PICK(d, 0, 0, 3, 10);
+	p->ops_ns = p->fault_ns ? p->fault_ns : 200 * NSEC_PER_MSEC;
+	if (!p->fault_ns)
+		return;
+	p->new_rules = (unsigned)PICK(d, 0, 0, 0, 3);
+	p->limits = !pick(d, 6);
+	p->reshapes = !pick(d, 6);
+	p->enospc_ppm = (unsigned)PICK(d, 0, 0, 0, 20000);
+	p->stuck_ppm = (unsigned)PICK(d, 0, 0, 0, 0, 5000);
+	p->flaps = (unsigned)PICK(d, 0, 0, 0, 0, 1);
+	p->sleeps = (unsigned)PICK(d, 0, 0, 0, 2);
+	p->mem_ppm = (unsigned)PICK(d, 0, 0, 0, 3000);
+}
+
 /* The same, when the client learns at once that its connection is gone. */
 static void
 pick_orphans(struct dice *d, struct sim_params *p)
@@ -149,6 +179,7 @@ sim_params_pick(struct sim_params *p, uint64_t seed, enum sim_kind kind)
 	if ((faults && !pick(&d, 8)) || kind == SIM_LATE)
 		pick_late(&d, p);
 	pick_admin(&d, p);
+	pick_more(&d, p);
 	pick_orphans(&d, p);
 	sim_net_free(d.net);
 }
@@ -169,6 +200,16 @@ sim_params_print(const struct sim_params *p, FILE *to)
 		p->max_queue_depth, p->hb_interval_ms, p->peer_timeout_ms,
 		p->srv_peer_timeout_ms, p->quiesce_ms, p->reconnect_delay_ms,
 		p->connect_timeout_ms, p->io_timeout_ms);
+	fprintf(to,
+		"policy %s, connect %u, attempts %d, %s%sidle %llu ms, "
+		"%u commands on paths, rules %u%s, enospc %u stuck %u memory "
+		"%u ppm, flaps %u, sleeps %u\n",
+		rtrs_mp_policy_name((enum rtrs_mp_policy)p->policy), p->connect,
+		p->max_attempts, p->migration ? "migration, " : "",
+		p->reshapes ? "reshapes, " : "",
+		(unsigned long long)(p->idle_ns / NSEC_PER_MSEC), p->path_ops,
+		p->new_rules, p->limits ? ", limits" : "", p->enospc_ppm,
+		p->stuck_ppm, p->mem_ppm, p->flaps, p->sleeps);
 	fprintf(to,
 		"disks of %llu K, block %u, %s%s%s%seio %u ppm; %u clients, %u "
 		"I/O at depth %u; faults for %llu ms: cut %u lose %u stall %u "

@@ -5,6 +5,7 @@
 
 #include "tests/sim/sim-backend.h"
 #include "tests/sim/sim-client.h"
+#include "tests/sim/sim-mem.h"
 #include "tests/sim/sim-server.h"
 
 /* A run that is not over by then, on its own clock, hangs. */
@@ -112,11 +113,75 @@ fire_partition(struct world_timer *t)
 
 	/* Addresses are all that a partition looks at. */
 	if (sim_node_new(w->net, "a", 1, &a) ||
-	    sim_node_new(w->net, "b",
-			 10 + (unsigned)world_below(w, w->p.n_clients), &b))
+	    sim_node_new(
+		    w->net, "b",
+		    sim_client_host((unsigned)world_below(w, w->p.n_clients),
+				    (unsigned)world_below(w, w->p.n_paths)),
+		    &b))
 		return;
 	sim_net_partition(w->net, a, b,
 			  world_now(w) + world_below(w, 20 * NSEC_PER_SEC));
+}
+
+static void
+fire_path_op(struct world_timer *t)
+{
+	struct world *w = t->w;
+
+	sim_client_path_op(w->clients[world_below(w, w->p.n_clients)]);
+}
+
+static void
+fire_new_rules(struct world_timer *t)
+{
+	struct world *w = t->w;
+	unsigned i;
+
+	world_note(w, "other access rules");
+	for (i = 0; i < w->p.n_clients; i++)
+		w->denied[i] =
+			(unsigned)(world_chance(w, 50)
+					   ? world_below(w, BIT(MAX_DISKS))
+					   : 0);
+	if (w->server)
+		sim_server_new_rules(w->server);
+}
+
+static void
+fire_sleep(struct world_timer *t)
+{
+	struct world *w = t->w;
+	uint64_t until = world_now(w) + world_below(w, 8 * NSEC_PER_SEC);
+
+	if (world_chance(w, 50) && w->server)
+		sim_server_sleep(w->server, until);
+	else
+		sim_client_sleep(w->clients[world_below(w, w->p.n_clients)],
+				 until);
+}
+
+/* Everything is cut, again and again, as fast as paths come back. */
+static void
+fire_flap_once(struct world_timer *t)
+{
+	struct world *w = t->w;
+
+	if (!w->flaps_left || world_now(w) >= w->faults_end)
+		return;
+	w->flaps_left--;
+	sim_net_fault_all(w->net, SIM_FAULT_CUT);
+	world_timer_set(w, t,
+			world_now(w) + world_below(w, 200 * NSEC_PER_MSEC));
+}
+
+static void
+fire_flap(struct world_timer *t)
+{
+	struct world *w = t->w;
+
+	w->flaps_left = 5 + (unsigned)world_below(w, 20);
+	w->flap.fire = fire_flap_once;
+	world_timer_set(w, &w->flap, world_now(w));
 }
 
 static void
@@ -126,21 +191,33 @@ fire_heal(struct world_timer *t)
 
 	world_note(t->w, "faults are over");
 	limit(t->w, 0, 0);
+	memset(t->w->denied, 0, sizeof(t->w->denied));
+	t->w->limited = false;
+	if (t->w->server)
+		sim_server_new_rules(t->w->server);
+	for (i = 0; t->w->p.path_ops && i < t->w->p.n_clients; i++)
+		sim_client_mend(t->w->clients[i]);
 	for (i = 0; i < MAX_DISKS; i++)
 		sim_disk_heal(t->w->disks[i]);
 }
 
 static void
-plan(struct world *w, unsigned n, void (*fire)(struct world_timer *t))
+plan_within(struct world *w, unsigned n, void (*fire)(struct world_timer *t),
+	    uint64_t ns)
 {
 	struct world_timer *t;
 
-	while (n--) {
+	while (n-- && w->n_plan + 1 < ARRAY_SIZE(w->plan)) {
 		t = &w->plan[w->n_plan++];
 		t->fire = fire;
-		world_timer_set(w, t,
-				world_now(w) + world_below(w, w->p.fault_ns));
+		world_timer_set(w, t, world_now(w) + world_below(w, ns));
 	}
+}
+
+static void
+plan(struct world *w, unsigned n, void (*fire)(struct world_timer *t))
+{
+	plan_within(w, n, fire, w->p.fault_ns);
 }
 
 /* --- a fault at one step */
@@ -267,6 +344,10 @@ populate(struct world *w)
 	plan(w, w->p.hangups, fire_hang_up);
 	plan(w, w->p.revokes, fire_revoke);
 	plan(w, w->p.new_limits, fire_new_limits);
+	plan_within(w, w->p.path_ops, fire_path_op, w->p.ops_ns);
+	plan(w, w->p.new_rules, fire_new_rules);
+	plan(w, w->p.sleeps, fire_sleep);
+	plan(w, w->p.flaps, fire_flap);
 	w->plan[w->n_plan].fire = fire_heal;
 	world_timer_set(w, &w->plan[w->n_plan++], w->faults_end);
 }
@@ -298,9 +379,12 @@ sim_run(const struct sim_params *p, uint64_t step, enum step_fault fault,
 {
 	struct world w;
 	uint64_t end;
+	int64_t blocks;
 	unsigned i;
 
+	blocks = sim_mem_count();
 	world_init(&w, p, trace);
+	sim_mem_begin(w.net, p->mem_ppm);
 	plan_step(&w, step, fault);
 	populate(&w);
 	end = w.faults_end + GIVE_UP_NS;
@@ -317,4 +401,10 @@ sim_run(const struct sim_params *p, uint64_t step, enum step_fault fault,
 	for (i = 0; i < MAX_DISKS; i++)
 		sim_disk_free(w.disks[i]);
 	world_deinit(&w);
+	blocks = sim_mem_count() - blocks;
+	if (!blocks)
+		return;
+	ret->ok = false;
+	snprintf(ret->why, sizeof(ret->why), "left over: %lld blocks of memory",
+		 (long long)blocks);
 }

@@ -17,6 +17,14 @@ void sim_server_stop(struct sim_server *s);
 void sim_server_stop_and_start(struct sim_server *s, uint64_t again_ms);
 /* An administrator closes a device of a client, if it is open. */
 void sim_server_revoke(struct sim_server *s, unsigned client, unsigned disk);
+/* The world's access rules, or limits of addresses, have changed. */
+void sim_server_new_rules(struct sim_server *s);
+/* It does not run before then. */
+void sim_server_sleep(struct sim_server *s, uint64_t until);
+/* No session has what it may not have. */
+void sim_server_check_access(struct sim_server *s);
+/* No more sessions write a device than may. */
+void sim_server_check_writers(struct sim_server *s, const char *dev_name);
 /* The world's limits have changed. */
 void sim_server_new_limits(struct sim_server *s);
 /* Nothing is left of it (or it never was): it was freed. */

@@ -47,6 +47,8 @@ world_init(struct world *w, const struct sim_params *p, FILE *trace)
 	w->n_tags = 1;
 	w->iops = p->iops;
 	w->bandwidth = p->bandwidth;
+	w->block_size = p->block_size;
+	w->limited = p->limits;
 }
 
 void
@@ -165,6 +167,8 @@ run_actors(struct world *w)
 	unsigned n = 0, i;
 
 	DL_FOREACH(w->actors, a) {
+		if (a->asleep_until > world_now(w))
+			continue;
 		/* A call too many must do no harm. */
 		if (a->ready(a) || world_below(w, 64) == 0)
 			ready[n++] = a;
@@ -185,7 +189,9 @@ next_deadline(struct world *w)
 	struct actor *a;
 
 	DL_FOREACH(w->actors, a)
-		t = time_min(t, a->deadline(a));
+		t = time_min(t, a->asleep_until > world_now(w)
+					? a->asleep_until
+					: a->deadline(a));
 	return t;
 }
 

@@ -14,8 +14,10 @@
 #include "rtrs/base/log.h"
 #include "rtrs/fabric/sim/sim.h"
 
-#define MAX_CLIENTS 2
+#define MAX_CLIENTS 4
 #define MAX_DISKS   2
+#define MAX_PATHS   4 /* of a client */
+#define SRV_HOST    1
 #define SRV_PORT    1234
 
 /* What a seed means. Printed in front of a trace. */
@@ -54,6 +56,19 @@ struct sim_params {
 	uint64_t iops, bandwidth;
 	unsigned new_limits;
 	uint64_t fault_ns; /* how long there are faults */
+	/* What was added later, and is chosen last. */
+	unsigned policy, connect; /* rtrs_mp_policy, rtrs_connect */
+	int max_attempts;
+	bool migration; /* two clients may write a disk at once */
+	uint64_t idle_ns;
+	unsigned path_ops; /* commands on paths of clients */
+	uint64_t ops_ns;   /* how long there are such */
+	unsigned new_rules;
+	bool limits;   /* of what an address may have, while there are faults */
+	bool reshapes; /* disks shrink and grow while the server is away */
+	unsigned enospc_ppm, stuck_ppm; /* of a disk's operations */
+	unsigned flaps, sleeps;
+	unsigned mem_ppm; /* allocations of the engines that fail */
 };
 
 struct world;
@@ -73,6 +88,8 @@ struct actor {
 	bool (*ready)(struct actor *a);
 	uint64_t (*deadline)(struct actor *a);
 	void (*progress)(struct actor *a);
+	/* It does not run before; its clock jumps. */
+	uint64_t asleep_until;
 	struct actor *prev, *next;
 };
 
@@ -88,11 +105,17 @@ struct world {
 	struct sim_server *servers; /* all, those that are ending too */
 	struct sim_client *clients[MAX_CLIENTS];
 	struct world_timer server_restart;
-	struct world_timer plan[24]; /* kills and the like */
+	struct world_timer plan[64]; /* kills and the like */
+	struct world_timer flap;
+	unsigned flaps_left;
 	unsigned n_plan, n_servers;
 	uint64_t faults_end;
 	uint64_t iops, bandwidth; /* of each disk, now */
-	bool step_fault;          /* one fault is planned */
+	uint32_t block_size;      /* now */
+	/* The disks (bits) that access rules deny each client, now. */
+	unsigned denied[MAX_CLIENTS];
+	bool limited;    /* by address, now */
+	bool step_fault; /* one fault is planned */
 	unsigned idle_rounds;
 	/* The first broken invariant; the run ends there. */
 	bool failed;

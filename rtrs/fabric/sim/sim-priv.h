@@ -7,7 +7,8 @@
 
 /* The default (Jenkins) has a switch that clang's fallthrough check dislikes.
  */
-#define HASH_FUNCTION HASH_FNV
+#define HASH_FUNCTION    HASH_FNV
+#define uthash_malloc(n) sim_alloc(n)
 #include <uthash.h>
 #include <utlist.h>
 
@@ -112,7 +113,6 @@ struct sim_event *sim_at(struct sim_link *link, int end, enum sim_ev_kind kind,
 uint64_t sim_delay(struct sim_net *net);
 /* True if this call is to fail with -ENOMEM. */
 bool sim_call_fails(struct sim_net *net, const char *what);
-bool sim_faults_on(const struct sim_net *net);
 void sim_trace(struct sim_link *link, int end, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 

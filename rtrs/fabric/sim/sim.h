@@ -116,6 +116,9 @@ uint64_t sim_net_calls(const struct sim_net *net);
 /* Faults of this kind so far. */
 uint64_t sim_net_fault_count(const struct sim_net *net, enum sim_fault fault);
 
+/* Random faults have not ended yet. */
+bool sim_faults_on(const struct sim_net *net);
+
 uint64_t sim_net_rand(struct sim_net *net);
 /* 0..n-1; 0 when n is 0 */
 uint64_t sim_net_below(struct sim_net *net, uint64_t n);

@@ -227,14 +227,13 @@ rnbd_clt_fds(const struct rnbd_clt *c, int *fds, int n)
 	return c->extra ? 2 : 1;
 }
 
-bool
-rnbd_clt_arm(struct rnbd_clt *c)
+void
+rnbd_clt_flush(struct rnbd_clt *c)
 {
 	struct request *batch[BATCH];
 	unsigned n = 0;
 
 	enter(c);
-	atomic_fetch_add(&fake.armed, 1);
 	while (c->queued) {
 		struct request *r = c->queued;
 
@@ -250,6 +249,13 @@ rnbd_clt_arm(struct rnbd_clt *c)
 		}
 	}
 	leave(c);
+}
+
+bool
+rnbd_clt_arm(struct rnbd_clt *c)
+{
+	rnbd_clt_flush(c);
+	atomic_fetch_add(&fake.armed, 1);
 	return c->out && atomic_load(&fake.mode) == FAKE_LOCAL;
 }
 
@@ -286,11 +292,6 @@ rnbd_clt_progress(struct rnbd_clt *c, uint64_t now)
 		}
 	}
 	leave(c);
-}
-
-void
-rnbd_clt_flush(struct rnbd_clt *c)
-{
 }
 
 static void

@@ -112,6 +112,7 @@ START_TEST(lone_request__no_other_thread)
 		ck_assert_int_eq(io(i), 0);
 	rnbd_wait_stats(s, &st);
 	ck_assert_uint_eq(st.ops, 1001);
+	ck_assert_uint_eq(st.driven, 1001);
 	ck_assert_uint_eq(st.wakes, 0);
 	ck_assert_uint_eq(st.handovers, 0);
 	ck_assert_uint_eq(st.combined, 0);
@@ -139,6 +140,44 @@ START_TEST(lone_request__helper_sleeps)
 	 */
 	ck_assert_uint_le(st.helper, turns + 20);
 	ck_assert_uint_le(st.wakes, 20);
+	end();
+}
+END_TEST
+
+START_TEST(busy_poll__quick_answers_need_no_sleep)
+{
+	struct rnbd_wait_stats st;
+
+	start(&(struct rnbd_wait_params){.busy_poll_us = 1000000});
+	ck_assert_int_eq(rnbd_wait_open(s, "d", RNBD_ACCESS_RW, text, &dev), 0);
+	for (unsigned i = 0; i < 1000; i++)
+		ck_assert_int_eq(io(i), 0);
+	rnbd_wait_stats(s, &st);
+	ck_assert_uint_eq(st.driven, 1001);
+	ck_assert_uint_eq(st.wakes, 0);
+	/* But for a second in which this machine does something else. */
+	ck_assert_uint_le(st.sleeps, 100);
+	ck_assert_uint_ge(st.polls_paid, 900);
+	end();
+}
+END_TEST
+
+START_TEST(busy_poll__ends_where_no_answer_comes)
+{
+	struct rnbd_wait_stats st;
+	struct job jobs[2] = {0};
+
+	start(&(struct rnbd_wait_params){.busy_poll_us = 100});
+	ck_assert_int_eq(rnbd_wait_open(s, "d", RNBD_ACCESS_RW, text, &dev), 0);
+	atomic_store(&fake.mode, FAKE_SILENT);
+	jobs_start(jobs, 1, 1);
+	do
+		rnbd_wait_stats(s, &st);
+	while (!st.sleeps);
+	ck_assert_uint_le(st.polls_missed, 2);
+	atomic_store(&fake.mode, FAKE_LOCAL);
+	jobs_start(jobs + 1, 1, 1);
+	jobs_join(jobs, 2, 0);
 	end();
 }
 END_TEST
@@ -476,6 +515,8 @@ main(void)
 
 	tcase_add_test(tc, lone_request__no_other_thread);
 	tcase_add_test(tc, lone_request__helper_sleeps);
+	tcase_add_test(tc, busy_poll__quick_answers_need_no_sleep);
+	tcase_add_test(tc, busy_poll__ends_where_no_answer_comes);
 	tcase_add_loop_test(tc, load__each_is_answered_once, 0,
 			    ARRAY_SIZE(loads));
 	tcase_add_test(tc, load__opens_and_closes_between);

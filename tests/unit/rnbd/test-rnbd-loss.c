@@ -30,6 +30,24 @@ START_TEST(io_outlives_a_loss_with_the_new_device_id)
 }
 END_TEST
 
+START_TEST(a_greeting_that_is_lost_alone_is_said_again)
+{
+	open_disk();
+	fake_link_down();
+	fake_link_up(16, MAX_IO);
+	turn(1);
+	ck_assert_uint_eq(fake->n_sent, 1);
+	ck_assert_uint_eq(sent_type(0), RNBD_MSG_SESS_INFO);
+	/* Its path went, and another one is still up. */
+	fake_answer(0, -ECONNABORTED, NULL, 0);
+	turn(1);
+	ck_assert_uint_eq(fake->n_sent, 1);
+	ck_assert_uint_eq(sent_type(0), RNBD_MSG_SESS_INFO);
+	answer_greeting();
+	ck_assert_uint_eq(sent_type(0), RNBD_MSG_OPEN);
+}
+END_TEST
+
 START_TEST(nothing_is_sent_before_the_device_is_open_again)
 {
 	struct test_io t;
@@ -497,6 +515,7 @@ main(void)
 
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, io_outlives_a_loss_with_the_new_device_id);
+	tcase_add_test(t, a_greeting_that_is_lost_alone_is_said_again);
 	tcase_add_test(t, nothing_is_sent_before_the_device_is_open_again);
 	tcase_add_test(t, waiting_ends_with_EIO_at_its_deadline);
 	tcase_add_test(t, without_io_timeout_a_loss_is_an_error_at_once);
