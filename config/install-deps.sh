@@ -21,7 +21,7 @@ test_packages=(
 	check libsubunit-dev clang libclang-rt-14-dev python3 python3-libnbd
 	python3-prometheus-client curl
 	qemu-utils qemu-system-x86 nbd-server gnutls-bin fio strace iproute2 procps man-db shellcheck
-	systemd
+	systemd valgrind gcovr
 )
 vm_packages=(
 	busybox-static kmod cpio xz-utils make libelf1 libssl3

@@ -23,6 +23,7 @@ faults       both programs where memory, descriptors, disks, threads fail
 integration  the two programs with stock NBD clients
 asan         unit, fuzz, sim, hostile, faults and integration under ASan, UBSan
 tsan         the threaded parts under TSan
+valgrind     codecs, engines, and a daemon at work under memcheck
 vm           RDMA and the kernel's own RNBD as the peer, in guests, on two kernels
 bench        the benches run and report (no figure is judged)
 soak         what the others do for seconds, for hours: only when asked for
@@ -141,6 +142,20 @@ for suite in "${suites[@]}"; do
 			run_vm
 		else
 			broken vm
+		fi
+		;;
+	valgrind)
+		if build_plain; then
+			rm -f "$base"/gcc/meson-logs/testlog*.junit.xml
+			tests/valgrind.sh "$base/gcc" || :
+			for log in testlog-valgrind testlog; do
+				counts=$(python3 tests/count.py \
+					"$base/gcc/meson-logs/$log.junit.xml")
+				echo "valgrind: $counts"
+				echo "$counts" >>"$results"
+			done
+		else
+			broken valgrind
 		fi
 		;;
 	clang)

@@ -195,7 +195,7 @@ client_params(struct client *c, const char *addr)
 		{"sessname", "exhaust"},  {"path", addr},
 		{"device-path", "m"},     {"connections", "2"},
 		{"io-timeout", "10"},     {"open-timeout", "10"},
-		{"connect-timeout", "1"}, {"reconnect-delay", "0.01"},
+		{"connect-timeout", "3"}, {"reconnect-delay", "0.01"},
 	};
 	char text[PARAMS_ERR_MAX] = "";
 	int r = 0;

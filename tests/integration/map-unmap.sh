@@ -44,7 +44,7 @@ for held in no yes; do
 		def settled():
 		    for _ in range(2000):
 		        now = [fds(p) for p in pids]
-		        if now == want:
+		        if all(a <= w for a, w in zip(now, want)):
 		            return now
 		    return now
 		want = [min(fds(p) for _ in range(200)) for p in pids]
@@ -55,7 +55,8 @@ for held in no yes; do
 		        for k in 0, 1:
 		            samples[k].append(rss(pids[k]))
 		after = settled()
-		bad = after != want
+		# A device that is kept for a while may have been closed since.
+		bad = any(a > w for a, w in zip(after, want))
 		for k, name in (0, "daemon"), (1, "nbdkit"):
 		    g = growth(samples[k]) / samples[k][0] * 100
 		    bad = bad or g > 1

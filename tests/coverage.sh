@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# What the tests reach: builds with gcc --coverage, runs unit, fuzz, sim, faults
+# and integration, and prints lines and branches of each file, and then of the
+# parts that the goals are set for (tests/README.md).
+#
+#   tests/coverage.sh            all of it
+#   tests/coverage.sh --report   only the tables, of what ran before
+set -euo pipefail
+top=$(dirname "$(dirname "$(realpath "$0")")")
+cd "$top"
+dir=${RNBD_COVERAGE_BUILDDIR:-$top/build-cov}
+if [ "${1:-}" != --report ]; then
+	config/install-deps.sh run test
+	[ -f "$dir/build.ninja" ] ||
+		meson setup "$dir" "$top" -Db_coverage=true -Dsim_seeds=1500 \
+			-Dsim_steps=1 >/dev/null
+	ninja -C "$dir" >/dev/null
+	find "$dir" -name '*.gcda' -delete
+	for suite in unit fuzz sim faults integration; do
+		meson test -C "$dir" --no-rebuild -t 3 --suite "$suite" ||
+			echo "coverage.sh: $suite failed; its coverage counts" >&2
+	done
+fi
+# Branches of assert() and those that gcc makes by itself are not the tree's.
+gcovr --root "$top" --object-directory "$dir" --json "$dir/coverage.json" \
+	--exclude-unreachable-branches --exclude-throw-branches \
+	--exclude-lines-by-pattern '.*\bassert\(.*' \
+	--gcov-ignore-parse-errors --exclude 'tests/' --exclude 'build' "$dir" >/dev/null
+python3 tests/coverage.py "$dir/coverage.json"
