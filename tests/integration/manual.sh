@@ -115,6 +115,16 @@ export = disk=null:1M
 pid-file = $tmp/run/rnbd-gatewayd.pid
 END
 
+# Daemons whose pid file an example puts elsewhere.
+# shellcheck disable=SC2317  # called at the end
+end_daemons() {
+	local f
+	for f in "$tmp"/run/*.pid "$tmp"/run/rnbd/*.pid; do
+		[ ! -s "$f" ] || kill "$(cat "$f")" 2>/dev/null || :
+	done
+}
+at_exit+=(end_daemons)
+
 # The gateway of those examples that speak of a server without starting one.
 base() {
 	if [ -s "$tmp/base.pid" ] && kill -0 "$(cat "$tmp/base.pid")" 2>/dev/null; then

@@ -69,20 +69,3 @@ until_true worked 8000000
 wait "$load" || fail "fio saw an error"
 nbdcopy "$uri" "$tmp/back"
 cmp "$tmp/back" "$tmp/disk"
-
-# Without reconnect-delay a loss of nbdkit is an error at once.
-mkfifo "$tmp/commands"
-qemu-io -f raw "nbd+unix:///?socket=$sock_n" <"$tmp/commands" >"$tmp/io.out" 2>&1 &
-io=$!
-pids+=("$io")
-exec 7>"$tmp/commands"
-echo 'read 0 4k' >&7
-until_true grep -q '^read 4096/4096' "$tmp/io.out"
-kill -KILL "$pid_n"
-wait_gone "$pid_n"
-nbdkit_up
-echo 'read 4k 4k' >&7
-echo quit >&7
-exec 7>&-
-wait "$io" || :
-grep -q 'read failed' "$tmp/io.out" || fail "no error: $(cat "$tmp/io.out")"

@@ -4,7 +4,7 @@ set -euo pipefail
 cd "${RNBD_SRCDIR:?}"
 bad=0
 mapfile -t scripts < <(find config tests .ci -name '*.sh' -o -name '*.bash' \
-	-o -path '.ci/run' -o -path tests/vm/init)
+	-o -path '.ci/run' -o -path tests/vm/init -o -path tests/vm/boot-init)
 for f in "${scripts[@]}"; do
 	case $f in
 	*/functions.sh | *.bash | */monitor.sh | */kclient.sh) ;; # sourced
