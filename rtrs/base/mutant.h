@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Deliberate bugs, one of which can be switched on in a build with
- * -Dmutations=true, to see that the suites find it (tests/sim/mutants.sh, with
- * the table beside it). In any other build RNBD_MUTANT() is false, and the
- * compiler drops what depends on it.
+ * Deliberate bugs. In a build with -Dmutations=true the one that $RNBD_MUTANT
+ * names is switched on, to see that the suites find it: tests/sim/mutants.sh
+ * does that by the table beside it. In any other build RNBD_MUTANT() is false,
+ * and the compiler drops what depends on it.
  */
 #ifndef RTRS_BASE_MUTANT_H
 #define RTRS_BASE_MUTANT_H
@@ -50,7 +50,7 @@ enum rnbd_mutant {
 };
 
 #ifdef RNBD_MUTATIONS
-extern enum rnbd_mutant rnbd_mutant_on; /* set before anything runs */
+extern enum rnbd_mutant rnbd_mutant_on; /* by its name in $RNBD_MUTANT */
 #define RNBD_MUTANT(name) (rnbd_mutant_on == RNBD_MUTANT_##name)
 #else
 #define RNBD_MUTANT(name) false

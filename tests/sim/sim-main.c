@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * rnbd-sim: the whole stack under faults, one world per seed. The first failure
- * ends it with exit code 1 and the command line that replays it.
+ * ends it with exit code 1 and the command line that replays it; SIGTERM, with
+ * what was run so far.
  */
 #include <getopt.h>
 #include <malloc.h>
@@ -13,7 +14,6 @@
 
 #include <sys/prctl.h>
 
-#include "rtrs/base/mutant.h"
 #include "tests/sim/sim-run.h"
 
 enum scenario {
@@ -36,13 +36,13 @@ struct options {
 	uint64_t step; /* steps: 0: all */
 	int fault;     /* steps: -1: all */
 	bool trace;
-	const char *mutant; /* NULL: none */
 };
 
 /* Of real time, for one run; most need some milliseconds. */
 #define HANGS_S 300
 
 static char replay[256];
+static volatile sig_atomic_t stopped; /* after this run */
 
 static struct {
 	uint64_t runs, ios, ios_failed, faults, lost_sessions;
@@ -55,52 +55,10 @@ usage(const char *self)
 	fprintf(stderr,
 		"usage: %s [--seed N] [--count M] [--scenario "
 		"random|calm|steps|late]"
-		"\n\t[--step K --fault NAME] [--trace]"
-		"\n\t[--mutant NAME | --list-mutants]\n",
+		"\n\t[--step K --fault NAME] [--trace]\n",
 		self);
 	return 2;
 }
-
-#ifdef RNBD_MUTATIONS
-#define MUTANT_NAME(name, what) #name,
-#define MUTANT_WHAT(name, what) what,
-static const char *const mutant_names[] = {"NONE", RNBD_MUTANTS(MUTANT_NAME)};
-static const char *const mutant_whats[] = {"", RNBD_MUTANTS(MUTANT_WHAT)};
-
-static void
-list_mutants(void)
-{
-	for (unsigned i = 1; i < ARRAY_SIZE(mutant_names); i++)
-		printf("%s: %s\n", mutant_names[i], mutant_whats[i]);
-}
-
-static int
-mutate(const char *name)
-{
-	for (unsigned i = 0; i < ARRAY_SIZE(mutant_names); i++) {
-		if (strcmp(mutant_names[i], name))
-			continue;
-		rnbd_mutant_on = (enum rnbd_mutant)i;
-		return 0;
-	}
-	fprintf(stderr, "there is no mutant '%s' (see --list-mutants)\n", name);
-	return -1;
-}
-#else
-static void
-list_mutants(void)
-{
-	fprintf(stderr, "built without -Dmutations=true: no mutants\n");
-}
-
-static int
-mutate(const char *name)
-{
-	fprintf(stderr, "built without -Dmutations=true: no mutant '%s'\n",
-		name);
-	return -1;
-}
-#endif
 
 static int
 index_of(const char *name, const char *const *names, int n)
@@ -135,9 +93,8 @@ say_replay(const struct options *o, uint64_t seed, uint64_t step,
 		snprintf(at, sizeof(at), " --step %llu --fault %s",
 			 (unsigned long long)step, step_fault_names[fault]);
 	snprintf(replay, sizeof(replay),
-		 "replay: rnbd-sim --scenario %s --seed %llu%s%s%s --trace\n",
-		 scenario_names[o->scenario], (unsigned long long)seed, at,
-		 o->mutant ? " --mutant " : "", o->mutant ? o->mutant : "");
+		 "replay: rnbd-sim --scenario %s --seed %llu%s --trace\n",
+		 scenario_names[o->scenario], (unsigned long long)seed, at);
 }
 
 static void
@@ -158,8 +115,17 @@ crashed(int sig)
 }
 
 static void
-catch_crashes(void)
+stop(int sig)
 {
+	(void)sig;
+	stopped = 1;
+}
+
+static void
+catch_signals(void)
+{
+	signal(SIGTERM, stop);
+	signal(SIGINT, stop);
 	signal(SIGALRM, crashed);
 	signal(SIGABRT, crashed);
 #ifndef __SANITIZE_ADDRESS__ /* which says more about it, then aborts */
@@ -256,8 +222,6 @@ parse(int argc, char **argv, struct options *o)
 		{"step", required_argument, NULL, 'k'},
 		{"fault", required_argument, NULL, 'f'},
 		{"trace", no_argument, NULL, 't'},
-		{"mutant", required_argument, NULL, 'm'},
-		{"list-mutants", no_argument, NULL, 'l'},
 		{0},
 	};
 	int c, scn;
@@ -290,14 +254,6 @@ parse(int argc, char **argv, struct options *o)
 		case 't':
 			o->trace = true;
 			break;
-		case 'm':
-			if (mutate(optarg))
-				return -1;
-			o->mutant = optarg;
-			break;
-		case 'l':
-			list_mutants();
-			exit(0);
 		default:
 			return -1;
 		}
@@ -314,13 +270,13 @@ main(int argc, char **argv)
 
 	if (parse(argc, argv, &o))
 		return usage(argv[0]);
-	catch_crashes();
+	catch_signals();
 	/* Worlds come and go: no need to tell the kernel of each. */
 	mallopt(M_MMAP_THRESHOLD, 32 << 20);
 	mallopt(M_TRIM_THRESHOLD, 256 << 20);
 	mallopt(M_TOP_PAD, 1 << 20);
 	prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
-	for (i = 0; i < o.count && !err; i++)
+	for (i = 0; i < o.count && !err && !stopped; i++)
 		err = o.scenario == SCN_STEPS ? run_steps(&o, o.seed + i)
 					      : run_seed(&o, o.seed + i);
 	printf("%llu runs, %llu I/O (%llu failed), %llu faults, %llu sessions "

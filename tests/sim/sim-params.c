@@ -132,6 +132,8 @@ pick_more(struct dice *d, struct sim_params *p)
 		p->ios /= 2;
 	if (p->n_paths > 1)
 		p->n_paths = (unsigned)PICK(d, 2, 2, 3, MAX_PATHS);
+	p->srv_hb_interval_ms =
+		pick(d, 2) ? p->hb_interval_ms : (unsigned)PICK(d, 0, 50);
 	p->policy = (unsigned)pick(d, 3);
 	p->connect = (unsigned)pick(d, 3);
 	p->max_attempts = p->fault_ns ? (int)PICK(d, -1, -1, -1, 3) : -1;
@@ -165,21 +167,28 @@ pick_orphans(struct dice *d, struct sim_params *p)
 void
 sim_params_pick(struct sim_params *p, uint64_t seed, enum sim_kind kind)
 {
-	bool faults = kind != SIM_CALM;
+	bool faults = kind != SIM_CALM, late;
 	struct dice d;
 
 	memset(p, 0, sizeof(*p));
 	p->seed = seed;
+	p->max_attempts = -1;
+	p->policy = RTRS_MP_MIN_INFLIGHT;
 	if (sim_net_new(seed, &d.net))
 		abort();
 	sim_net_rand(d.net);
 	pick_engines(&d, p);
 	if (faults && pick(&d, 5))
 		pick_faults(&d, p);
-	if ((faults && !pick(&d, 8)) || kind == SIM_LATE)
+	late = kind == SIM_LATE || (faults && !pick(&d, 8));
+	if (late)
 		pick_late(&d, p);
 	pick_admin(&d, p);
-	pick_more(&d, p);
+	/* What is late needs quiet around it to be seen, most of the time. */
+	if (!late || !pick(&d, 4))
+		pick_more(&d, p);
+	else
+		p->srv_hb_interval_ms = p->hb_interval_ms;
 	pick_orphans(&d, p);
 	sim_net_free(d.net);
 }
@@ -201,9 +210,11 @@ sim_params_print(const struct sim_params *p, FILE *to)
 		p->srv_peer_timeout_ms, p->quiesce_ms, p->reconnect_delay_ms,
 		p->connect_timeout_ms, p->io_timeout_ms);
 	fprintf(to,
-		"policy %s, connect %u, attempts %d, %s%sidle %llu ms, "
+		"server's hb %u, policy %s, connect %u, attempts %d, %s%sidle "
+		"%llu ms, "
 		"%u commands on paths, rules %u%s, enospc %u stuck %u memory "
 		"%u ppm, flaps %u, sleeps %u\n",
+		p->srv_hb_interval_ms,
 		rtrs_mp_policy_name((enum rtrs_mp_policy)p->policy), p->connect,
 		p->max_attempts, p->migration ? "migration, " : "",
 		p->reshapes ? "reshapes, " : "",

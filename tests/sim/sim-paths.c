@@ -118,7 +118,7 @@ sim_client_path_op(struct sim_client *c)
 	else if (what == 4)
 		began(c, "reconnect",
 		      rtrs_clt_reconnect_path(rtrs, info.id, &c->op));
-	else
+	else if (rnbd_clt_is_up(c->clt))
 		rtrs_clt_path_reset(rtrs, i);
 	c->due = true;
 }

@@ -464,7 +464,7 @@ make_engine(struct sim_server *s)
 				.queue_depth = w->p.queue_depth,
 				.chunk_size = w->p.chunk_size,
 				.always_invalidate = w->p.always_invalidate,
-				.hb_interval_ms = w->p.hb_interval_ms,
+				.hb_interval_ms = w->p.srv_hb_interval_ms,
 				.peer_timeout_ms = w->p.srv_peer_timeout_ms,
 				.info_timeout_ms = 5000,
 			},

@@ -57,6 +57,7 @@ struct sim_params {
 	unsigned new_limits;
 	uint64_t fault_ns; /* how long there are faults */
 	/* What was added later, and is chosen last. */
+	unsigned srv_hb_interval_ms;
 	unsigned policy, connect; /* rtrs_mp_policy, rtrs_connect */
 	int max_attempts;
 	bool migration; /* two clients may write a disk at once */
