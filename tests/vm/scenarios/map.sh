@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# vm: time=300 kernels=6.12
+# vm: time=300
 # rnbdctl map: /dev/nbdN by the line of the kernel's map_device. ext4 on it while
 # the gateway is restarted, two devices of one session, at boot before there is a
 # gateway, a kernel server, and what goes wrong, in words.
