@@ -16,6 +16,8 @@
 
 /* systemd hands sockets over from here on. */
 #define LISTEN_FD 3
+/* What is killed is gone when the kernel has cleaned up after it. */
+#define KILL_MS   10000
 
 /* ------------------------------------------------- who it is */
 
@@ -99,7 +101,7 @@ map_proc_end(const struct map_proc *p, unsigned timeout_ms)
 		/* It may end by itself just now: then there is none to tell. */
 		(void)syscall(SYS_pidfd_send_signal, fd, i ? SIGKILL : SIGTERM,
 			      NULL, 0);
-		ended = ends(fd, timeout_ms);
+		ended = ends(fd, i ? KILL_MS : timeout_ms);
 	}
 	close(fd);
 	return ended;

@@ -13,7 +13,6 @@
  */
 #include "gateway/ctl/map.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -100,8 +99,8 @@ map_escape(const char *sessname, char *buf, size_t len)
  * What is in it tells root which processes to end, so it must be root's alone,
  * although the one above is the daemon's.
  */
-static int
-open_dir(bool make, int *ret)
+int
+map_dir_open(bool make, int *ret)
 {
 	cleanup_free char *path = dir_path();
 	struct stat st;
@@ -159,8 +158,8 @@ dev_deinit(struct map_dev *d)
 	free(d->access_mode);
 }
 
-static void
-clear(struct map_sess *s)
+void
+map_sess_deinit(struct map_sess *s)
 {
 	for (unsigned i = 0; i < s->n_devs; i++)
 		dev_deinit(&s->devs[i]);
@@ -256,9 +255,8 @@ unpack(struct map_sess *s, const json_t *v)
 	return true;
 }
 
-/* What is in NAME.json; false: nothing, or not ours. */
-static bool
-load(int dir, const char *name, struct map_sess *s)
+bool
+map_sess_load(int dir, const char *name, struct map_sess *s)
 {
 	int fd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
 	json_t *v;
@@ -392,7 +390,7 @@ open_session(const char *sessname, int dir, bool wait, struct map_sess *s)
 	file = map_sess_file(s, "json");
 	if (access(file, F_OK))
 		s->sessname = strdup(sessname);
-	else if (!load(dir, strrchr(file, '/') + 1, s) ||
+	else if (!map_sess_load(dir, strrchr(file, '/') + 1, s) ||
 		 strcmp(s->sessname, sessname))
 		return ctl_fail(CTL_REFUSED,
 				"%s is not the state of session '%s': end its "
@@ -404,7 +402,7 @@ open_session(const char *sessname, int dir, bool wait, struct map_sess *s)
 static void
 forget(struct map_sess *s)
 {
-	clear(s);
+	map_sess_deinit(s);
 	if (s->lock >= 0)
 		close(s->lock);
 	free(s);
@@ -420,7 +418,7 @@ map_sess_open(const char *sessname, bool wait, struct map_sess **ret)
 		return ctl_fail(CTL_REFUSED, "out of memory");
 	*ret = NULL;
 	s->lock = -1;
-	r = open_dir(true, &dir);
+	r = map_dir_open(true, &dir);
 	if (!r)
 		r = open_session(sessname, dir, wait, s);
 	if (dir >= 0)
@@ -474,132 +472,4 @@ map_dev_state_name(enum map_dev_state state)
 	};
 
 	return names[state];
-}
-
-/* The states of all sessions, one after the other. */
-static int
-each(void (*fn)(void *arg, const struct map_sess *s), void *arg)
-{
-	int fd, r = open_dir(false, &fd);
-	const struct dirent *e;
-	DIR *dir;
-
-	if (r || fd < 0)
-		return r;
-	dir = fdopendir(fd);
-	if (!dir) {
-		close(fd);
-		return ctl_fail(CTL_REFUSED, "out of memory");
-	}
-	while ((e = readdir(dir))) {
-		size_t len = strlen(e->d_name);
-		struct map_sess s = {0};
-
-		if (len > 5 && !strcmp(e->d_name + len - 5, ".json") &&
-		    load(fd, e->d_name, &s))
-			fn(arg, &s);
-		clear(&s);
-	}
-	closedir(dir);
-	return CTL_OK;
-}
-
-static void
-add_rows(void *arg, const struct map_sess *s)
-{
-	json_t *rows = arg;
-
-	for (unsigned i = 0; i < s->n_devs; i++) {
-		const struct map_dev *d = &s->devs[i];
-		enum map_dev_state state = map_dev_state(d);
-		bool ours = state != MAP_DEV_DETACHED;
-		char name[32];
-
-		snprintf(name, sizeof(name), "/dev/nbd%d", d->index);
-		json_array_append_new(
-			rows,
-			json_pack(
-				"{s:s, s:s, s:s, s:s, s:I, s:s, s:I}", "device",
-				name, "sessname", s->sessname, "mapping_path",
-				d->device_path, "access_mode", d->access_mode,
-				"size_bytes",
-				(json_int_t)(ours ? map_nbd_size(d->index) : 0),
-				"state", map_dev_state_name(state), "pid",
-				(json_int_t)d->nbdkit.pid));
-	}
-}
-
-int
-map_list(json_t **ret)
-{
-	json_t *rows = json_array();
-	int r = each(add_rows, rows);
-
-	if (r)
-		json_decref(rows);
-	else
-		*ret = rows;
-	return r;
-}
-
-static void
-add_begun(void *arg, const struct map_sess *s)
-{
-	json_t *names = arg;
-	bool begun = !s->n_devs;
-
-	for (unsigned i = 0; i < s->n_devs; i++)
-		begun = begun || !s->devs[i].complete;
-	if (begun)
-		json_array_append_new(names, json_string(s->sessname));
-}
-
-int
-map_list_begun(json_t **ret)
-{
-	json_t *names = json_array();
-	int r = each(add_begun, names);
-
-	if (r)
-		json_decref(names);
-	else
-		*ret = names;
-	return r;
-}
-
-struct search {
-	int index;
-	bool sure;
-	char *sessname;
-};
-
-static void
-look_for(void *arg, const struct map_sess *s)
-{
-	struct search *search = arg;
-
-	for (unsigned i = 0; i < s->n_devs && !search->sure; i++) {
-		const struct map_dev *d = &s->devs[i];
-
-		if (d->index != search->index)
-			continue;
-		/* A number that was freed may be in several. */
-		search->sure = map_dev_state(d) != MAP_DEV_DETACHED;
-		free(search->sessname);
-		search->sessname = strdup(s->sessname);
-	}
-}
-
-char *
-map_find_session(int index)
-{
-	struct search search = {.index = index};
-
-	if (!each(look_for, &search) && !search.sessname)
-		(void)ctl_fail(
-			CTL_NOT_FOUND,
-			"/dev/nbd%d is not mapped; see `rnbdctl client map "
-			"list`",
-			index);
-	return search.sessname;
 }

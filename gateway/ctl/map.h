@@ -6,6 +6,7 @@
  *   map.c        the commands: map, unmap, client map list
  *   map-line.c   the line that the kernel's map_device takes
  *   map-state.c  what is mapped, in files that outlive rnbdctl
+ *   map-list.c   the same, of all sessions
  *   map-proc.c   processes: who they are, starting and ending them
  *   map-nbd.c    nbd devices, as sysfs shows them
  *   map-serve.c  nbdkit and nbd-client for a session and its devices
@@ -188,7 +189,17 @@ int map_roll_back(struct map_sess *s);
 enum map_dev_state map_dev_state(const struct map_dev *d);
 const char *map_dev_state_name(enum map_dev_state state);
 
-/* Rows of all maps, without a lock: an array, the caller's. */
+/* The directory of all sessions. *ret is -1 if there is none, and make is
+ * false. An exit code; said. */
+int map_dir_open(bool make, int *ret);
+/* What is in a file of it; false: nothing, or not ours. To deinit either way.
+ */
+bool map_sess_load(int dir, const char *name, struct map_sess *s);
+void map_sess_deinit(struct map_sess *s);
+
+/* --- map-list.c */
+
+/* Rows of all maps: an array, the caller's. */
 int map_list(json_t **ret);
 /* Names of sessions that an rnbdctl left, or is, in the middle of something. */
 int map_list_begun(json_t **ret);
