@@ -20,13 +20,13 @@ run_packages=(
 test_packages=(
 	check libsubunit-dev clang libclang-rt-14-dev python3 python3-libnbd
 	python3-prometheus-client curl
-	qemu-utils nbd-server gnutls-bin fio strace iproute2 procps man-db shellcheck
+	qemu-utils qemu-system-x86 nbd-server gnutls-bin fio strace iproute2 procps man-db shellcheck
 	systemd
 )
 vm_packages=(
-	qemu-system-x86 busybox-static kmod cpio xz-utils make libelf1 libssl3
-	rdma-core ibverbs-utils rdmacm-utils nbd-client fdisk gdisk
-	xfsprogs
+	busybox-static kmod cpio xz-utils make libelf1 libssl3
+	rdma-core ibverbs-utils rdmacm-utils nbd-client fdisk gdisk dmsetup
+	xfsprogs grub-pc-bin wireguard-tools
 )
 
 packages=("${run_packages[@]}")

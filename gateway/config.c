@@ -9,6 +9,7 @@
 
 #include "gateway/access-conf.h"
 #include "gateway/export-conf.h"
+#include "rtrs/base/remedy.h"
 #include "rtrs/base/util.h"
 
 static int
@@ -152,7 +153,8 @@ gw_config_exports(const struct gw_config *c, const struct log *log,
 	int r = gw_exports_new(log, &x);
 
 	if (r < 0)
-		return gw_text_err(err, r, "%s", strerror(-r));
+		return gw_text_err(err, r, "exports: %s%s", strerror(-r),
+				   remedy_words(r));
 	for (unsigned i = 0; i < o->n_specs && !r; i++)
 		r = gw_exports_add(x, &o->specs[i], err);
 	if (!r && o->search_path)
@@ -185,7 +187,8 @@ gw_config_check(const struct gw_config *c, char err[GW_TEXT_MAX])
 	int r = gw_exports_new(NULL, &x);
 
 	if (r < 0)
-		return gw_text_err(err, r, "%s", strerror(-r));
+		return gw_text_err(err, r, "exports: %s%s", strerror(-r),
+				   remedy_words(r));
 	for (unsigned i = 0; i < o->n_specs && !r; i++)
 		r = look_at_export(x, &o->specs[i], err);
 	if (!r && o->search_path)

@@ -40,7 +40,7 @@ control_path_is(const struct rtrs_srv_path_info *info, const char *name)
 	snapshot_pathname(info, text);
 	if (!strcmp(text, name))
 		return true;
-	snapshot_addr(info->fabric, &info->addrs.peer, text);
+	rtrs_addr_host_text(info->fabric, &info->addrs.peer, text);
 	if (!strcmp(text, name))
 		return true;
 	(void)rtrs_addr_text(info->fabric, &info->addrs.peer, text);

@@ -9,9 +9,9 @@
 
 #include "config/conf.h"
 #include "gateway/access.h"
-#include "gateway/control.h"
+#include "config/control/control.h"
 #include "gateway/export.h"
-#include "gateway/loop.h"
+#include "config/control/loop.h"
 #include "gateway/snapshot.h"
 #include "gateway/worker.h"
 

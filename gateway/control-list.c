@@ -15,16 +15,16 @@ control_path_json(const struct rtrs_srv_path_info *info)
 	const struct rtrs_srv_stats *st = &info->stats;
 	char name[SNAP_PATHNAME_MAX];
 
-	snapshot_addr(info->fabric, &info->addrs.peer, src);
-	snapshot_addr(info->fabric, &info->addrs.local, dst);
+	rtrs_addr_host_text(info->fabric, &info->addrs.peer, src);
+	rtrs_addr_host_text(info->fabric, &info->addrs.local, dst);
 	snapshot_pathname(info, name);
 	return json_pack(
 		"{s:o, s:s, s:s, s:s, s:i, s:i, s:s, s:i, s:s, s:s, s:i, s:I, "
 		"s:I, s:I, s:I, s:I, s:I, s:s}",
 		"sessname", control_text(info->sess_name), "pathname", name,
 		"src_addr", src, "dst_addr", dst, "src_port",
-		(int)snapshot_port(&info->addrs.peer), "dst_port",
-		(int)snapshot_port(&info->addrs.local), "hca_name",
+		(int)rtrs_addr_port(&info->addrs.peer), "dst_port",
+		(int)rtrs_addr_port(&info->addrs.local), "hca_name",
 		info->hca_name, "hca_port", (int)info->hca_port, "state",
 		rtrs_srv_path_state_name(info->state), "direction", "incoming",
 		"connections", (int)info->n_cons, "rd_cnt",

@@ -19,6 +19,7 @@
 #include "gateway/reload.h"
 #include "gateway/watchdog.h"
 #include "gateway/worker.h"
+#include "rtrs/base/remedy.h"
 
 /* Threads for blocking work, of each pool; they start as they are needed. */
 #define POOL_THREADS 16
@@ -127,7 +128,7 @@ static void
 log_listen_error(const struct daemon *d, const struct listen_addr *la, int err)
 {
 	char addr[RTRS_ADDR_TEXT_MAX];
-	const char *remedy = "";
+	const char *remedy = remedy_words(err);
 
 	if (err == -ENODEV && la->addr.ss_family == AF_IB)
 		remedy = "; no InfiniBand port has that GID, and those of RoCE "
@@ -519,7 +520,8 @@ start_access(struct daemon *d)
 	int r = gw_access_new(&p, &d->access);
 
 	if (r < 0) {
-		log_err(d->log, "cannot start: %s", strerror(-r));
+		log_err(d->log, "cannot start: %s%s", strerror(-r),
+			remedy_words(r));
 		return r;
 	}
 	d->access_call.fn = on_access_call;
@@ -562,7 +564,8 @@ start_base(struct daemon *d)
 	if (!r)
 		r = route_new(d->o->workers, &d->route);
 	if (r < 0)
-		log_err(d->log, "cannot start: %s", strerror(-r));
+		log_err(d->log, "cannot start: %s%s", strerror(-r),
+			remedy_words(r));
 	else
 		loop_set_prepare(d->loop, prepare, d);
 	return r;
@@ -613,7 +616,8 @@ daemon_new(struct gw_config *config, struct log *log, FILE *out,
 	int r;
 
 	if (!d) {
-		log_err(log, "cannot start: out of memory");
+		log_err(log, "cannot start: %s%s", strerror(ENOMEM),
+			remedy_words(-ENOMEM));
 		return -ENOMEM;
 	}
 	d->config = config;

@@ -11,6 +11,7 @@
 #include "gateway/backend/nbd-params.h"
 #include "gateway/disk-use.h"
 #include "gateway/export-priv.h"
+#include "rtrs/base/remedy.h"
 
 /* -------------------------------------------------------------- creation */
 
@@ -128,6 +129,7 @@ say_unopened(int err, const struct gw_spec *spec, char err_text[GW_TEXT_MAX])
 				   gw_name_text(spec->name).s,
 				   gw_name_text(spec->path).s);
 	default:
+		hint = remedy_words(err);
 		break;
 	}
 	return gw_text_err(err_text, err, "export '%s': cannot open '%s': %s%s",
@@ -213,10 +215,11 @@ make_backend(const struct gw_exports *x, struct gw_export *ex,
 		if (err)
 			return gw_text_err(err_text, err,
 					   "export '%s': cannot reserve %llu "
-					   "bytes of memory: %s",
+					   "bytes of memory: %s%s",
 					   gw_name_text(spec->name).s,
 					   (unsigned long long)spec->size,
-					   strerrordesc_np(-err));
+					   strerrordesc_np(-err),
+					   remedy_words(err));
 		ex->store = ex->owned_store;
 		break;
 	case GW_SPEC_NBD:

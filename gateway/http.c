@@ -14,7 +14,8 @@
 #include <unistd.h>
 #include <utlist.h>
 
-#include "gateway/unix-listen.h"
+#include "config/control/unix-listen.h"
+#include "rtrs/base/remedy.h"
 #include "rtrs/base/util.h"
 
 _Static_assert(HTTP_TEXT_MAX >= UNIX_LISTEN_TEXT_MAX, "one for the other");
@@ -51,10 +52,12 @@ struct http {
 static void
 admit(struct http *h)
 {
+	static const struct timeval tv = {.tv_usec = HTTP_PAUSE_MS * 1000};
+
 	if (h->paused || h->n_conns >= HTTP_MAX_CLIENTS)
 		evconnlistener_disable(h->listener);
-	else
-		evconnlistener_enable(h->listener);
+	else if (evconnlistener_enable(h->listener) < 0)
+		(void)evtimer_add(h->resume, &tv);
 }
 
 /* evhttp has freed it, but for our reference: that takes the callbacks away. */
@@ -144,7 +147,8 @@ on_accept_error(struct evconnlistener *l, void *arg)
 	struct http *h = arg;
 
 	/* Otherwise it left, or the next round tries again. */
-	if ((errno == EMFILE || errno == ENFILE) &&
+	if ((errno == EMFILE || errno == ENFILE || errno == ENOMEM ||
+	     errno == ENOBUFS) &&
 	    !evtimer_add(h->resume, &tv)) {
 		h->paused = true;
 		admit(h);
@@ -267,7 +271,7 @@ listen_tcp(const struct http_addr *a, int *ret_fd)
 	return 0;
 }
 
-static void
+static int
 name_tcp(struct http *h, int fd)
 {
 	struct sockaddr_storage ss;
@@ -276,12 +280,13 @@ name_tcp(struct http *h, int fd)
 	bool v6;
 
 	if (getsockname(fd, (void *)&ss, &len) < 0)
-		return;
+		return -errno;
 	(void)getnameinfo((const void *)&ss, len, host, sizeof(host), port,
 			  sizeof(port), NI_NUMERICHOST | NI_NUMERICSERV);
 	v6 = ss.ss_family == AF_INET6;
 	snprintf(h->uri, sizeof(h->uri), "http://%s%s%s:%s%s", v6 ? "[" : "",
 		 host, v6 ? "]" : "", port, h->page);
+	return 0;
 }
 
 static int
@@ -302,8 +307,10 @@ listen_on(struct http *h, char err_text[HTTP_TEXT_MAX], int *ret_fd)
 	}
 	r = listen_tcp(a, ret_fd);
 	if (!r) {
-		name_tcp(h, *ret_fd);
-		return 0;
+		r = name_tcp(h, *ret_fd);
+		if (!r)
+			return 0;
+		close(*ret_fd);
 	}
 	(void)getnameinfo((const void *)&a->tcp, a->tcp_len, host, sizeof(host),
 			  port, sizeof(port), NI_NUMERICHOST | NI_NUMERICSERV);
@@ -312,7 +319,7 @@ listen_on(struct http *h, char err_text[HTTP_TEXT_MAX], int *ret_fd)
 		 r == -EADDRINUSE      ? "; choose another port"
 		 : r == -EADDRNOTAVAIL ? "; no interface of this machine has "
 					 "that address"
-				       : "");
+				       : remedy_words(r));
 	return r;
 }
 
@@ -348,7 +355,8 @@ start(struct http *h, int fd)
 		return -ENOMEM;
 	}
 	evconnlistener_set_error_cb(h->listener, on_accept_error);
-	return 0;
+	/* Was done, but not whether it could be. */
+	return evconnlistener_enable(h->listener) < 0 ? -ENOMEM : 0;
 err:
 	close(fd);
 	return -ENOMEM;

@@ -20,7 +20,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-#include "gateway/loop.h"
+#include "config/control/loop.h"
 
 #define HTTP_MAX_CLIENTS 16
 #define HTTP_MAX_HEADERS 8192

@@ -18,6 +18,7 @@
 #include "gateway/log-sink.h"
 #include "gateway/os.h"
 #include "gateway/sandbox.h"
+#include "rtrs/base/remedy.h"
 
 #define EXIT_USAGE 2
 
@@ -159,10 +160,15 @@ run(struct gw_config *config)
 	int ready_fd = -1, r;
 
 	signal(SIGPIPE, SIG_IGN);
+	/* A file larger than RLIMIT_FSIZE: EFBIG says it. */
+	signal(SIGXFSZ, SIG_IGN);
 	os_raise_nofile();
 	r = log_sink_new(&sp, &sink);
-	if (r < 0)
+	if (r < 0) {
+		fprintf(stderr, "rnbd-gatewayd: error: log: %s%s\n",
+			strerror(-r), remedy_words(r));
 		return r;
+	}
 	r = sandbox_set_dumpable(o->core_dumps);
 	if (r < 0)
 		log_warn(log_sink_log(sink), "--core-dumps: %s", strerror(-r));

@@ -7,15 +7,6 @@
 
 #include "gateway/stats.h"
 
-#define US(n) ((n)*NSEC_PER_USEC)
-#define MS(n) ((n)*NSEC_PER_MSEC)
-
-const uint64_t metrics_bounds_ns[METRICS_N_BOUNDS] = {
-	US(10),   US(25),   US(50),   US(100),  US(250),   US(500), MS(1),
-	US(2500), MS(5),    MS(10),   MS(25),   MS(50),    MS(100), MS(250),
-	MS(500),  MS(1000), MS(2500), MS(5000), MS(10000),
-};
-
 /* Room for n rows of the array, doubled as needed; NULL: there is none. */
 static void *
 row(void *array_ptr, size_t n, size_t size)
@@ -40,16 +31,8 @@ take_latency(struct metrics_io *io, const struct gw_latency *latency)
 	if (!latency)
 		return;
 	io->has_latency = true;
-	for (int i = 0; i < BACKEND_N_OPS; i++) {
-		const struct hist *h = &latency->op[i];
-		struct metrics_latency *l = &io->latency[i];
-
-		l->count = hist_count(h);
-		l->sum_ns = h->sum;
-		if (l->count)
-			hist_cumulative(h, metrics_bounds_ns, METRICS_N_BOUNDS,
-					l->le);
-	}
+	for (int i = 0; i < BACKEND_N_OPS; i++)
+		openmetrics_latency_take(&latency->op[i], &io->latency[i]);
 }
 
 static void
@@ -170,15 +153,15 @@ metrics_io_add(struct metrics_io *io, const struct metrics_io *more)
 	io->inflight += more->inflight;
 	io->has_latency |= more->has_latency;
 	for (int i = 0; i < BACKEND_N_OPS; i++) {
-		struct metrics_latency *l = &io->latency[i];
-		const struct metrics_latency *m = &more->latency[i];
+		struct openmetrics_latency *l = &io->latency[i];
+		const struct openmetrics_latency *m = &more->latency[i];
 
 		io->op[i].ops += more->op[i].ops;
 		io->op[i].bytes += more->op[i].bytes;
 		io->op[i].errors += more->op[i].errors;
 		l->count += m->count;
 		l->sum_ns += m->sum_ns;
-		for (int b = 0; b < METRICS_N_BOUNDS; b++)
+		for (int b = 0; b < OPENMETRICS_N_BOUNDS; b++)
 			l->le[b] += m->le[b];
 	}
 }

@@ -8,6 +8,7 @@
 #ifndef GATEWAY_METRICS_SNAP_H
 #define GATEWAY_METRICS_SNAP_H
 
+#include "config/control/openmetrics.h"
 #include "gateway/hash.h"
 #include "gateway/server.h"
 #include "gateway/snapshot.h"
@@ -16,15 +17,6 @@
 /* Of devices, paths and exports each, in one answer. */
 #define METRICS_MAX_ROWS 1024
 
-/* The upper bounds of the buckets, but for +Inf. */
-#define METRICS_N_BOUNDS 19
-extern const uint64_t metrics_bounds_ns[METRICS_N_BOUNDS];
-
-struct metrics_latency {
-	uint64_t le[METRICS_N_BOUNDS]; /* not longer than that */
-	uint64_t count, sum_ns;
-};
-
 /* An export, or a device: an export in a session. */
 struct metrics_io {
 	char session[RTRS_NAME_LEN]; /* "": an export */
@@ -32,7 +24,7 @@ struct metrics_io {
 	uint64_t devices, inflight, size_bytes;
 	struct gw_op_stats op[BACKEND_N_OPS];
 	bool has_latency;
-	struct metrics_latency latency[BACKEND_N_OPS];
+	struct openmetrics_latency latency[BACKEND_N_OPS];
 	char *labels; /* of metrics-text.c */
 	UT_hash_handle hh;
 };

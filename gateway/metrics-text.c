@@ -33,16 +33,15 @@ enum kind {
 	LATENCY, /* per operation a histogram */
 };
 
-enum type {
-	COUNTER,
-	GAUGE,
-	INFO,
-	HISTOGRAM,
-};
+/* Short, for the table. */
+#define COUNTER   OPENMETRICS_COUNTER
+#define GAUGE     OPENMETRICS_GAUGE
+#define INFO      OPENMETRICS_INFO
+#define HISTOGRAM OPENMETRICS_HISTOGRAM
 
 struct family {
 	const char *name, *unit; /* unit "": none */
-	enum type type;
+	enum openmetrics_type type;
 	enum scope scope;
 	enum kind kind;
 	size_t off;
@@ -181,60 +180,10 @@ static const char *const op_names[BACKEND_N_OPS] = {
 	[BACKEND_WRITE_ZEROES] = "write_zeroes",
 };
 
-/* Of metrics_bounds_ns, in seconds, in the form that the format prescribes. */
-static const char *const bound_texts[METRICS_N_BOUNDS] = {
-	"1e-05",  "2.5e-05", "5e-05", "0.0001", "0.00025", "0.0005", "0.001",
-	"0.0025", "0.005",   "0.01",  "0.025",  "0.05",    "0.1",    "0.25",
-	"0.5",    "1.0",     "2.5",   "5.0",    "10.0",
-};
-
-static void
-put_ns(FILE *f, uint64_t ns)
-{
-	fprintf(f, "%" PRIu64 ".%09" PRIu64 "\n", ns / NSEC_PER_SEC,
-		ns % NSEC_PER_SEC);
-}
-
-/* name{labels} and a space; labels may be "". */
 static void
 put_name(FILE *f, const struct family *fam, const char *labels)
 {
-	fputs(fam->name, f);
-	if (fam->type == COUNTER)
-		fputs("_total", f);
-	if (*labels)
-		fprintf(f, "{%s}", labels);
-	fputc(' ', f);
-}
-
-static void
-put_op_name(FILE *f, const struct family *fam, const char *labels, int op)
-{
-	fprintf(f, "%s%s{%s,operation=\"%s\"} ", fam->name,
-		fam->type == COUNTER ? "_total" : "", labels, op_names[op]);
-}
-
-static void
-put_latency(FILE *f, const struct family *fam, const struct metrics_io *io,
-	    int op)
-{
-	const struct metrics_latency *l = &io->latency[op];
-	const char *name = op_names[op];
-
-	for (int b = 0; b <= METRICS_N_BOUNDS; b++) {
-		bool last = b == METRICS_N_BOUNDS;
-
-		fprintf(f,
-			"%s_bucket{%s,operation=\"%s\",le=\"%s\"} %" PRIu64
-			"\n",
-			fam->name, io->labels, name,
-			last ? "+Inf" : bound_texts[b],
-			last ? l->count : l->le[b]);
-	}
-	fprintf(f, "%s_count{%s,operation=\"%s\"} %" PRIu64 "\n", fam->name,
-		io->labels, name, l->count);
-	fprintf(f, "%s_sum{%s,operation=\"%s\"} ", fam->name, io->labels, name);
-	put_ns(f, l->sum_ns);
+	openmetrics_name(f, fam->type, fam->name, labels);
 }
 
 /* Exports have all of them from the start, devices what they did. */
@@ -244,7 +193,8 @@ put_latencies(FILE *f, const struct family *fam, const struct metrics_io *io)
 	for (int op = 0; op < BACKEND_N_OPS; op++)
 		if (fam->scope == EXPORT ||
 		    (io->has_latency && io->latency[op].count))
-			put_latency(f, fam, io, op);
+			openmetrics_latency(f, fam->name, io->labels,
+					    op_names[op], &io->latency[op]);
 }
 
 static void
@@ -256,8 +206,9 @@ put_ops(FILE *f, const struct family *fam, const struct metrics_io *io)
 		if (fam->kind == DATA && op == BACKEND_FLUSH)
 			continue;
 		memcpy(&v, (const char *)&io->op[op] + fam->off, sizeof(v));
-		put_op_name(f, fam, io->labels, op);
-		fprintf(f, "%" PRIu64 "\n", v);
+		openmetrics_op_name(f, fam->type, fam->name, io->labels,
+				    op_names[op]);
+		openmetrics_value(f, v);
 	}
 }
 
@@ -279,9 +230,9 @@ put_row(FILE *f, const struct family *fam, const void *row, const char *labels)
 		return;
 	put_name(f, fam, labels);
 	if (fam->kind == NS)
-		put_ns(f, v);
+		openmetrics_seconds(f, v);
 	else
-		fprintf(f, "%" PRIu64 "\n", v);
+		openmetrics_value(f, v);
 }
 
 static void
@@ -346,39 +297,11 @@ put_samples(FILE *f, const struct family *fam, const struct metrics_page *page)
 static void
 put_family(FILE *f, const struct family *fam, const struct metrics_page *page)
 {
-	static const char *const types[] = {
-		[COUNTER] = "counter",
-		[GAUGE] = "gauge",
-		[INFO] = "info",
-		[HISTOGRAM] = "histogram",
-	};
-
-	fprintf(f, "# TYPE %s %s\n", fam->name, types[fam->type]);
-	if (*fam->unit)
-		fprintf(f, "# UNIT %s %s\n", fam->name, fam->unit);
-	fprintf(f, "# HELP %s %s\n", fam->name, fam->help);
+	openmetrics_family(f, fam->type, fam->name, fam->unit, fam->help);
 	put_samples(f, fam, page);
 }
 
 /* ----------------------------------------------------------------- labels */
-
-/* One or two labels; the second may be NULL. NULL: no memory. */
-static char *
-labels(const char *n1, const char *v1, const char *n2, const char *v2)
-{
-	cleanup_free char *e1 = metrics_label_value(v1);
-	cleanup_free char *e2 = n2 ? metrics_label_value(v2) : NULL;
-	char *ret;
-	int r;
-
-	if (!e1 || (n2 && !e2))
-		return NULL;
-	if (n2)
-		r = asprintf(&ret, "%s=\"%s\",%s=\"%s\"", n1, e1, n2, e2);
-	else
-		r = asprintf(&ret, "%s=\"%s\"", n1, e1);
-	return r < 0 ? NULL : ret;
-}
 
 static bool
 make_labels(struct metrics_page *p)
@@ -386,22 +309,22 @@ make_labels(struct metrics_page *p)
 	bool ok = true;
 
 	for (size_t i = 0; i < p->n_listeners; i++)
-		ok &= !!(p->listeners[i].labels = labels(
+		ok &= !!(p->listeners[i].labels = openmetrics_labels(
 				 "listener", p->listeners[i].name, NULL, NULL));
 	for (size_t i = 0; i < p->n_rejects; i++)
-		ok &= !!(p->rejects[i].labels = labels(
+		ok &= !!(p->rejects[i].labels = openmetrics_labels(
 				 "reason", p->rejects[i].name, NULL, NULL));
 	for (size_t i = 0; i < p->n_exports; i++)
-		ok &= !!(p->exports[i].labels = labels(
+		ok &= !!(p->exports[i].labels = openmetrics_labels(
 				 "export", p->exports[i].export, NULL, NULL));
 	for (size_t i = 0; i < p->n_devices; i++)
-		ok &= !!(p->devices[i].labels =
-				 labels("session", p->devices[i].session,
-					"export", p->devices[i].export));
+		ok &= !!(p->devices[i].labels = openmetrics_labels(
+				 "session", p->devices[i].session, "export",
+				 p->devices[i].export));
 	for (size_t i = 0; i < p->n_paths; i++)
-		ok &= !!(p->paths[i].labels =
-				 labels("session", p->paths[i].session, "path",
-					p->paths[i].path));
+		ok &= !!(p->paths[i].labels = openmetrics_labels(
+				 "session", p->paths[i].session, "path",
+				 p->paths[i].path));
 	return ok;
 }
 
@@ -431,7 +354,7 @@ metrics_text(struct metrics_page *page, char **ret_text, size_t *ret_len)
 	if (f) {
 		for (size_t i = 0; i < ARRAY_SIZE(families); i++)
 			put_family(f, &families[i], page);
-		fputs("# EOF\n", f);
+		openmetrics_end(f);
 		ok = !ferror(f);
 		ok &= !fclose(f);
 	}

@@ -9,9 +9,6 @@
 
 #include "gateway/metrics-snap.h"
 
-#define METRICS_CONTENT_TYPE                                                   \
-	"application/openmetrics-text; version=1.0.0; charset=utf-8"
-
 struct metrics_process {
 	uint64_t start_time_ns; /* since 1970 */
 	uint64_t cpu_ns;
@@ -51,12 +48,5 @@ struct metrics_page {
  * them again. Errors: -ENOMEM.
  */
 int metrics_text(struct metrics_page *page, char **ret_text, size_t *ret_len);
-
-/*
- * A value of a label: what is not UTF-8, control characters and backslashes
- * become \xHH, so that two names stay two; then escaped as the format wants it.
- * The caller frees it. NULL: no memory.
- */
-char *metrics_label_value(const char *name);
 
 #endif

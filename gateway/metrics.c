@@ -10,6 +10,7 @@
 #include "gateway/access.h"
 #include "gateway/export.h"
 #include "gateway/proc.h"
+#include "rtrs/base/remedy.h"
 
 struct waiter {
 	struct http_request *req;
@@ -56,7 +57,7 @@ reply_all(struct waiter *waiters, char *text, size_t len)
 			if (mine)
 				memcpy(mine, text, len);
 		}
-		http_reply(w->req, METRICS_CONTENT_TYPE, mine, len);
+		http_reply(w->req, OPENMETRICS_CONTENT_TYPE, mine, len);
 		free(w);
 	}
 }
@@ -339,7 +340,7 @@ on_get(void *user, struct http_request *req)
 	struct waiter *w = calloc(1, sizeof(*w));
 
 	if (!w) {
-		http_reply(req, METRICS_CONTENT_TYPE, NULL, 0);
+		http_reply(req, OPENMETRICS_CONTENT_TYPE, NULL, 0);
 		return;
 	}
 	w->req = req;
@@ -366,7 +367,8 @@ metrics_new(const struct metrics_params *p, char err_text[HTTP_TEXT_MAX],
 	int r = m ? proc_new(&m->proc) : -ENOMEM;
 
 	if (r < 0) {
-		snprintf(err_text, HTTP_TEXT_MAX, "metrics: %s", strerror(-r));
+		snprintf(err_text, HTTP_TEXT_MAX, "metrics: %s%s", strerror(-r),
+			 remedy_words(r));
 		free(m);
 		return r;
 	}

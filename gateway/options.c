@@ -408,7 +408,7 @@ const struct conf_key gw_option_keys[] = {
 	{"chunk-size", "BYTES",
 	 "largest request plus 4096; a power of two (128K)", set_chunk_size},
 	{"workers", "N", "I/O threads (CPUs, at most 4)", set_workers},
-	{"busy-poll", "USEC", "stay awake this long after work (0)",
+	{"busy-poll", "USEC", "look this long for work before sleeping (0)",
 	 set_busy_poll},
 	{"no-io-uring", "[yes|no]",
 	 "do all I/O by threads and plain system calls (no)", set_no_io_uring},

@@ -127,50 +127,12 @@ snapshot_deinit(struct snapshot *snap)
 }
 
 void
-snapshot_addr(const struct fabric_ops *fabric,
-	      const struct sockaddr_storage *ss, char ret[RTRS_ADDR_TEXT_MAX])
-{
-	char *colon, *open;
-	size_t len;
-
-	if (!rtrs_addr_text(fabric, ss, ret))
-		return;
-	colon = strrchr(ret, ':');
-	if (colon)
-		*colon = '\0';
-	/* The brackets of "scheme:[addr]" were for the port's sake. */
-	open = strchr(ret, '[');
-	len = strlen(ret);
-	if (open && ret[len - 1] == ']') {
-		ret[len - 1] = '\0';
-		memmove(open, open + 1, strlen(open));
-	}
-}
-
-unsigned
-snapshot_port(const struct sockaddr_storage *ss)
-{
-	struct sockaddr_in6 sin6;
-	struct sockaddr_in sin;
-
-	if (ss->ss_family == AF_INET) {
-		memcpy(&sin, ss, sizeof(sin));
-		return ntohs(sin.sin_port);
-	}
-	if (ss->ss_family == AF_INET6) {
-		memcpy(&sin6, ss, sizeof(sin6));
-		return ntohs(sin6.sin6_port);
-	}
-	return 0;
-}
-
-void
 snapshot_pathname(const struct rtrs_srv_path_info *info,
 		  char ret[SNAP_PATHNAME_MAX])
 {
 	char src[RTRS_ADDR_TEXT_MAX], dst[RTRS_ADDR_TEXT_MAX];
 
-	snapshot_addr(info->fabric, &info->addrs.peer, src);
-	snapshot_addr(info->fabric, &info->addrs.local, dst);
+	rtrs_addr_host_text(info->fabric, &info->addrs.peer, src);
+	rtrs_addr_host_text(info->fabric, &info->addrs.local, dst);
 	snprintf(ret, SNAP_PATHNAME_MAX, "%s@%s", src, dst);
 }

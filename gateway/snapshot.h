@@ -48,14 +48,10 @@ void snapshot_deinit(struct snapshot *snap);
 
 /*
  * The name that a path has in the kernel's sysfs: src@dst as the client sees
- * them, without ports. The same for its two halves.
+ * them, without ports.
  */
 #define SNAP_PATHNAME_MAX (2 * RTRS_ADDR_TEXT_MAX)
 void snapshot_pathname(const struct rtrs_srv_path_info *info,
 		       char ret[SNAP_PATHNAME_MAX]);
-void snapshot_addr(const struct fabric_ops *fabric,
-		   const struct sockaddr_storage *ss,
-		   char ret[RTRS_ADDR_TEXT_MAX]);
-unsigned snapshot_port(const struct sockaddr_storage *ss);
 
 #endif

@@ -8,7 +8,7 @@
 
 #include <stdint.h>
 
-#include "gateway/loop.h"
+#include "config/control/loop.h"
 
 struct watchdog;
 

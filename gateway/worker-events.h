@@ -4,7 +4,7 @@
 #define GATEWAY_WORKER_EVENTS_H
 
 #include "gateway/backend/events.h"
-#include "gateway/loop.h"
+#include "config/control/loop.h"
 
 struct worker_events {
 	struct gw_events base;

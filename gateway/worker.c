@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <pthread.h>
+#include <sched.h>
 #include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +13,8 @@
 
 #include "gateway/os.h"
 #include "gateway/worker-events.h"
+#include "rtrs/base/remedy.h"
+#include "rtrs/base/spin.h"
 
 /* Fabrics of one rtrs_srv. */
 #define MAX_FDS     4
@@ -47,7 +50,7 @@ struct worker {
 	struct loop_watch *fds[MAX_FDS], *exec_watch, *remote_watch, *io_watch;
 	int n_fds;
 	bool exec_ready, io_ready; /* their descriptors were readable */
-	bool woken;                /* by a descriptor: there was work */
+	struct spin spin;          /* busy polling */
 	bool stopping;
 	struct arrival *unsettled;
 	/* rtrs_srv_n_answered() when they were looked at. */
@@ -62,9 +65,7 @@ struct worker {
 static void
 on_ready(void *user)
 {
-	struct worker *w = user;
-
-	w->woken = true; /* prepare() looks everywhere */
+	/* prepare() looks everywhere */
 }
 
 static void
@@ -72,7 +73,6 @@ on_io_ready(void *user)
 {
 	struct worker *w = user;
 
-	w->woken = true;
 	w->io_ready = true;
 	gw_io_engine_woken(w->io);
 }
@@ -82,7 +82,6 @@ on_exec_ready(void *user)
 {
 	struct worker *w = user;
 
-	w->woken = true;
 	w->exec_ready = true;
 }
 
@@ -92,7 +91,6 @@ on_remote_ready(void *user)
 {
 	struct worker *w = user;
 
-	w->woken = true;
 	gw_pool_exec_reap(w->remote_exec);
 }
 
@@ -185,42 +183,49 @@ round_of_work(struct worker *w, uint64_t now, bool spinning)
 	return true;
 }
 
+/* Changes whenever a request came or was answered. */
 static uint64_t
-ops_so_far(const struct worker *w)
+work_so_far(const struct worker *w)
 {
 	struct gw_server_stats st;
 	uint64_t n = 0;
 
 	gw_server_stats(w->server, &st);
 	for (int i = 0; i < BACKEND_N_OPS; i++)
-		n += st.op[i].ops;
+		n += 2 * st.op[i].ops;
 	return n + st.inflight;
 }
 
 /*
- * Stays awake for a while after work, so that the next request finds the
- * thread running. Under a steady load that would be forever: after
- * SPIN_MAX_NS the loop gets a look at its calls, and *ret_more tells to go on.
+ * Works, and looks again instead of asking to be woken as long as that has been
+ * paying lately: the next request then finds the thread running. Under a steady
+ * load that would be forever: after SPIN_MAX_NS the loop gets a look at its
+ * calls.
  */
 static bool
-spin(struct worker *w, uint64_t now, bool *ret_more)
+work_and_spin(struct worker *w, uint64_t now)
 {
-	uint64_t span = w->p.opt->busy_poll_us * NSEC_PER_USEC;
-	uint64_t until = now + span, end = until + SPIN_MAX_NS;
-	uint64_t seen = ops_so_far(w);
+	uint64_t end = now + SPIN_MAX_NS;
+	uint64_t seen = work_so_far(w);
 
-	for (; now < until && now < end; now = os_now()) {
-		uint64_t ops;
+	do {
+		uint64_t done;
 
 		round_of_work(w, now, true);
-		ops = ops_so_far(w);
-		if (ops != seen) {
-			seen = ops;
-			until = now + span;
+		done = work_so_far(w);
+		now = os_now();
+		if (done != seen) {
+			seen = done;
+			spin_end(&w->spin);
+			spin_start(&w->spin, now);
+		} else if (spin_goes_on(&w->spin, now)) {
+			sched_yield();
+			now = os_now();
+		} else if (!arm(w)) {
+			return false;
 		}
-	}
-	*ret_more = now < until;
-	return *ret_more || arm(w);
+	} while (now < end);
+	return true;
 }
 
 /* The wait, if there was one, is over. */
@@ -243,13 +248,12 @@ prepare(void *user)
 
 	end_wait(w, now);
 	/* Spinning looks at no descriptor of a backend. */
-	if (w->woken && w->p.opt->busy_poll_us && !w->events.n_watches) {
-		busy = spin(w, now, &w->woken);
+	if (w->spin.span_ns && !w->events.n_watches) {
+		busy = work_and_spin(w, now);
 	} else {
 		busy = round_of_work(w, now, false);
 		for (int i = 1; busy && i < MAX_ROUNDS; i++)
 			busy = round_of_work(w, os_now(), false);
-		w->woken = busy;
 	}
 	settle_arrivals(w);
 	if (w->stopping && rtrs_srv_closed(w->rtrs))
@@ -408,9 +412,13 @@ worker_start(const struct worker_params *p, struct worker **ret)
 	struct worker *w = calloc(1, sizeof(*w));
 	int r;
 
-	if (!w)
+	if (!w) {
+		log_err(p->log, "cannot start worker %u: %s%s", p->index,
+			strerror(ENOMEM), remedy_words(-ENOMEM));
 		return -ENOMEM;
+	}
 	w->p = *p;
+	w->spin.span_ns = p->opt->busy_poll_us * NSEC_PER_USEC;
 	sem_init(&w->started, 0, 0);
 	r = -pthread_create(&w->thread, NULL, run, w);
 	if (r < 0)
@@ -425,7 +433,8 @@ worker_start(const struct worker_params *p, struct worker **ret)
 	*ret = w;
 	return 0;
 err:
-	log_err(p->log, "cannot start worker %u: %s", p->index, strerror(-r));
+	log_err(p->log, "cannot start worker %u: %s%s", p->index, strerror(-r),
+		remedy_words(r));
 	loop_free(w->loop);
 	sem_destroy(&w->started);
 	free(w);

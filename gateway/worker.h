@@ -9,7 +9,7 @@
 
 #include "gateway/backend/pool.h"
 #include "gateway/backend/uring.h"
-#include "gateway/loop.h"
+#include "config/control/loop.h"
 #include "gateway/options.h"
 #include "gateway/route.h"
 #include "gateway/server.h"

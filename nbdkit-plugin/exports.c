@@ -115,10 +115,10 @@ exports_check(const struct exports *x, char why[EXPORTS_TEXT_MAX])
 		return bad(why, -EINVAL,
 			   "device_path= is one device for every NBD client, "
 			   "exports= is a list: give one of them");
-	if ((x->only || x->n_items) && (x->root || x->n_allow))
+	if ((x->only || x->n_items) && (x->root || x->n_allow || x->modes))
 		return bad(why, -EINVAL,
-			   "export-root= and export-allow= are for clients "
-			   "that name the device: leave out %s=",
+			   "export-root=, export-allow= and export-modes= are "
+			   "for clients that name the device: leave out %s=",
 			   x->only ? "device_path" : "exports");
 	return 0;
 }
@@ -144,12 +144,34 @@ has_dot_dot(const char *name)
 	return false;
 }
 
+/* Takes "ro:" off the name. */
+static int
+take_mode(const char **name, struct export_choice *ret,
+	  char why[EXPORTS_TEXT_MAX])
+{
+	size_t len = strcspn(*name, ":");
+	char mode[16] = "";
+
+	if ((*name)[len] && len < sizeof(mode))
+		memcpy(mode, *name, len);
+	ret->mode = rnbd_access_mode_parse(mode);
+	if (ret->mode < 0)
+		return bad(why, -EINVAL,
+			   "export '%.200s': export-modes= wants ro:, rw: or "
+			   "migration: in front of the device",
+			   *name);
+	*name += len + 1;
+	return 0;
+}
+
 static int
 choose_by_name(const struct exports *x, const char *name,
 	       struct export_choice *ret, char why[EXPORTS_TEXT_MAX])
 {
-	int n;
+	int n, err = x->modes ? take_mode(&name, ret, why) : 0;
 
+	if (err)
+		return err;
 	if (!*name)
 		return bad(why, -ENOENT,
 			   "an NBD client has to name the device it wants, as "
@@ -168,7 +190,6 @@ choose_by_name(const struct exports *x, const char *name,
 			   "export '%.100s...' is too long for a device: at "
 			   "most %d bytes, export-root= included",
 			   name, RNBD_NAME_LEN - 1);
-	ret->read_only = false;
 	return 0;
 }
 
@@ -178,9 +199,10 @@ exports_choose(const struct exports *x, const char *name,
 {
 	const struct export_item *item;
 
+	ret->read_only = false;
+	ret->mode = -1;
 	if (x->only) {
 		snprintf(ret->device, sizeof(ret->device), "%s", x->only);
-		ret->read_only = false;
 		return 0;
 	}
 	if (!x->n_items)

@@ -5,7 +5,9 @@
  *   device_path=NAME     this one, whatever the client asks for
  *   exports=...          those of a list, under their names
  *   neither              the export's name is the name of the device, below
- *                        export-root= and within export-allow=
+ *                        export-root= and within export-allow=; with
+ *                        export-modes= behind the mode it is opened in, and a
+ *                        colon: "ro:disk"
  *
  * Knows nothing of nbdkit.
  */
@@ -33,6 +35,7 @@ struct exports {
 	char *root;   /* export-root=; NULL: none */
 	char **allow; /* patterns of export-allow= */
 	unsigned n_allow;
+	bool modes; /* export-modes= */
 };
 
 void exports_deinit(struct exports *x);
@@ -51,6 +54,7 @@ int exports_check(const struct exports *x, char why[EXPORTS_TEXT_MAX]);
 struct export_choice {
 	char device[RNBD_NAME_LEN];
 	bool read_only;
+	int mode; /* enum rnbd_access_mode; -1: as access_mode= says */
 };
 /*
  * What a client gets that asks for name. -ENOENT there is none of that name,

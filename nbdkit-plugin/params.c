@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/un.h>
 
 #include "proto/rnbd-msg.h"
 #include "proto/rtrs-msg.h"
@@ -127,6 +128,24 @@ parse_sessname(struct params *p, const struct param *d, const char *value,
 			   "and not contain '/' or '.'",
 			   value);
 	}
+	if (store(field(p, d), value)) {
+		bad(err, d, "%s", strerror(ENOMEM));
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+static int
+parse_control(struct params *p, const struct param *d, const char *value,
+	      char err[PARAMS_ERR_MAX])
+{
+	struct sockaddr_un sun;
+
+	if (!*value || strlen(value) >= sizeof(sun.sun_path))
+		return bad(err, d,
+			   "'%.200s' is not the path of a unix socket: at most "
+			   "%zu bytes",
+			   value, sizeof(sun.sun_path) - 1);
 	if (store(field(p, d), value)) {
 		bad(err, d, "%s", strerror(ENOMEM));
 		return -ENOMEM;
@@ -327,6 +346,7 @@ static const struct param table[] = {
 	{"nr_poll_queues", parse_poll_queues, AT(nr_poll_queues), -1, 0},
 	{"max_reconnect_attempts", parse_int, AT(max_reconnect_attempts), -1,
 	 9999},
+	{"control", parse_control, AT(control), 0, 0},
 	{"connections", parse_int, AT(connections), 2, RTRS_MAX_CONS},
 	{"queue-depth", parse_int, AT(queue_depth), 1, RTRS_MAX_QUEUE_DEPTH},
 	{"io-timeout", parse_seconds, AT(io_timeout_ms), 0, DAY_MS},
@@ -335,8 +355,10 @@ static const struct param table[] = {
 	{"exports", parse_exports, 0, 0, 0},
 	{"export-root", parse_root, AT(exports.root), 0, 0},
 	{"export-allow", parse_allow, 0, 0, 0},
+	{"export-modes", parse_bool, AT(exports.modes), 0, 0},
 	{"mp_policy", parse_policy, AT(mp_policy), 0, 0},
 	{"connect", parse_connect, AT(connect), 0, 0},
+	{"quiesce-time", parse_seconds, AT(quiesce_time_ms), 1, DAY_MS},
 	{"reconnect-delay", parse_seconds, AT(reconnect_delay_ms), 0, DAY_MS},
 	{"reconnect-delay-max", parse_seconds, AT(reconnect_delay_max_ms), 0,
 	 DAY_MS},
@@ -355,6 +377,8 @@ const char params_help[] =
 	"exports=[<NAME>=]<DEVICE>[,ro]  One of a fixed list; repeatable.\n"
 	"export-root=<PREFIX>     Put before the names of clients.\n"
 	"export-allow=<PATTERN>   Names that clients may use; repeatable.\n"
+	"export-modes=<BOOL>      Names are ro:, rw: or migration:DEVICE "
+	"(no).\n"
 	"sessname=<NAME>          (required) Name of the session.\n"
 	"path=<ADDRESS>           (required) Route to the server; repeatable:\n"
 	"                         ip:<ADDR> or gid:<GID> for RDMA, or\n"
@@ -362,6 +386,7 @@ const char params_help[] =
 	"path=<SRC>,<DST>         The same, from a given source address.\n"
 	"dest_port=<PORT>         Port of the paths that follow (1234).\n"
 	"access_mode=ro|rw|migration  (rw)\n"
+	"control=<SOCKET>         Unix socket for rnbdctl client (none).\n"
 	"connections=<N>          Connections per path.\n"
 	"queue-depth=<N>          Limit on requests under way.\n"
 	"io-timeout=<SECONDS>     How long I/O waits for a lost server (60).\n"
@@ -370,12 +395,16 @@ const char params_help[] =
 	"mp_policy=<POLICY>       Which path takes a request: round-robin,\n"
 	"                         min-inflight or min-latency (min-inflight).\n"
 	"connect=all|any|lazy     Paths that must be up at the start (all).\n"
+	"quiesce-time=<SECONDS>  Do not wait longer to know that the server "
+	"has\n"
+	"                       given a lost path up (60).\n"
 	"reconnect-delay=<SECONDS> Pause before the first attempt (1).\n"
 	"reconnect-delay-max=<SECONDS>  It doubles up to this (2).\n"
 	"max_reconnect_attempts=<N>  -1: no limit (-1).\n"
 	"heartbeat-interval=<SECONDS>  (5)\n"
 	"heartbeat-missed=<N>     Silent intervals that end a path (5).\n"
-	"busy-poll=<USEC>         Look this long before sleeping (0).\n"
+	"busy-poll=<USEC>         Look this long before sleeping, at most "
+	"(0).\n"
 	"zero=auto|trust|write    How zeroes are written (auto).\n"
 	"preflight=<BOOL>         Try the device once at the start (yes).\n"
 	"need-inval=<BOOL>        Have the server end the keys of reads (no).\n"
@@ -394,6 +423,7 @@ params_init(struct params *p)
 		 * The kernel waits 30 s, for fabrics where a failed attempt
 		 * costs a subnet manager's time. Here it costs a SYN.
 		 */
+		.quiesce_time_ms = RTRS_QUIESCE_MS,
 		.reconnect_delay_ms = 1000,
 		.reconnect_delay_max_ms = 2000,
 		.mp_policy = RTRS_MP_MIN_INFLIGHT,
@@ -408,6 +438,7 @@ void
 params_deinit(struct params *p)
 {
 	free(p->sessname);
+	free(p->control);
 	exports_deinit(&p->exports);
 	free(p->paths);
 	memset(p, 0, sizeof(*p));
@@ -479,6 +510,26 @@ params_resolve(const struct params *p, struct rtrs_path_addr **ret,
 	return 0;
 }
 
+int
+params_resolve_path(const struct params *p, const char *text,
+		    struct rtrs_path_addr *ret, char *err, size_t err_len)
+{
+	struct path_spec spec;
+	int rc = path_parse(text, (uint16_t)p->dest_port, &spec, err, err_len);
+
+	if (rc)
+		return rc;
+	if (spec.scheme == PATH_ANY) {
+		snprintf(
+			err, err_len,
+			"'%s' does not name its fabric; write tcp:%s, or ip:%s "
+			"for RDMA",
+			text, text, text);
+		return -EINVAL;
+	}
+	return path_resolve(&spec, PROBE_MS, ret, err, err_len);
+}
+
 static unsigned
 default_connections(void)
 {
@@ -529,6 +580,8 @@ params_session(const struct params *p, struct rnbd_wait_params *ret)
 								->heartbeat_missed_max,
 						.connect_timeout_ms =
 							p->connect_timeout_ms,
+						.quiesce_ms =
+							p->quiesce_time_ms,
 						.reconnect_delay_ms =
 							p->reconnect_delay_ms,
 						.reconnect_jitter_ms =

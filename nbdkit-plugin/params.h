@@ -23,6 +23,7 @@ enum params_zero {
 
 struct params {
 	char *sessname;
+	char *control;          /* path of a socket; NULL: none */
 	struct exports exports; /* device_path= and its alternatives */
 	struct path_spec *paths;
 	unsigned n_paths;
@@ -35,6 +36,7 @@ struct params {
 	unsigned open_timeout_ms;
 	unsigned connect_timeout_ms;
 	unsigned reconnect_delay_ms, reconnect_delay_max_ms;
+	unsigned quiesce_time_ms;
 	unsigned heartbeat_interval_ms;
 	int heartbeat_missed_max;
 	int max_reconnect_attempts; /* -1: no limit */
@@ -64,6 +66,13 @@ int params_check(const struct params *p, char err[PARAMS_ERR_MAX]);
  */
 int params_resolve(const struct params *p, struct rtrs_path_addr **ret,
 		   char err[PARAMS_ERR_MAX]);
+/*
+ * One more path, given while the session runs, as path= and dest_port= would.
+ * Without a scheme it is refused: to try RDMA takes a process of its own.
+ * Blocks. -EINVAL and those of path_resolve(), with words in err.
+ */
+int params_resolve_path(const struct params *p, const char *text,
+			struct rtrs_path_addr *ret, char *err, size_t err_len);
 /* Session parameters; rtrs.paths and rtrs.log are left to the caller. */
 void params_session(const struct params *p, struct rnbd_wait_params *ret);
 

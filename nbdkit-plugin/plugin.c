@@ -15,10 +15,12 @@
 #include <utlist.h>
 
 #include "nbdkit-plugin/blocks.h"
+#include "nbdkit-plugin/control.h"
 #include "nbdkit-plugin/in-child.h"
 #include "nbdkit-plugin/params.h"
 #include "nbdkit-plugin/progress.h"
 #include "nbdkit-plugin/wait.h"
+#include "rtrs/base/remedy.h"
 
 #define THREAD_MODEL NBDKIT_THREAD_MODEL_PARALLEL
 
@@ -39,6 +41,8 @@ static struct params params;
 static struct rtrs_path_addr *paths;
 static struct rnbd_wait *session;
 static struct progress *helper;
+static struct rnbd_stats *stats;
+static struct clt_control *control;
 
 /* What the NBD connections to one device share. */
 struct shared {
@@ -97,6 +101,15 @@ nbd_errno(int err)
 	}
 }
 
+/* For an NBD connection. */
+static void
+no_memory(void)
+{
+	nbdkit_error("session %s: cannot open: %s%s", params.sessname,
+		     strerror(ENOMEM), remedy_words(-ENOMEM));
+	errno = ENOMEM;
+}
+
 /* Says what failed, and why if the session knows more than errno. */
 static int
 fail(struct handle *h, const char *what, uint64_t count, uint64_t offset,
@@ -131,8 +144,16 @@ plugin_unload(void)
 static int
 plugin_config(const char *key, const char *value)
 {
+	cleanup_free char *path = NULL;
 	char err[PARAMS_ERR_MAX];
 
+	/* nbdkit changes its directory. */
+	if (!strcmp(key, "control")) {
+		path = nbdkit_absolute_path(value);
+		if (!path)
+			return -1;
+		value = path;
+	}
 	if (!params_set(&params, key, value, err))
 		return 0;
 	nbdkit_error("%s", err);
@@ -178,10 +199,12 @@ session_new(struct rnbd_wait **ret)
 	params_session(&params, &wp);
 	wp.clt.rtrs.paths = paths;
 	wp.clt.rtrs.log = &session_log;
+	wp.clt.stats = stats;
 	wp.quit = quitting;
 	err = rnbd_wait_new(&wp, ret);
 	if (err)
-		nbdkit_error("session %s: %s", params.sessname, strerror(-err));
+		nbdkit_error("session %s: %s%s", params.sessname,
+			     strerror(-err), remedy_words(err));
 	return err ? -1 : 0;
 }
 
@@ -246,7 +269,8 @@ preflight(void)
 	int rc = in_child(try_all, NULL);
 
 	if (rc < 0)
-		nbdkit_error("cannot try the device: %s", strerror(-rc));
+		nbdkit_error("cannot try the device: %s%s", strerror(-rc),
+			     remedy_words(rc));
 	return rc ? -1 : 0;
 }
 
@@ -286,16 +310,56 @@ plugin_get_ready(void)
 		       : 0;
 }
 
+/* As path= would, while the session runs. */
+static int
+resolve_path(void *user, const char *text, struct rtrs_path_addr *ret,
+	     char *err, size_t err_len)
+{
+	char why[256];
+	int r = params_resolve_path(&params, text, ret, err, err_len);
+
+	if (r || ret->fabric->caps & FABRIC_CAP_LAZY_MEM ||
+	    !verbs_check("", why, sizeof(why)))
+		return r;
+	snprintf(err, err_len, "%s: %s", text, why);
+	return -ENODEV;
+}
+
+static int
+control_start(void)
+{
+	const struct clt_control_params p = {
+		.path = params.control,
+		.sessname = params.sessname,
+		.wait = session,
+		.stats = stats,
+		.log = &session_log,
+		.resolve = resolve_path,
+	};
+	char err[CONTROL_TEXT_MAX];
+
+	if (!params.control || !clt_control_new(&p, err, &control))
+		return 0;
+	nbdkit_error("%s", err);
+	return -1;
+}
+
 static int
 plugin_after_fork(void)
 {
 	int err;
 
-	if (session_new(&session))
+	if (params.control && rnbd_stats_new(&stats)) {
+		nbdkit_error("%s", strerror(ENOMEM));
+		return -1;
+	}
+	if (session_new(&session) || control_start())
 		return -1;
 	err = progress_start(session, &helper);
 	if (err) {
-		nbdkit_error("cannot start a thread: %s", strerror(-err));
+		nbdkit_error("session %s: cannot start a thread: %s%s",
+			     params.sessname, strerror(-err),
+			     remedy_words(err));
 		return -1;
 	}
 	rnbd_wait_connect(session);
@@ -309,20 +373,26 @@ plugin_cleanup(void)
 
 	if (!session)
 		return;
+	clt_control_stop(control);
 	progress_stop(helper);
 	helper = NULL;
 	if (rnbd_debug_wait) {
 		rnbd_wait_stats(session, &st);
-		nbdkit_debug("rnbd: %" PRIu64 " requests, %" PRIu64
-			     " combined; %" PRIu64
-			     " sleeps of drivers, %" PRIu64
-			     " handovers, %" PRIu64 " wakes, %" PRIu64
-			     " turns of the helper",
-			     st.ops, st.combined, st.sleeps, st.handovers,
-			     st.wakes, st.helper);
+		nbdkit_debug(
+			"rnbd: %" PRIu64 " requests, %" PRIu64
+			" driven by their own thread, %" PRIu64
+			" combined; %" PRIu64 " sleeps of drivers, %" PRIu64
+			" handovers, %" PRIu64 " wakes, %" PRIu64
+			" turns of the helper; %" PRIu64 " polls paid, %" PRIu64
+			" missed",
+			st.ops, st.driven, st.combined, st.sleeps, st.handovers,
+			st.wakes, st.helper, st.polls_paid, st.polls_missed);
 	}
 	rnbd_wait_free(session, CLOSE_TIMEOUT_MS);
 	session = NULL;
+	clt_control_free(control);
+	rnbd_stats_free(stats);
+	stats = NULL;
 }
 
 /* ------------------------------------------------- connections */
@@ -409,12 +479,14 @@ handle_open(struct handle *h, bool readonly)
 		errno = -err;
 		return -1;
 	}
-	h->readonly = readonly || choice.read_only ||
-		      params.access_mode == RNBD_ACCESS_RO;
-	mode = h->readonly ? RNBD_ACCESS_RO : params.access_mode;
+	mode = choice.mode < 0 ? params.access_mode
+			       : (enum rnbd_access_mode)choice.mode;
+	h->readonly = readonly || choice.read_only || mode == RNBD_ACCESS_RO;
+	if (h->readonly)
+		mode = RNBD_ACCESS_RO;
 	h->shared = shared_get(choice.device);
 	if (!h->shared) {
-		nbdkit_error("%s", strerror(errno));
+		no_memory();
 		return -1;
 	}
 	if (device_open(session, choice.device, mode, &h->dev))
@@ -448,7 +520,7 @@ plugin_open(int readonly)
 	struct handle *h = calloc(1, sizeof(*h));
 
 	if (!h) {
-		nbdkit_error("%s", strerror(errno));
+		no_memory();
 		return NULL;
 	}
 	if (handle_open(h, readonly)) {

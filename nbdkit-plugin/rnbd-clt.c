@@ -284,6 +284,7 @@ rnbd_clt_new(const struct rnbd_clt_params *p, struct rnbd_clt **ret)
 	c->io_timeout_ms = p->io_timeout_ms;
 	c->open_timeout_ms = p->open_timeout_ms;
 	c->trust_write_zeroes = p->trust_write_zeroes;
+	c->counts = p->stats;
 	c->now = p->rtrs.now;
 	c->greet.c = c;
 	c->greet.done = greeted;

@@ -16,6 +16,8 @@
 
 struct rnbd_clt;
 struct rnbd_clt_dev;
+struct rnbd_stats;
+struct rnbd_dev_stats;
 
 struct rnbd_clt_params {
 	struct rtrs_clt_params rtrs; /* callbacks and user are filled in here */
@@ -29,6 +31,9 @@ struct rnbd_clt_params {
 	unsigned open_timeout_ms;
 	/* Write zeroes by op 5 where offered (else by writes of zeroes). */
 	bool trust_write_zeroes;
+	/* Where I/O is counted (rnbd-stats.h); outlives the session. May be
+	 * NULL. */
+	struct rnbd_stats *stats;
 };
 
 int rnbd_clt_new(const struct rnbd_clt_params *p, struct rnbd_clt **ret);
@@ -98,6 +103,45 @@ void rnbd_clt_dev_geometry(const struct rnbd_clt_dev *dev,
 /* Why the device failed for good (shrunk, block size changed), or NULL. */
 const char *rnbd_clt_dev_failed(const struct rnbd_clt_dev *dev);
 
+/* A device as its administrator sees it, all its handles together. */
+struct rnbd_clt_dev_info {
+	const char *name;
+	/* "init" it was never open, "open", "closed" it will be open again, or
+	 * "failed" for good. */
+	const char *state;
+	const char *why; /* it is not open; "" */
+	enum rnbd_access_mode mode;
+	unsigned users; /* handles */
+	uint32_t id;    /* the server's; of the last time it was open */
+	struct rnbd_clt_geometry geo;
+};
+/* All of it is borrowed for the call of fn. */
+void rnbd_clt_for_each_dev(const struct rnbd_clt *c,
+			   void (*fn)(void *user,
+				      const struct rnbd_clt_dev_info *info),
+			   void *user);
+
+enum rnbd_clt_ask {
+	/* The server is asked for the size again; I/O goes on. */
+	RNBD_CLT_RESIZE,
+	/* The device is closed and opened again; I/O waits meanwhile. */
+	RNBD_CLT_REMAP,
+};
+/*
+ * Asks the server again how large the device is, for handles that are opened
+ * from now on. asked() comes exactly once, not from within; err 0 with the size
+ * in bytes, or negative with words in text (borrowed for the call): -EINVAL
+ * what it says now does not fit those who have the device open. A command that
+ * cannot begin returns an error instead, with words in text: -ENOENT nobody has
+ * such a device open, -EBUSY it is being opened, closed or asked for already,
+ * -ENOTCONN the session is not connected, -EIO the device has failed, -ENOMEM.
+ */
+typedef void (*rnbd_clt_asked_fn)(void *user, int err, uint64_t size_bytes,
+				  const char *text);
+int rnbd_clt_dev_ask(struct rnbd_clt *c, const char *name,
+		     enum rnbd_clt_ask what, rnbd_clt_asked_fn asked,
+		     void *user, char *text, size_t text_len);
+
 enum rnbd_clt_op {
 	RNBD_CLT_READ,
 	RNBD_CLT_WRITE,
@@ -105,6 +149,7 @@ enum rnbd_clt_op {
 	RNBD_CLT_DISCARD,
 	RNBD_CLT_WRITE_ZEROES,
 };
+#define RNBD_CLT_N_OPS     (RNBD_CLT_WRITE_ZEROES + 1)
 #define RNBD_CLT_F_FUA     BIT(0)
 #define RNBD_CLT_F_NOUNMAP BIT(1)
 
@@ -120,6 +165,7 @@ struct rnbd_clt_io {
 	uint64_t off;      /* bytes */
 	uint64_t len;      /* bytes */
 	void *buf;         /* lent until done() */
+	uint64_t asked_ns; /* when, by the clock; 0: its time is not counted */
 	/*
 	 * Exactly once, from progress; never from within submit. err: 0 or
 	 * negative. op may have become FLUSH (the second half of a FUA).
@@ -144,6 +190,8 @@ struct rnbd_clt_io {
 void rnbd_clt_submit(struct rnbd_clt_io *io);
 
 struct rnbd_clt_stats {
+	/* I/Os; requests that they were cut into; I/Os that had to wait for the
+	 * server; requests that were sent again; I/Os that waited too long. */
 	uint64_t ios, pieces, held, resent, timeouts;
 };
 void rnbd_clt_stats(const struct rnbd_clt *c, struct rnbd_clt_stats *ret);

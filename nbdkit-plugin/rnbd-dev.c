@@ -140,6 +140,8 @@ static void
 dev_closed(struct device *d)
 {
 	d->state = DEV_GONE;
+	d->close_waits = false;
+	ask_finish(d, -ENOENT, CLOSED_MEANWHILE);
 	if (d->closed)
 		d->closed(d->closed_user);
 	d->closed = NULL;
@@ -150,13 +152,13 @@ dev_failed(struct device *d)
 {
 	d->state = DEV_FAILED;
 	log_err(d->c->log, "device '%s': %s", d->name, d->text);
+	ask_finish(d, -EINVAL, d->text);
 	ios_fail(d->c, d, -EIO);
 }
 
-/* Fills ret; false if no disk can have this shape. */
-static bool
-geometry(const struct rnbd_clt *c, const struct rnbd_msg_open_rsp *m,
-	 struct rnbd_clt_geometry *ret)
+bool
+dev_shape(const struct rnbd_clt *c, const struct rnbd_msg_open_rsp *m,
+	  struct rnbd_clt_geometry *ret)
 {
 	struct rnbd_clt_geometry g = {
 		.logical_block_size = m->logical_block_size,
@@ -197,21 +199,21 @@ geometry(const struct rnbd_clt *c, const struct rnbd_msg_open_rsp *m,
 	return true;
 }
 
-/* True if what the users of the device rely on still holds. */
-static bool
-geometry_still_fits(struct device *d, const struct rnbd_clt_geometry *now)
+bool
+dev_shape_fits(const struct device *d, const struct rnbd_clt_geometry *now,
+	       char *text, size_t len)
 {
 	const struct rnbd_clt_geometry *was = &d->geo;
 
 	if (now->size_bytes < was->size_bytes) {
-		snprintf(d->text, sizeof(d->text),
+		snprintf(text, len,
 			 "the device shrank from %" PRIu64 " to %" PRIu64
 			 " bytes while the server was away",
 			 was->size_bytes, now->size_bytes);
 		return false;
 	}
 	if (now->logical_block_size != was->logical_block_size) {
-		snprintf(d->text, sizeof(d->text),
+		snprintf(text, len,
 			 "the logical block size changed from %u to %u bytes "
 			 "while the server was away",
 			 was->logical_block_size, now->logical_block_size);
@@ -240,8 +242,7 @@ dev_send_close(struct device *d)
 		dev_closed(d);
 }
 
-/* CLOSE, then OPEN in the mode that is wanted now; I/O waits meanwhile. */
-static void
+void
 dev_turn(struct device *d)
 {
 	/* Or no path is up: whoever closes the session closes the device. */
@@ -249,12 +250,24 @@ dev_turn(struct device *d)
 	d->retry_at = 0;
 }
 
+void
+dev_reshape(struct device *d, const struct rnbd_clt_geometry *now)
+{
+	/*
+	 * Users who saw a write-through cache never flush. If it is volatile
+	 * now, each of their writes must bring its own durability.
+	 */
+	if (d->was_open && !d->geo.writeback && now->writeback)
+		d->sync_writes = true;
+	d->geo = *now;
+}
+
 static void
 dev_opened(struct device *d, const struct rnbd_msg_open_rsp *m)
 {
 	struct rnbd_clt_geometry g;
 
-	if (!geometry(d->c, m, &g)) {
+	if (!dev_shape(d->c, m, &g)) {
 		snprintf(d->text, sizeof(d->text),
 			 "the server describes an impossible disk: %" PRIu64
 			 " sectors, blocks of %u bytes",
@@ -269,27 +282,24 @@ dev_opened(struct device *d, const struct rnbd_msg_open_rsp *m)
 		return;
 	}
 	if (d->was_open && !RNBD_MUTANT(GEO_UNCHECKED) &&
-	    !geometry_still_fits(d, &g)) {
+	    !dev_shape_fits(d, &g, d->text, sizeof(d->text))) {
 		dev_failed(d);
 		return;
 	}
-	/*
-	 * Users who saw a write-through cache never flush. If it is volatile
-	 * now, each of their writes must bring its own durability.
-	 */
-	if (d->was_open && !d->geo.writeback && g.writeback)
-		d->sync_writes = true;
 	if (d->was_open)
 		log_info(d->c->log, "device '%s': open again, %s", d->name,
 			 rnbd_access_mode_name(d->mode));
-	d->geo = g;
+	dev_reshape(d, &g);
 	if (!RNBD_MUTANT(ID_STALE) || !d->was_open)
 		d->id = m->device_id;
 	d->incarnation++;
+	if (!d->was_open && d->c->counts)
+		d->stats = rnbd_stats_device(d->c->counts, d->name);
 	d->was_open = true;
 	d->open_err = 0;
 	d->state = DEV_OPEN;
 	openers_serve(d);
+	ask_finish(d, 0, "");
 	ios_release(d->c);
 }
 
@@ -320,6 +330,7 @@ dev_turn_failed(struct device *d)
 static void
 dev_open_failed(struct device *d)
 {
+	ask_finish(d, d->open_err, d->text);
 	if (d->was_open && d->n_handles && dev_turn_failed(d))
 		return;
 	if (d->was_open) {
@@ -351,6 +362,7 @@ dev_explain(struct device *d, int err)
 {
 	if (d->was_open && d->open_err == err) {
 		/* The same as at the last try: no need to ask again. */
+		ask_finish(d, err, d->text);
 		d->state = DEV_WANTED;
 		d->retry_at = time_after_ms(d->c->now, REOPEN_RETRY_MS);
 		return;
@@ -392,6 +404,11 @@ dev_admin_done(struct admin *a, int err)
 		break;
 	case DEV_CLOSING:
 	case DEV_TURNING:
+		if (d->close_waits) {
+			d->close_waits = false;
+			dev_send_close(d);
+			break;
+		}
 		if (err && err != -ECONNABORTED)
 			log_warn(d->c->log, "device '%s': CLOSE failed: %s",
 				 d->name, strerror(-err));
@@ -410,8 +427,13 @@ dev_admin_done(struct admin *a, int err)
 			dev_send_close(d);
 		}
 		break;
-	case DEV_WANTED:
 	case DEV_OPEN:
+		if (!err)
+			err = rnbd_msg_open_rsp_decode(a->data, a->data_len,
+						       &m);
+		ask_answered(d, err, &m);
+		break;
+	case DEV_WANTED:
 		break; /* the session was lost meanwhile */
 	}
 }
@@ -434,24 +456,29 @@ name_is_closing(const struct device *d)
 	return false;
 }
 
-static void
-dev_try_open(struct device *d)
+int
+dev_send_open(struct device *d)
 {
-	struct rnbd_msg_open m = {0};
+	struct rnbd_msg_open m = {.access_mode = (uint8_t)d->mode};
 
-	/* An answer to the last message may still be on its way. */
-	if (d->admin.busy || name_is_closing(d))
-		return;
-	d->mode = wanted_mode(d);
-	m.access_mode = (uint8_t)d->mode;
 	memcpy(m.dev_name, d->name, sizeof(m.dev_name));
 	rnbd_msg_open_encode(&m, d->admin.usr);
 	d->admin.dir = RTRS_READ;
 	d->admin.usr_len = RNBD_OPEN_LEN;
 	d->admin.data_len = RNBD_OPEN_RSP_LEN;
 	memset(d->admin.data, 0, sizeof(d->admin.data));
+	return admin_send(&d->admin);
+}
+
+static void
+dev_try_open(struct device *d)
+{
+	/* An answer to the last message may still be on its way. */
+	if (d->admin.busy || name_is_closing(d))
+		return;
+	d->mode = wanted_mode(d);
 	d->state = DEV_OPENING;
-	if (admin_send(&d->admin) == 0)
+	if (dev_send_open(d) == 0)
 		return;
 	/*
 	 * No path is up, but the session is told so only when the requests of
@@ -556,6 +583,13 @@ rnbd_clt_dev_close(struct rnbd_clt_dev *dev, void (*closed)(void *user),
 		dev_closed(d);
 		return;
 	}
+	if (d->admin.busy) {
+		/* A command: an OPEN that the CLOSE overtakes would stay. */
+		d->state = DEV_CLOSING;
+		d->close_waits = true;
+		ask_finish(d, -ENOENT, CLOSED_MEANWHILE);
+		return;
+	}
 	dev_send_close(d);
 }
 
@@ -578,6 +612,7 @@ dev_lost(struct device *d)
 	if (d->state != DEV_OPEN)
 		return;
 	log_warn(d->c->log, "device '%s': the server closed it", d->name);
+	/* A command finds it when it is open again. */
 	d->state = DEV_WANTED;
 	d->retry_at = 0;
 }
@@ -599,6 +634,7 @@ devs_session_lost(struct rnbd_clt *c)
 
 	DL_FOREACH(c->devices, d) {
 		admin_cancel(&d->admin);
+		ask_finish(d, -ENOTCONN, LOST_MEANWHILE);
 		switch (d->state) {
 		case DEV_OPEN:
 		case DEV_OPENING:
@@ -683,6 +719,8 @@ devs_progress(struct rnbd_clt *c)
 		if (d->state == DEV_OPEN && c->state == CLT_READY &&
 		    d->mode != wanted_mode(d) && !d->admin.busy)
 			dev_turn(d);
+		if (ask_is_due(d))
+			ask_start(d);
 		if (d->state == DEV_WANTED && c->state == CLT_READY &&
 		    d->retry_at <= c->now)
 			dev_try_open(d);
@@ -713,6 +751,8 @@ devs_deadline(const struct rnbd_clt *c)
 		if (d->state == DEV_OPEN && c->state == CLT_READY &&
 		    d->mode != wanted_mode(d) && !d->admin.busy)
 			return 0;
+		if (ask_is_due(d))
+			return 0;
 		if (d->openers && c->open_timeout_ms)
 			t = time_min(t, d->openers->deadline);
 		if (d->state == DEV_GONE && !d->admin.busy)
@@ -729,6 +769,7 @@ devs_free(struct rnbd_clt *c)
 
 	DL_FOREACH_SAFE(c->devices, d, tmp) {
 		openers_finish(d, -ESHUTDOWN, CLOSED_TEXT);
+		ask_finish(d, -ESHUTDOWN, CLOSED_TEXT);
 		if (d->closed)
 			d->closed(d->closed_user);
 		LL_FOREACH_SAFE(d->handles, h, htmp)

@@ -575,6 +575,18 @@ rnbd_clt_submit(struct rnbd_clt_io *io)
 	c->submitting = false;
 }
 
+/* It has ended; the time is that of the progress that found the answer. */
+static void
+io_count(const struct rnbd_clt *c, const struct rnbd_clt_io *io)
+{
+	struct rnbd_dev_stats *ds = io->dev->d->stats;
+
+	if (ds && io->asked_ns)
+		rnbd_stats_record(ds, io->asked, io->len, io->err,
+				  c->now > io->asked_ns ? c->now - io->asked_ns
+							: 0);
+}
+
 void
 ios_deliver(struct rnbd_clt *c)
 {
@@ -582,6 +594,7 @@ ios_deliver(struct rnbd_clt *c)
 
 	while ((io = c->finished)) {
 		io_move(c, io, IO_NOWHERE);
+		io_count(c, io);
 		io->done(io, io->err);
 		if (RNBD_MUTANT(DONE_TWICE))
 			io->done(io, io->err);

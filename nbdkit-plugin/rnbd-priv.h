@@ -12,6 +12,7 @@
 #define NBDKIT_PLUGIN_RNBD_PRIV_H
 
 #include "nbdkit-plugin/rnbd-clt.h"
+#include "nbdkit-plugin/rnbd-stats.h"
 
 #define REOPEN_RETRY_MS 500
 
@@ -67,6 +68,14 @@ struct opener {
 	uint64_t deadline; /* 0: not set yet */
 };
 
+/* A command of an administrator; see rnbd_clt_dev_ask(). */
+struct ask {
+	enum rnbd_clt_ask what;
+	bool sent; /* its OPEN or CLOSE is out, or was */
+	rnbd_clt_asked_fn asked;
+	void *user;
+};
+
 /* Somebody who waits for the session itself. */
 struct ready {
 	struct ready *next;
@@ -90,6 +99,9 @@ struct device {
 	unsigned n_handles; /* given out, or to be by openers */
 	struct rnbd_clt_dev *handles;
 	struct opener *openers;
+	bool close_waits;             /* CLOSE, for the answer to ask's OPEN */
+	struct ask *ask;              /* NULL: none under way */
+	struct rnbd_dev_stats *stats; /* NULL: not counted */
 	void (*closed)(void *user);
 	void *closed_user;
 	uint64_t retry_at; /* DEV_WANTED after a failure; 0: at once */
@@ -130,6 +142,7 @@ struct rnbd_clt {
 	unsigned io_timeout_ms;
 	unsigned open_timeout_ms;
 	bool trust_write_zeroes;
+	struct rnbd_stats *counts;
 	uint64_t now;    /* of the last progress */
 	bool submitting; /* then now may be long ago */
 	unsigned links;  /* how often the session came up */
@@ -152,7 +165,12 @@ struct rnbd_clt {
 	struct rnbd_clt_stats stats;
 };
 
-#define CLOSED_TEXT "the session was closed"
+#define CLOSED_TEXT      "the session was closed"
+/* What becomes of commands. */
+#define CLOSED_MEANWHILE "it was closed meanwhile"
+#define LOST_MEANWHILE                                                         \
+	"the session was lost meanwhile; the device is asked for again when "  \
+	"it is back"
 /* That nothing came of waiting for the session for open_timeout_ms. */
 void session_silent_text(const struct rnbd_clt *c, char *buf, size_t len);
 
@@ -166,6 +184,29 @@ uint64_t devs_deadline(const struct rnbd_clt *c);
 void devs_free(struct rnbd_clt *c);
 /* The server does not know the id any more: open again. */
 void dev_lost(struct device *d);
+
+/* Fills ret; false if no disk can have this shape. */
+bool dev_shape(const struct rnbd_clt *c, const struct rnbd_msg_open_rsp *m,
+	       struct rnbd_clt_geometry *ret);
+/* True if what the users of the device rely on still holds; else text says
+ * what does not. */
+bool dev_shape_fits(const struct device *d, const struct rnbd_clt_geometry *now,
+		    char *text, size_t len);
+/* From here on users see this shape. */
+void dev_reshape(struct device *d, const struct rnbd_clt_geometry *now);
+/* 0: OPEN is out. */
+int dev_send_open(struct device *d);
+/* CLOSE, then OPEN in the mode that is wanted now; I/O waits meanwhile. */
+void dev_turn(struct device *d);
+
+/* commands on devices (rnbd-ask.c) */
+/* Is there something for ask_start()? */
+bool ask_is_due(const struct device *d);
+void ask_start(struct device *d);
+/* The answer to the OPEN of a device that is open. */
+void ask_answered(struct device *d, int err, const struct rnbd_msg_open_rsp *m);
+/* The end of a command, if one is under way. err 0: the device is open. */
+void ask_finish(struct device *d, int err, const char *text);
 
 /* I/O */
 void ios_dispatch(struct rnbd_clt *c);

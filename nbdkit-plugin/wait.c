@@ -8,6 +8,8 @@
 #include <sys/eventfd.h>
 #include <sys/random.h>
 
+#include "rtrs/base/remedy.h"
+
 static void
 random_fill(void *user, void *buf, size_t len)
 {
@@ -101,6 +103,7 @@ rnbd_wait_io(struct rnbd_wait *s, struct rnbd_clt_dev *dev, enum rnbd_clt_op op,
 	w.io.off = off;
 	w.io.len = len;
 	w.io.buf = buf;
+	w.io.asked_ns = s->params.stats ? clock_now() : 0;
 	w.io.done = io_done;
 	w.io.user = &w;
 	return waiter_run(s, &w);
@@ -129,7 +132,8 @@ start_open(struct rnbd_wait *s, struct waiter *w)
 	if (!err)
 		err = rnbd_clt_dev_open(s->clt, w->name, w->mode, opened, w);
 	if (err)
-		snprintf(w->text, RNBD_WAIT_TEXT_MAX, "%s", strerror(-err));
+		snprintf(w->text, RNBD_WAIT_TEXT_MAX, "%s%s", strerror(-err),
+			 remedy_words(err));
 	return err;
 }
 
@@ -162,6 +166,8 @@ rnbd_wait_open(struct rnbd_wait *s, const char *name,
 		wk.kick = s->helping; /* it watches descriptors that are gone */
 	}
 	wait_unlock(s, &wk, &w);
+	/* What the log knows of it before what the caller says. */
+	log_queue_wait(s->log);
 	return err;
 }
 
@@ -194,6 +200,8 @@ rnbd_wait_ready(struct rnbd_wait *s, char text[RNBD_WAIT_TEXT_MAX])
 	err = waiter_run(s, &w);
 	if (err && !text[0])
 		snprintf(text, RNBD_WAIT_TEXT_MAX, "%s", strerror(-err));
+	if (err)
+		log_queue_wait(s->log);
 	return err;
 }
 
@@ -277,6 +285,28 @@ rnbd_wait_stats(struct rnbd_wait *s, struct rnbd_wait_stats *ret)
 	futex_lock(&s->lock);
 	*ret = s->stats;
 	ret->wakes = atomic_load_explicit(&s->wakes, memory_order_relaxed);
+	ret->polls_paid = s->spin.paid;
+	ret->polls_missed = s->spin.missed;
+	wait_unlock(s, &wk, NULL);
+}
+
+void
+rnbd_wait_with(struct rnbd_wait *s, bool (*fn)(struct rnbd_clt *clt, void *arg),
+	       void *arg)
+{
+	struct wakes wk = {0};
+
+	futex_lock(&s->lock);
+	if (fn(s->clt, arg) && s->clt) {
+		/* There may be more descriptors: whoever watches them asks. */
+		s->n_fds = rnbd_clt_fds(s->clt, s->fds, MAX_FDS);
+		if (s->asleep && !s->roused)
+			s->roused = wk.rouse = true;
+		if (!s->driver) {
+			s->seen_activity = s->activity;
+			wk.kick = true;
+		}
+	}
 	wait_unlock(s, &wk, NULL);
 }
 
@@ -359,13 +389,17 @@ rnbd_wait_new(const struct rnbd_wait_params *p, struct rnbd_wait **ret)
 	memset(s, 0, sizeof(*s));
 	s->params = p->clt;
 	s->params.rtrs.rng.fill = random_fill;
-	s->busy_poll_ns = p->busy_poll_us * NSEC_PER_USEC;
+	s->spin.span_ns = p->busy_poll_us * NSEC_PER_USEC;
 	s->quit = p->quit;
 	s->user = p->user;
+	err = log_queue_new(p->clt.rtrs.log, &s->log);
+	if (err)
+		goto err_free;
+	s->params.rtrs.log = log_queue_log(s->log);
 	s->kick_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (s->kick_fd < 0) {
 		err = -errno;
-		goto err_free;
+		goto err_log;
 	}
 	s->rouse_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (s->rouse_fd < 0) {
@@ -377,6 +411,8 @@ rnbd_wait_new(const struct rnbd_wait_params *p, struct rnbd_wait **ret)
 
 err_close_kick:
 	close(s->kick_fd);
+err_log:
+	log_queue_free(s->log);
 err_free:
 	free(s);
 	return err;
@@ -406,5 +442,7 @@ rnbd_wait_free(struct rnbd_wait *s, unsigned timeout_ms)
 	rnbd_clt_free(s->clt);
 	close(s->rouse_fd);
 	close(s->kick_fd);
+	free(s->kept);
+	log_queue_free(s->log);
 	free(s);
 }

@@ -26,10 +26,11 @@ struct rnbd_wait_params {
 	/*
 	 * rtrs.rng and rtrs.now are filled in here. What it points to (names,
 	 * paths, log) is borrowed for the life of the object. The log's sink
-	 * is called with the session's lock held.
+	 * is called by a thread of its own, and may block.
 	 */
 	struct rnbd_clt_params clt;
-	/* Look this long before sleeping; 0: sleep at once. */
+	/* The driver looks this long before it sleeps, at most, while that has
+	 * been paying (rtrs/base/spin.h); 0: it sleeps at once. */
 	unsigned busy_poll_us;
 	/*
 	 * Asked by the helper while requests are out and none was answered for
@@ -40,7 +41,7 @@ struct rnbd_wait_params {
 	void *user;
 };
 
-/* Errors: -ENOMEM, -EMFILE, -ENFILE. */
+/* Errors: -ENOMEM, -EMFILE, -ENFILE, -EAGAIN too many threads. */
 int rnbd_wait_new(const struct rnbd_wait_params *p, struct rnbd_wait **ret);
 /*
  * Ends the session in order, which may take up to timeout_ms, and frees. No
@@ -82,14 +83,31 @@ int rnbd_wait_io(struct rnbd_wait *s, struct rnbd_clt_dev *dev,
 		 enum rnbd_clt_op op, unsigned flags, void *buf, uint64_t len,
 		 uint64_t off);
 
+/*
+ * Runs fn with the client (NULL: there is none before the first use and after
+ * it failed), under the session's lock: no I/O is submitted or completed
+ * meanwhile, so it must be short and must not wait. True: it began something,
+ * which is driven from now on though no request waits.
+ */
+void rnbd_wait_with(struct rnbd_wait *s,
+		    bool (*fn)(struct rnbd_clt *clt, void *arg), void *arg);
+/*
+ * The paths and the policy that the session has now are those of a client that
+ * is made anew, too. Without a path nothing changes. -ENOMEM.
+ */
+int rnbd_wait_keep(struct rnbd_wait *s);
+
 /* How the work was shared; plain counters, exact when nothing runs. */
 struct rnbd_wait_stats {
 	uint64_t ops;       /* requests of all kinds */
+	uint64_t driven;    /* whose own thread saw them done: no switch */
 	uint64_t sleeps;    /* waits for the descriptors, by drivers */
 	uint64_t handovers; /* of the role, to another waiting thread */
 	uint64_t wakes;     /* system calls that wake others */
 	uint64_t combined;  /* requests submitted by another thread */
 	uint64_t helper;    /* times the helper took over */
+	/* Waits that were polled, and whether something came meanwhile. */
+	uint64_t polls_paid, polls_missed;
 };
 void rnbd_wait_stats(struct rnbd_wait *s, struct rnbd_wait_stats *ret);
 

@@ -18,6 +18,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <utlist.h>
@@ -217,6 +218,21 @@ wait_sleep_ns(struct rnbd_wait *s, uint64_t now, uint64_t most)
 }
 
 /*
+ * Sends what was submitted; asks to be woken unless somebody will look anyway,
+ * for that costs a system call on some fabrics. True: there is more to do now.
+ */
+static bool
+send_and_arm(struct rnbd_wait *s, bool send_only)
+{
+	if (!s->clt)
+		return false;
+	if (!send_only)
+		return rnbd_clt_arm(s->clt);
+	rnbd_clt_flush(s->clt);
+	return false;
+}
+
+/*
  * Drives until self is finished. Entered with the lock held and the role ours,
  * left without either.
  */
@@ -224,23 +240,24 @@ static void
 drive(struct rnbd_wait *s, struct waiter *self, struct wakes *wk)
 {
 	uint64_t now = clock_now();
-	uint64_t spin_until = now + s->busy_poll_ns;
 	int fds[MAX_FDS];
 
 	self->driving = true;
+	spin_start(&s->spin, now);
 	for (;;) {
 		uint64_t activity = s->activity;
+		bool again, look;
 		uint64_t ns = 0;
-		bool again;
 		int n;
 
 		waiters_drain(s, self);
-		again = s->clt && rnbd_clt_arm(s->clt);
+		look = !self->finished && spin_goes_on(&s->spin, now);
+		again = send_and_arm(s, look || self->finished);
 		if (again)
 			rnbd_clt_progress(s->clt, now);
 		if (self->finished)
 			break;
-		if (!again && now >= spin_until)
+		if (!again && !look)
 			ns = wait_sleep_ns(s, now, TICK_NS);
 		n = s->n_fds;
 		memcpy(fds, s->fds, sizeof(s->fds));
@@ -250,7 +267,9 @@ drive(struct rnbd_wait *s, struct waiter *self, struct wakes *wk)
 		unlock(s, wk);
 		memset(wk, 0, sizeof(*wk));
 
-		if (ns && !atomic_load(&s->pushed))
+		if (look)
+			sched_yield();
+		else if (ns && !atomic_load(&s->pushed))
 			wait_sleep(s->rouse_fd, fds, n, ns);
 
 		futex_lock(&s->lock);
@@ -259,9 +278,12 @@ drive(struct rnbd_wait *s, struct waiter *self, struct wakes *wk)
 		now = clock_now();
 		if (s->clt)
 			rnbd_clt_progress(s->clt, now);
-		if (s->activity != activity)
-			spin_until = now + s->busy_poll_ns;
+		if (s->activity != activity) {
+			spin_end(&s->spin);
+			spin_start(&s->spin, now);
+		}
 	}
+	s->stats.driven++;
 	self->driving = false;
 	s->driver = NULL;
 	wait_unlock(s, wk, self);
@@ -300,10 +322,7 @@ static void
 wait_done(struct rnbd_wait *s, struct waiter *w)
 {
 	atomic_uint *gen = &s->groups[w->slot / GROUP_SIZE].gen;
-	uint64_t spin_until = 0;
 
-	if (s->busy_poll_ns)
-		spin_until = clock_now() + s->busy_poll_ns;
 	for (;;) {
 		unsigned seen = atomic_load(gen);
 		unsigned state = atomic_load(&w->state);
@@ -324,11 +343,6 @@ wait_done(struct rnbd_wait *s, struct waiter *w)
 						       WAITER_AWAKE);
 			continue;
 		}
-		if (spin_until && clock_now() < spin_until) {
-			cpu_relax();
-			continue;
-		}
-		spin_until = 0;
 		if (state == WAITER_AWAKE &&
 		    !atomic_compare_exchange_strong(&w->state, &state,
 						    WAITER_ASLEEP))

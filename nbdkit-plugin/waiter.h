@@ -7,7 +7,9 @@
 #include <time.h>
 
 #include "nbdkit-plugin/futex.h"
+#include "nbdkit-plugin/log-queue.h"
 #include "nbdkit-plugin/wait.h"
+#include "rtrs/base/spin.h"
 
 #define MAX_FDS 8
 /*
@@ -59,6 +61,7 @@ struct rnbd_wait {
 	/* Under the lock from here on. */
 	struct rnbd_clt *clt; /* NULL before first use and after a failure */
 	struct rnbd_clt_params params;
+	struct rtrs_path_addr *kept; /* by rnbd_wait_keep(); or NULL */
 	int fds[MAX_FDS];
 	int n_fds;
 	unsigned n_devs;
@@ -73,12 +76,13 @@ struct rnbd_wait {
 	uint64_t activity;      /* changes when something finishes */
 	uint64_t seen_activity; /* by the helper, a turn ago */
 	bool ticked;            /* its last sleep was a whole tick */
+	struct spin spin;       /* the driver's */
 	struct rnbd_wait_stats stats;
 
 	/* Constant. */
+	struct log_queue *log;
 	int kick_fd;  /* wakes the helper */
 	int rouse_fd; /* wakes the driver */
-	uint64_t busy_poll_ns;
 	bool (*quit)(void *user);
 	void *user;
 

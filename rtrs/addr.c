@@ -75,6 +75,45 @@ rtrs_addr_text(const struct fabric_ops *fabric,
 	return true;
 }
 
+void
+rtrs_addr_host_text(const struct fabric_ops *fabric,
+		    const struct sockaddr_storage *ss,
+		    char ret[RTRS_ADDR_TEXT_MAX])
+{
+	char *colon, *open;
+	size_t len;
+
+	if (!rtrs_addr_text(fabric, ss, ret))
+		return;
+	colon = strrchr(ret, ':');
+	if (colon)
+		*colon = '\0';
+	/* The brackets of "scheme:[addr]" were for the port's sake. */
+	open = strchr(ret, '[');
+	len = strlen(ret);
+	if (open && ret[len - 1] == ']') {
+		ret[len - 1] = '\0';
+		memmove(open, open + 1, strlen(open));
+	}
+}
+
+unsigned
+rtrs_addr_port(const struct sockaddr_storage *ss)
+{
+	struct sockaddr_in6 sin6;
+	struct sockaddr_in sin;
+
+	if (ss->ss_family == AF_INET) {
+		memcpy(&sin, ss, sizeof(sin));
+		return ntohs(sin.sin_port);
+	}
+	if (ss->ss_family == AF_INET6) {
+		memcpy(&sin6, ss, sizeof(sin6));
+		return ntohs(sin6.sin6_port);
+	}
+	return 0;
+}
+
 /* -------------------------------------------------------------- numbers */
 
 __attribute__((format(printf, 3, 4))) static int

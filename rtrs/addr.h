@@ -25,6 +25,13 @@ bool rtrs_addr_text(const struct fabric_ops *fabric,
 		    const struct sockaddr_storage *ss,
 		    char ret[RTRS_ADDR_TEXT_MAX]);
 
+/* The same without port and brackets, as the kernel writes it in sysfs. */
+void rtrs_addr_host_text(const struct fabric_ops *fabric,
+			 const struct sockaddr_storage *ss,
+			 char ret[RTRS_ADDR_TEXT_MAX]);
+/* 0: the family has none. */
+unsigned rtrs_addr_port(const struct sockaddr_storage *ss);
+
 /*
  * IPv4, or IPv6 with the interface of a link-local address behind a "%".
  * -EINVAL, with words in err.

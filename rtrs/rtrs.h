@@ -41,6 +41,9 @@
 #define RTRS_RECONNECT_DELAY_MS   30000
 #define RTRS_RECONNECT_BACKOFF_MS 1000
 #define RTRS_RECONNECT_JITTER_MS  8 /* random 0..7 */
+/* Longer than any of our servers, and the kernel's, takes to notice that a
+ * client is silent. */
+#define RTRS_QUIESCE_MS           60000
 #define RTRS_SRV_QUEUE_DEPTH      512
 #define RTRS_SRV_CHUNK_SIZE       131072
 #define RTRS_SRV_HDR_SIZE         4096
@@ -110,6 +113,7 @@ struct rtrs_clt_stats {
 	uint64_t reconnects_ok;  /* successful reconnects, not the first one */
 	uint64_t reconnects_err; /* failed attempts */
 	uint64_t hb_latency_ns;  /* the last measured; 0: none yet */
+	uint64_t hb_latency_min_ns; /* the least */
 };
 
 struct rtrs_clt_params {
@@ -138,13 +142,12 @@ struct rtrs_clt_params {
 	int max_reconnect_attempts; /* -1: unlimited */
 	unsigned peer_timeout_ms;   /* passed to the fabric */
 	/*
-	 * When a path was lost and nothing confirms that the server lost it
-	 * too, its requests are sent again or reported lost not before this
-	 * long after the loss; 0: as soon as the fabric calls it closed, that
-	 * is after its disconnect_timeout_ms. The kernel's client waits for
-	 * nothing, and 0 is right for both fabrics: by then a server has long
-	 * begun to execute what it had received, and answers a request that is
-	 * sent again on another path only after the older one has ended.
+	 * When a path was lost and the server does not confirm that it lost it
+	 * too, neither by closing it nor when asked along another path, its
+	 * requests are sent again on another path not before this long after
+	 * the loss; 0: default. What the server receives later than that on
+	 * the lost path overwrites what was written since. The kernel's client
+	 * waits for nothing.
 	 */
 	unsigned quiesce_ms;
 
@@ -301,7 +304,12 @@ struct rtrs_clt_path_info {
 	enum rtrs_clt_path_state state;
 	bool held_down; /* by rtrs_clt_disconnect_path() */
 	struct rtrs_path_addr addr;
-	struct fabric_addrs actual; /* valid when connected */
+	/* Those of the last time it was connected; zeroes: it never was. */
+	struct fabric_addrs actual;
+	/* Device and port that carry it; "" and 0: none, or not connected.
+	 * Borrowed until the next call on clt. */
+	const char *hca_name;
+	unsigned hca_port;
 	struct rtrs_clt_stats stats;
 	/* Why it is not connected, in words; "" if it is, or nothing failed
 	 * yet. Borrowed until the next call on clt. */

@@ -18,8 +18,9 @@ unit         every module by itself (gcc, -Werror)
 clang        the same built by clang, -Werror
 fuzz         every decoder over its corpus and mutations of it
 sim          client, server and gateway in the simulator, faults at every step
+faults       both programs where memory, descriptors, disks, threads fail
 integration  the two programs with stock NBD clients
-asan         unit, fuzz, sim and integration under ASan and UBSan
+asan         unit, fuzz, sim, faults and integration under ASan and UBSan
 tsan         the threaded parts under TSan
 vm           RDMA and the kernel's own RNBD as the peer, in guests, on two kernels
 bench        the benches run and report (no figure is judged)
@@ -126,7 +127,7 @@ for suite in "${suites[@]}"; do
 	echo
 	echo "=== $suite ==="
 	case $suite in
-	lint | unit | fuzz | sim | integration | bench)
+	lint | unit | fuzz | sim | faults | integration | bench)
 		if build_plain; then
 			run gcc "$suite" "$suite"
 		else
@@ -153,7 +154,7 @@ for suite in "${suites[@]}"; do
 		if build asan gcc -Db_sanitize=address,undefined \
 			-Dsim_seeds=2500 -Dsim_steps=1; then
 			RNBD_SANITIZER=asan RNBD_TIMEOUT_MULTIPLIER=3 \
-				run asan asan unit fuzz sim sanitized
+				run asan asan unit fuzz sim faults sanitized
 		else
 			broken asan
 		fi

@@ -15,7 +15,8 @@ _rnbdctl() {
 	mapfile -t reply < <("${words[0]}" __complete \
 		"${words[@]:1:cword}" 2>/dev/null)
 	COMPREPLY=("${reply[@]}")
-	if [ ${#COMPREPLY[@]} -eq 0 ] && [ "${words[cword - 1]}" = --control ]; then
+	if [ ${#COMPREPLY[@]} -eq 0 ] &&
+		[[ ${words[cword - 1]} == --control || ${words[cword - 1]} == --socket ]]; then
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 	fi
 	if declare -F __ltrim_colon_completions >/dev/null; then

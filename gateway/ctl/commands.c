@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The one table of commands: what there is, what it takes, what it is for. */
-#include "gateway/ctl/ctl.h"
+#include "gateway/ctl/client.h"
 
 #include <string.h>
 
@@ -59,22 +59,33 @@ const struct command commands[] = {
 	{NULL},
 };
 
-void
-print_help(FILE *out)
+static void
+print_commands(FILE *out, const struct command *table)
 {
-	fputs("Usage: rnbdctl [OPTION]... [server] COMMAND [WORD]...\n"
-	      "Asks a running rnbd-gatewayd, or tells it what to do. Words may "
-	      "be abbreviated.\n\nCommands:\n",
-	      out);
-	for (const struct command *c = commands; c->words; c++) {
+	for (const struct command *c = table; c->words; c++) {
 		char left[64];
 
 		snprintf(left, sizeof(left), "%s %s", c->words, c->args);
 		fprintf(out, "  %-34s %s\n", left, c->help);
 	}
+}
+
+void
+print_help(FILE *out)
+{
+	fputs("Usage: rnbdctl [OPTION]... [server] COMMAND [WORD]...\n"
+	      "       rnbdctl [OPTION]... client COMMAND [WORD]...\n"
+	      "Asks a running rnbd-gatewayd or clients, or tells them what to "
+	      "do. Words may be\nabbreviated.\n\nCommands:\n",
+	      out);
+	print_commands(out, commands);
+	fputs("\nCommands after `client`:\n", out);
+	print_commands(out, client_commands);
 	fputs("\nOptions:\n"
 	      "  --control SOCKET    the daemon's socket (" CTL_SERVER_SOCKET
 	      ")\n"
+	      "  --socket SOCKET     a client's (all of " CTL_CLIENT_DIR
+	      "/*.ctl)\n"
 	      "  --json, --csv, --xml  print that instead of a table\n"
 	      "  --fields LIST       print these fields; +a,b and -a,b change "
 	      "the usual ones\n"

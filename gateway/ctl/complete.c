@@ -4,7 +4,7 @@
  * table of commands, and names that the daemon tells. Says nothing else, and
  * nothing at all when it does not know.
  */
-#include "gateway/ctl/ctl.h"
+#include "gateway/ctl/client.h"
 
 #include <string.h>
 
@@ -23,12 +23,13 @@ offer_word(const char *word, const char *begun)
 
 /* Each word once: the rows of a noun stand together. */
 static void
-offer_commands(const char *noun, size_t noun_len, const char *begun)
+offer_commands(const struct command *table, const char *noun, size_t noun_len,
+	       const char *begun)
 {
 	const char *last = "";
 	size_t last_len = 0;
 
-	for (const struct command *c = commands; c->words; c++) {
+	for (const struct command *c = table; c->words; c++) {
 		const char *w = c->words;
 		size_t len;
 
@@ -60,6 +61,12 @@ offer_names(const struct ctl *ctl, const char *arg, const char *begun)
 	static const char *const levels[] = {"error", "warning", "info",
 					     "debug"};
 
+	static const char *const policies[] = {"round-robin", "min-inflight",
+					       "min-latency"};
+
+	if (!strcmp(arg, "POLICY"))
+		for (size_t i = 0; i < ARRAY_SIZE(policies); i++)
+			offer_word(policies[i], begun);
 	if (!strcmp(arg, "LEVEL"))
 		for (size_t i = 0; i < ARRAY_SIZE(levels); i++)
 			offer_word(levels[i], begun);
@@ -119,7 +126,7 @@ offer_rest(const struct ctl *ctl, const struct command *cmd, char **words,
 }
 
 static const char *const options[] = {
-	"--control", "--json",    "--csv",   "--xml",     "--fields",
+	"--control", "--socket",  "--json",  "--csv",     "--xml",  "--fields",
 	"--units",   "--samples", "--delay", "--version", "--help",
 };
 
@@ -128,8 +135,8 @@ static bool
 skip_options(struct ctl *ctl, char **words, unsigned *n)
 {
 	static const char *const with_value[] = {
-		"--control", "--fields", "--units", "--samples",
-		"--delay",   "-n",       "-d"};
+		"--control", "--socket", "--fields", "--units",
+		"--samples", "--delay",  "-n",       "-d"};
 	unsigned kept = 0;
 
 	for (unsigned i = 0; i < *n; i++) {
@@ -145,7 +152,8 @@ skip_options(struct ctl *ctl, char **words, unsigned *n)
 			continue;
 		if (i + 2 >= *n)
 			return true;
-		if (!strcmp(words[i], "--control"))
+		if (!strcmp(words[i], "--control") ||
+		    !strcmp(words[i], "--socket"))
 			ctl->socket = words[i + 1];
 		i++;
 	}
@@ -158,6 +166,7 @@ complete(char **words, unsigned n)
 {
 	const struct command *cmd;
 	struct ctl ctl = {0};
+	const struct command *table = commands;
 	const char *begun;
 	unsigned used = 0;
 
@@ -172,18 +181,26 @@ complete(char **words, unsigned n)
 	if (n && (!strcmp(words[0], "server") || !strcmp(words[0], "srv"))) {
 		words++;
 		n--;
+	} else if (n &&
+		   (!strcmp(words[0], "client") || !strcmp(words[0], "clt"))) {
+		ctl.client = true;
+		table = client_commands;
+		words++;
+		n--;
+	} else if (!n) {
+		offer_word("client", begun);
 	}
 	if (!n) {
-		offer_commands(NULL, 0, begun);
+		offer_commands(table, NULL, 0, begun);
 		return ctl_flush();
 	}
 	if (n == 1) {
-		for (const struct command *c = commands; c->words; c++) {
+		for (const struct command *c = table; c->words; c++) {
 			size_t len = strcspn(c->words, " ");
 
 			if (c->words[len] && strlen(words[0]) == len &&
 			    !strncmp(c->words, words[0], len)) {
-				offer_commands(words[0], len, begun);
+				offer_commands(table, words[0], len, begun);
 				return ctl_flush();
 			}
 		}

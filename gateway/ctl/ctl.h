@@ -11,6 +11,7 @@
  *   table.c     rows as a table, CSV, JSON or XML
  *   list.c ...  the commands, by what they do
  *   complete.c  what a shell may offer next
+ *   client*.c   the same of clients, after the word `client`
  */
 #ifndef GATEWAY_CTL_CTL_H
 #define GATEWAY_CTL_CTL_H
@@ -22,8 +23,8 @@
 #include "rtrs/base/util.h"
 
 #define CTL_SERVER_SOCKET "/run/rnbd/gatewayd.sock"
-/* Where a client of ours would answer. */
-#define CTL_CLIENT_SOCKET "/run/nbdkit-rnbd.sock"
+/* Where clients of ours answer, as NAME.ctl; RNBD_CLIENT_DIR is another. */
+#define CTL_CLIENT_DIR    "/run/rnbd/client"
 
 enum ctl_exit {
 	CTL_OK = 0,
@@ -70,6 +71,8 @@ struct rpc;
 
 /* Each returns an exit code, and says what is wrong. */
 int rpc_open(const struct ctl *ctl, struct rpc **ret);
+/* Says nothing: 0 or a negative errno. path is borrowed until the end. */
+int rpc_connect(const char *path, struct rpc **ret);
 void rpc_close(struct rpc *rpc); /* NULL is fine */
 /* Steals params, which may be NULL. *ret is the result, the caller's. */
 int rpc_call(struct rpc *rpc, const char *method, json_t *params, json_t **ret);
@@ -78,7 +81,8 @@ pid_t rpc_peer(const struct rpc *rpc);
 /* All at once. */
 int ctl_call(const struct ctl *ctl, const char *method, json_t *params,
 	     json_t **ret);
-/* The same without a word about what goes wrong: for completion. */
+/* The same without a word about what goes wrong: for completion. Of clients:
+ * the rows of all of them. */
 json_t *ctl_try(const struct ctl *ctl, const char *method);
 
 /* --- table.c */
@@ -128,6 +132,18 @@ int table_print(const struct ctl *ctl, const struct table *t, json_t *rows,
 /* One row, a field per line. */
 int table_show(const struct ctl *ctl, const struct table *t, json_t *row);
 int ctl_print_json(const json_t *v);
+
+/* --- list.c and daemon.c, for lists of clients too */
+
+void ctl_paths_tree(const struct ctl *ctl, json_t *sess);
+/* A table of what belongs to a session, under key. */
+int ctl_part(const struct ctl *ctl, json_t *sess, const char *key,
+	     const struct table *t);
+/* All rows that bear the name, or that there are none. */
+int ctl_show_rows(const struct ctl *ctl, const struct table *t, json_t *rows,
+		  const char *name, const char *sess);
+/* "ops" and "latency" of stats, a line per operation. */
+void ctl_print_op_table(const struct ctl *ctl, const json_t *st);
 
 /* Text that cannot steer a terminal. */
 void print_text(const char *s);

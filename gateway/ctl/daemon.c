@@ -161,26 +161,33 @@ print_op_row(const struct ctl *ctl, const char *name, const json_t *op,
 			 sizeof(p99)));
 }
 
-static void
-print_stats(const struct ctl *ctl, const json_t *st)
+void
+ctl_print_op_table(const struct ctl *ctl, const json_t *st)
 {
 	const char *name;
 	json_t *op;
 
+	printf("%-13s %12s %10s %8s %9s %9s\n", "operation", "requests",
+	       "bytes", "errors", "p50", "p99");
+	json_object_foreach(json_object_get(st, "ops"), name, op) print_op_row(
+		ctl, name, op,
+		json_object_get(json_object_get(st, "latency"), name));
+}
+
+static void
+print_stats(const struct ctl *ctl, const json_t *st)
+{
 	printf("sessions %d, paths %d, devices %d, under way %d\n"
 	       "since %d s: opens %d (%d failed), closes %d, revoked %d, "
-	       "throttled %" PRId64 "\n\n"
-	       "%-13s %12s %10s %8s %9s %9s\n",
+	       "throttled %" PRId64 "\n\n",
 	       (int)json_num(st, "sessions"), (int)json_num(st, "paths"),
 	       (int)json_num(st, "devices"), (int)json_num(st, "inflights"),
 	       (int)json_num(st, "since_s"),
 	       (int)(json_num(st, "opens") + json_num(st, "open_errors")),
 	       (int)json_num(st, "open_errors"), (int)json_num(st, "closes"),
-	       (int)json_num(st, "revokes"), (int64_t)json_num(st, "throttled"),
-	       "operation", "requests", "bytes", "errors", "p50", "p99");
-	json_object_foreach(json_object_get(st, "ops"), name, op) print_op_row(
-		ctl, name, op,
-		json_object_get(json_object_get(st, "latency"), name));
+	       (int)json_num(st, "revokes"),
+	       (int64_t)json_num(st, "throttled"));
+	ctl_print_op_table(ctl, st);
 }
 
 int

@@ -33,8 +33,8 @@ list(const struct ctl *ctl, const char *method, json_t *params,
 	return r;
 }
 
-static void
-print_paths(const struct ctl *ctl, json_t *sess)
+void
+ctl_paths_tree(const struct ctl *ctl, json_t *sess)
 {
 	json_t *path;
 	size_t i;
@@ -57,7 +57,7 @@ print_paths(const struct ctl *ctl, json_t *sess)
 int
 cmd_session_list(const struct ctl *ctl, char **args, unsigned n)
 {
-	return list(ctl, "session.list", NULL, &session_table, print_paths);
+	return list(ctl, "session.list", NULL, &session_table, ctl_paths_tree);
 }
 
 int
@@ -82,10 +82,9 @@ cmd_export_list(const struct ctl *ctl, char **args, unsigned n)
 	return list(ctl, "export.list", NULL, &export_table, NULL);
 }
 
-/* A table of what belongs to a session. */
-static int
-part(const struct ctl *ctl, json_t *sess, const char *key,
-     const struct table *t)
+int
+ctl_part(const struct ctl *ctl, json_t *sess, const char *key,
+	 const struct table *t)
 {
 	struct ctl plain = *ctl;
 	json_t *rows = json_object_get(sess, key);
@@ -111,26 +110,22 @@ cmd_session_show(const struct ctl *ctl, char **args, unsigned n)
 	else
 		r = table_show(ctl, &session_table, sess);
 	if (!r && ctl->format == CTL_TABLE && !ctl->fields) {
-		r = part(ctl, sess, "paths", &path_table);
+		r = ctl_part(ctl, sess, "paths", &path_table);
 		if (!r)
-			r = part(ctl, sess, "device_list", &device_table);
+			r = ctl_part(ctl, sess, "device_list", &device_table);
 	}
 	json_decref(sess);
 	return r;
 }
 
-/* All that bear the name. */
-static int
-show(const struct ctl *ctl, const char *method, const struct table *t,
-     const char *name, const char *sess)
+int
+ctl_show_rows(const struct ctl *ctl, const struct table *t, json_t *rows,
+	      const char *name, const char *sess)
 {
-	json_t *rows, *row;
+	json_t *row;
 	size_t i;
-	int r = ctl_call(ctl, method, filter(t->noun, name, "session", sess),
-			 &rows);
+	int r = CTL_OK;
 
-	if (r)
-		return r;
 	if (!json_array_size(rows))
 		r = ctl_fail(CTL_NOT_FOUND, "there is no %s '%s'%s%s%s",
 			     t->noun, name, sess ? " of a session '" : "",
@@ -146,6 +141,20 @@ show(const struct ctl *ctl, const char *method, const struct table *t,
 			if (r)
 				break;
 		}
+	return r;
+}
+
+static int
+show(const struct ctl *ctl, const char *method, const struct table *t,
+     const char *name, const char *sess)
+{
+	json_t *rows;
+	int r = ctl_call(ctl, method, filter(t->noun, name, "session", sess),
+			 &rows);
+
+	if (r)
+		return r;
+	r = ctl_show_rows(ctl, t, rows, name, sess);
 	json_decref(rows);
 	return r;
 }

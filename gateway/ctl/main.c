@@ -99,6 +99,7 @@ apply(struct ctl *ctl, int opt, const char *culprit)
 
 static const struct option long_opts[] = {
 	{"control", required_argument, NULL, LONG_CONTROL},
+	{"socket", required_argument, NULL, LONG_CONTROL},
 	{"json", no_argument, NULL, LONG_JSON},
 	{"csv", no_argument, NULL, LONG_CSV},
 	{"xml", no_argument, NULL, LONG_XML},

@@ -18,14 +18,6 @@ struct rpc {
 	size_t len, size;
 };
 
-static const char *
-socket_of(const struct ctl *ctl)
-{
-	if (ctl->socket)
-		return ctl->socket;
-	return ctl->client ? CTL_CLIENT_SOCKET : CTL_SERVER_SOCKET;
-}
-
 static int
 connect_error(const struct ctl *ctl, const char *path, int err)
 {
@@ -36,46 +28,56 @@ connect_error(const struct ctl *ctl, const char *path, int err)
 				path, strerror(err));
 	if (ctl->client)
 		return ctl_fail(CTL_UNREACHABLE,
-				"%s: %s; no client answers there: nbdkit's "
-				"plugin rnbd of this version has no control "
-				"socket",
-				path, strerror(err));
+				"%s: %s; no client answers there: is nbdkit "
+				"running its plugin rnbd with control=%s?",
+				path, strerror(err), path);
 	return ctl_fail(CTL_UNREACHABLE,
 			"%s: %s; is rnbd-gatewayd running with --control %s?",
 			path, strerror(err), path);
 }
 
 int
-rpc_open(const struct ctl *ctl, struct rpc **ret)
+rpc_connect(const char *path, struct rpc **ret)
 {
-	const char *path = socket_of(ctl);
 	struct sockaddr_un sun = {.sun_family = AF_UNIX};
 	struct timeval tv = {.tv_sec = TIMEOUT_S};
 	struct rpc *rpc;
 
+	int err;
+
 	if (strlen(path) >= sizeof(sun.sun_path))
-		return ctl_fail(CTL_USAGE, "--control %s: the path is too long",
-				path);
+		return -ENAMETOOLONG;
 	strcpy(sun.sun_path, path);
 	rpc = calloc(1, sizeof(*rpc));
 	if (!rpc)
-		return ctl_fail(CTL_REFUSED, "out of memory");
+		return -ENOMEM;
 	rpc->path = path;
 	rpc->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (rpc->fd < 0) {
+		err = -errno;
 		free(rpc);
-		return ctl_fail(CTL_UNREACHABLE, "%s", strerror(errno));
+		return err;
 	}
 	(void)setsockopt(rpc->fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv));
 	(void)setsockopt(rpc->fd, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof(tv));
 	if (connect(rpc->fd, (const void *)&sun, sizeof(sun)) < 0) {
-		int err = errno;
-
+		err = -errno;
 		rpc_close(rpc);
-		return connect_error(ctl, path, err);
+		return err;
 	}
 	*ret = rpc;
-	return CTL_OK;
+	return 0;
+}
+
+int
+rpc_open(const struct ctl *ctl, struct rpc **ret)
+{
+	const char *path = ctl->socket ? ctl->socket : CTL_SERVER_SOCKET;
+	int r = rpc_connect(path, ret);
+
+	if (r == -ENAMETOOLONG)
+		return ctl_fail(CTL_USAGE, "%s: the path is too long", path);
+	return r ? connect_error(ctl, path, -r) : CTL_OK;
 }
 
 void

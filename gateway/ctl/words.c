@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "gateway/ctl/ctl.h"
+#include "gateway/ctl/client.h"
 
 #include <string.h>
 
@@ -190,8 +190,15 @@ begins(const struct command *c, const char *word, size_t len)
 
 static const char server_mode[] = "server", client_mode[] = "client";
 
+static const struct command *
+table_of(const struct ctl *ctl)
+{
+	return ctl->client ? client_commands : commands;
+}
+
 static int
-match_first(const char *said, bool modes, struct matches *m)
+match_first(const struct ctl *ctl, const char *said, bool modes,
+	    struct matches *m)
 {
 	*m = (struct matches){0};
 	/* As the kernel's tool is used to hear them. */
@@ -199,7 +206,7 @@ match_first(const char *said, bool modes, struct matches *m)
 		said = server_mode;
 	if (modes && !strcmp(said, "clt"))
 		said = client_mode;
-	for (const struct command *c = commands; c->words; c++)
+	for (const struct command *c = table_of(ctl); c->words; c++)
 		match(m, c->words, strcspn(c->words, " "), said);
 	if (modes) {
 		match(m, server_mode, strlen(server_mode), said);
@@ -209,8 +216,8 @@ match_first(const char *said, bool modes, struct matches *m)
 }
 
 static const struct command *
-match_second(const struct matches *first, char **words, unsigned n,
-	     unsigned *used)
+match_second(const struct ctl *ctl, const struct matches *first, char **words,
+	     unsigned n, unsigned *used)
 {
 	const char *said = *used < n ? words[*used] : NULL;
 	const struct command *only = NULL;
@@ -219,7 +226,7 @@ match_second(const struct matches *first, char **words, unsigned n,
 
 	snprintf(noun, sizeof(noun), "%.*s", (int)first->len[0],
 		 first->word[0]);
-	for (const struct command *c = commands; c->words; c++) {
+	for (const struct command *c = table_of(ctl); c->words; c++) {
 		const char *second = c->words + first->len[0] + 1;
 
 		if (!begins(c, first->word[0], first->len[0]))
@@ -257,7 +264,7 @@ words_command(struct ctl *ctl, char **words, unsigned n, unsigned *ret_used)
 		(void)ctl_fail(CTL_USAGE, "a command is missing; see --help");
 		return NULL;
 	}
-	if (match_first(words[used], true, &m))
+	if (match_first(ctl, words[used], !ctl->client, &m))
 		return NULL;
 	if (m.word[0] == server_mode || m.word[0] == client_mode) {
 		ctl->client = m.word[0] == client_mode;
@@ -267,10 +274,10 @@ words_command(struct ctl *ctl, char **words, unsigned n, unsigned *ret_used)
 				       words[0]);
 			return NULL;
 		}
-		if (match_first(words[used], false, &m))
+		if (match_first(ctl, words[used], false, &m))
 			return NULL;
 	}
 	used++;
 	*ret_used = used;
-	return match_second(&m, words, n, ret_used);
+	return match_second(ctl, &m, words, n, ret_used);
 }

@@ -6,6 +6,7 @@
  *   path.c     the states of a path: one table, one setter, recovery
  *   paths.c    the set of paths, and the commands that change it
  *   connect.c  bringing a path up: connections, INFO exchange
+ *   fence.c    that a lost path executes nothing any more
  *   mem.c      the registered memory of a path
  *   con.c      one connection: queues, completions
  *   req.c      one request: build, post, complete, fail over
@@ -16,11 +17,11 @@
  * When is a lost request given back? A connection that dies may still read the
  * data of writes, be written to by reads, and be executed by the server. So a
  * request of a lost path is sent again or reported lost only after disconnect()
- * of every connection of that path led to CLOSED, which the fabric bounds by
- * its time-out and which discards everything that is under way here. If CLOSED
- * came without confirmation that the peer's side is gone too, the request waits
- * for params.quiesce_ms on top. rtrs_clt_free() uses conn_free() instead, which
- * has the same effect at once.
+ * of every connection of that path led to CLOSED, or conn_free() did the same
+ * at once, which discards everything that is under way here. If nothing has
+ * confirmed by then that the peer's side is gone too, it is not sent again
+ * before fence.c says so: on another path that is up the request waits for
+ * that, and when there is none it is reported lost, and link_up() waits.
  *
  * When do callbacks run? done(), link_up(), link_down() and failed() only from
  * progress() and free(); got() also from permit_put(). Whatever goes wrong in
@@ -183,7 +184,14 @@ struct rtrs_clt_path {
 	int err;               /* why it is down */
 	char why[CLT_WHY_LEN]; /* the same in words */
 	uint64_t timer;        /* CONNECTING: give up; RECONNECTING: attempt */
-	uint64_t quiesce;      /* draining: requests stay out until then */
+	uint64_t grace;        /* draining: time to close in order */
+
+	/* The server may still execute what was out when it was lost. */
+	bool unfenced;
+	uint64_t quiesce;  /* unfenced: for so long at most */
+	uint64_t fence_at; /* the next probe; or the end of the present one */
+	struct clt_con fence;
+	struct clt_fab *fence_fab; /* of fence.conn */
 
 	struct clt_con *cons;
 	unsigned n_cons;
@@ -287,6 +295,8 @@ int clt_paths_new(struct rtrs_clt *clt, const struct rtrs_path_addr *addr,
 void clt_paths_free(struct rtrs_clt *clt);
 /* Ends commands, forgets removed paths. */
 void clt_paths_settle(struct rtrs_clt *clt);
+/* A heartbeat was answered: takes the latency of path->hb over. */
+void clt_path_count_latency(struct rtrs_clt_path *path);
 
 /* connect.c */
 void clt_connect_start(struct rtrs_clt_path *path);
@@ -296,6 +306,19 @@ void clt_connect_rejected(struct clt_con *con, const struct fabric_event *ev);
 void clt_connect_error(struct clt_con *con, int err, const char *why);
 void clt_connect_disconnected(struct clt_con *con, int err);
 void clt_connect_info_rsp(struct rtrs_clt_path *path, uint32_t len);
+
+/* fence.c */
+/* The path was lost with requests out. */
+void clt_fence_raise(struct rtrs_clt_path *path);
+/* The server has nothing left of it. */
+void clt_fence_passed(struct rtrs_clt_path *path);
+/* The path goes, and nobody asks any more. */
+void clt_fence_drop(struct rtrs_clt_path *path);
+/* Of a rejected connection 0: does it say that nothing is left? */
+bool clt_fence_is_proof(int err);
+void clt_fence_event(struct clt_con *con, const struct fabric_event *ev);
+void clt_fence_timers(struct rtrs_clt_path *path);
+uint64_t clt_fence_deadline(const struct rtrs_clt_path *path);
 
 /* mem.c */
 /* On errors with words in why, or "" if the errno says it. */

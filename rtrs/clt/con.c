@@ -190,6 +190,10 @@ clt_con_event(struct rtrs_clt *clt, const struct fabric_event *ev)
 {
 	struct clt_con *con = ev->user;
 
+	if (con == &con->path->fence) {
+		clt_fence_event(con, ev);
+		return;
+	}
 	switch (ev->type) {
 	case FABRIC_EV_ESTABLISHED:
 		if (con->state != CLT_CON_CONNECTING)
@@ -320,7 +324,7 @@ recv_imm(struct clt_con *con, const struct fabric_wc *wc)
 		break;
 	case RTRS_IMM_HB_ACK:
 		rtrs_hb_ack(&path->hb, path->clt->now);
-		path->stats.hb_latency_ns = path->hb.latency_ns;
+		clt_path_count_latency(path);
 		break;
 	default:
 		/* Once: a peer must not fill the log. */

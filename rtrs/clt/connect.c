@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "proto/wire-errno.h"
+#include "rtrs/base/remedy.h"
 
 /* What a server must offer at least; the protocol itself has no lower bound. */
 #define MIN_HDR_SIZE 512
@@ -113,8 +114,9 @@ clt_connect_error(struct clt_con *con, int err, const char *why)
 			      path->fab->ops->name);
 		break;
 	default:
-		clt_path_fail(path, err, "cannot connect: %s",
-			      clt_errno_words(err, buf, sizeof(buf)));
+		clt_path_fail(path, err, "cannot connect: %s%s",
+			      clt_errno_words(err, buf, sizeof(buf)),
+			      err == -EAGAIN ? "" : remedy_words(err));
 		break;
 	}
 }
@@ -137,6 +139,8 @@ clt_connect_rejected(struct clt_con *con, const struct fabric_event *ev)
 	}
 	clt_con_free(con);
 	err = wire_errno_to_host(rsp.err);
+	if (!con->cid && clt_fence_is_proof(err))
+		clt_fence_passed(path);
 	words = clt_reject_words(err);
 	if (!words)
 		words = clt_errno_words(err, buf, sizeof(buf));
@@ -378,6 +382,8 @@ clt_connect_established(struct clt_con *con, const void *priv, size_t len)
 
 	if (!conn_rsp_ok(path, priv, len, &rsp))
 		return;
+	if (!con->cid)
+		clt_fence_passed(path);
 	clt_con_take_limits(con);
 	if (!con->cid && !take_params(con, &rsp))
 		return;

@@ -3,7 +3,8 @@
  * The states of a path, and its way back after a failure:
  *
  *   CONNECTED --fail--> RECONNECTING: disconnect every connection
- *       all CLOSED: requests fail over or end, memory is released (reap)
+ *       all CLOSED, and fenced: requests fail over or end, memory is released
+ *       (reap)
  *       wait reconnect_delay + jitter + backoff
  *   RECONNECTING --> CONNECTING --> CONNECTED
  *                              \--> CONNECTING_ERR --(all CLOSED)--+
@@ -93,6 +94,9 @@ clt_path_set_state(struct rtrs_clt_path *path, enum rtrs_clt_path_state state)
 	return true;
 }
 
+/* How long a connection of a lost path may take to close in order. */
+#define GRACE_MS 100
+
 /* Begins to take the connections down; requests are dealt with by reap. */
 static void
 stop(struct rtrs_clt_path *path)
@@ -103,7 +107,9 @@ stop(struct rtrs_clt_path *path)
 		return;
 	path->draining = true;
 	path->unconfirmed = false;
-	path->quiesce = time_after_ms(path->clt->now, path->clt->p.quiesce_ms);
+	path->grace = time_after_ms(path->clt->now, GRACE_MS);
+	if (path->inflight)
+		clt_fence_raise(path);
 	for (unsigned i = 0; i < path->n_cons; i++)
 		clt_con_stop(&path->cons[i]);
 }
@@ -271,15 +277,41 @@ schedule(struct rtrs_clt_path *path)
 }
 
 static bool
-is_quiet(const struct rtrs_clt_path *path)
+all_closed(const struct rtrs_clt_path *path)
 {
 	for (unsigned i = 0; i < path->n_cons && !RNBD_MUTANT(RESEND_EARLY);
 	     i++)
 		if (path->cons[i].state != CLT_CON_NONE &&
 		    path->cons[i].state != CLT_CON_CLOSED)
 			return false;
-	return !path->unconfirmed || !path->inflight ||
-	       path->clt->now >= path->quiesce;
+	return true;
+}
+
+/* Are its requests the matter of another path, and not of the caller? */
+static bool
+fails_over(const struct rtrs_clt_path *path)
+{
+	const struct rtrs_clt *clt = path->clt;
+
+	return path->inflight && clt->n_up && !clt->lost && !clt->closing;
+}
+
+/*
+ * A server that is silent does not close anything, and nothing is won by
+ * waiting for it: what is under way here ends with conn_free() as well. Only
+ * who closes by command waits for the other side.
+ */
+static bool
+is_quiet(struct rtrs_clt_path *path)
+{
+	bool closed = all_closed(path);
+
+	if (closed && !path->unconfirmed && path->unfenced && path->inflight)
+		clt_fence_passed(path);
+	if (fails_over(path))
+		return !path->unfenced;
+	return closed || (path->state != RTRS_CLT_CLOSING &&
+			  path->clt->now >= path->grace);
 }
 
 bool
@@ -308,6 +340,7 @@ clt_path_timers(struct rtrs_clt_path *path)
 {
 	struct rtrs_clt *clt = path->clt;
 
+	clt_fence_timers(path);
 	switch (path->state) {
 	case RTRS_CLT_CONNECTING:
 		if (clt->now >= path->timer)
@@ -345,9 +378,10 @@ clt_path_timers(struct rtrs_clt_path *path)
 uint64_t
 clt_path_deadline(const struct rtrs_clt_path *path)
 {
-	if (path->draining)
-		return path->unconfirmed && path->clt->now < path->quiesce
-			       ? path->quiesce
-			       : TIME_NEVER;
-	return time_min(path->timer, rtrs_hb_deadline(&path->hb));
+	uint64_t t = clt_fence_deadline(path);
+
+	if (!path->draining)
+		return time_min(
+			t, time_min(path->timer, rtrs_hb_deadline(&path->hb)));
+	return path->clt->now < path->grace ? time_min(t, path->grace) : t;
 }

@@ -49,6 +49,7 @@ get_fab(struct rtrs_clt *clt, const struct fabric_ops *ops,
 static void
 path_free(struct rtrs_clt_path *path)
 {
+	clt_fence_drop(path);
 	free(path->cons);
 	free(path);
 }
@@ -77,6 +78,7 @@ clt_paths_new(struct rtrs_clt *clt, const struct rtrs_path_addr *addr,
 	path->addr = *addr;
 	path->state = RTRS_CLT_CONNECTING;
 	path->timer = TIME_NEVER;
+	path->fence.path = path;
 	clt_random_uuid(&clt->rng, &path->uuid);
 	rtrs_hb_init(&path->hb, clt->p.hb_interval_ms, clt->p.hb_missed_max);
 	path->n_cons = clt->p.n_cons;
@@ -134,7 +136,8 @@ clt_paths_settle(struct rtrs_clt *clt)
 			path->op_done = false;
 			snprintf(why, sizeof(why), "%s", err ? path->why : "");
 		}
-		if (path->removing && path->state == RTRS_CLT_CLOSED)
+		if (path->removing && path->state == RTRS_CLT_CLOSED &&
+		    !path->unfenced)
 			forget(path);
 		else
 			i++;
@@ -308,21 +311,43 @@ rtrs_clt_n_paths(const struct rtrs_clt *clt)
 	return clt->n_paths;
 }
 
+static const struct fabric_ops *
+ops_of(const struct rtrs_clt_path *path)
+{
+	return path->fab->ops;
+}
+
+void
+clt_path_count_latency(struct rtrs_clt_path *path)
+{
+	struct rtrs_clt_stats *st = &path->stats;
+
+	st->hb_latency_ns = path->hb.latency_ns;
+	if (!st->hb_latency_min_ns || st->hb_latency_ns < st->hb_latency_min_ns)
+		st->hb_latency_min_ns = st->hb_latency_ns;
+}
+
 int
 rtrs_clt_path_info(const struct rtrs_clt *clt, unsigned i,
 		   struct rtrs_clt_path_info *ret)
 {
 	const struct rtrs_clt_path *path;
+	const char *device = NULL;
+	unsigned port = 0;
 
 	if (i >= clt->n_paths)
 		return -EINVAL;
 	path = clt->paths[i];
+	if (path->state == RTRS_CLT_CONNECTED && ops_of(path)->conn_device)
+		device = ops_of(path)->conn_device(path->cons[0].conn, &port);
 	*ret = (struct rtrs_clt_path_info){
 		.id = path->id,
 		.state = path->state,
 		.held_down = path->held_down,
 		.addr = path->addr,
 		.actual = path->actual,
+		.hca_name = device ? device : "",
+		.hca_port = device ? port : 0,
 		.stats = path->stats,
 		.why = path->state == RTRS_CLT_CONNECTED ? "" : path->why,
 	};
@@ -341,6 +366,7 @@ rtrs_clt_path_stats_reset(struct rtrs_clt *clt, unsigned id)
 	path->stats = (struct rtrs_clt_stats){
 		.inflight = inflight,
 		.hb_latency_ns = path->hb.latency_ns,
+		.hb_latency_min_ns = path->hb.latency_ns,
 	};
 	return 0;
 }

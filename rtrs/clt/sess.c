@@ -50,6 +50,8 @@ rtrs_clt_new(const struct rtrs_clt_params *p, struct rtrs_clt **ret)
 	clt->p.paths = NULL;
 	if (!clt->p.connect_timeout_ms)
 		clt->p.connect_timeout_ms = RTRS_CONNECT_TIMEOUT_MS;
+	if (!clt->p.quiesce_ms)
+		clt->p.quiesce_ms = RTRS_QUIESCE_MS;
 	clt->rng = p->rng;
 	clt->log = p->log;
 	clt->now = p->now;
@@ -81,6 +83,7 @@ rtrs_clt_close(struct rtrs_clt *clt)
 	for (unsigned i = 0; i < clt->n_paths; i++) {
 		clt_path_op_end(clt->paths[i], -ECONNABORTED);
 		clt_path_close(clt->paths[i]);
+		clt_fence_drop(clt->paths[i]);
 	}
 }
 
@@ -157,6 +160,16 @@ has_inflight(const struct rtrs_clt *clt)
 	return false;
 }
 
+/* What was lost must not be sent again yet. */
+static bool
+is_unfenced(const struct rtrs_clt *clt)
+{
+	for (unsigned i = 0; i < clt->n_paths; i++)
+		if (clt->paths[i]->unfenced)
+			return true;
+	return false;
+}
+
 static void
 tell_failed(struct rtrs_clt *clt)
 {
@@ -193,7 +206,7 @@ sess_settle(struct rtrs_clt *clt)
 			clt->p.link_down(clt->p.user);
 	}
 	tell_failed(clt);
-	if (!clt->link && clt->opened && clt->n_up) {
+	if (!clt->link && clt->opened && clt->n_up && !is_unfenced(clt)) {
 		clt->link = true;
 		clt->why[0] = '\0';
 		if (clt->p.link_up)

@@ -45,6 +45,7 @@ tcp_listen(struct fabric_ctx *fctx, const struct sockaddr *addr, socklen_t len,
 	struct tcp_ctx *ctx = tcp_ctx(fctx);
 	struct epoll_event ev = {.events = EPOLLIN};
 	struct tcp_listener *l;
+	socklen_t addr_len;
 	int r;
 
 	if (addr->sa_family != AF_INET && addr->sa_family != AF_INET6)
@@ -60,7 +61,9 @@ tcp_listen(struct fabric_ctx *fctx, const struct sockaddr *addr, socklen_t len,
 	if (r < 0)
 		goto err_free;
 	ev.data.ptr = &l->source;
-	if (epoll_ctl(ctx->epfd, EPOLL_CTL_ADD, l->fd, &ev) < 0) {
+	addr_len = sizeof(l->addr);
+	if (getsockname(l->fd, (struct sockaddr *)&l->addr, &addr_len) < 0 ||
+	    epoll_ctl(ctx->epfd, EPOLL_CTL_ADD, l->fd, &ev) < 0) {
 		r = -errno;
 		goto err_close;
 	}
@@ -78,13 +81,7 @@ err_free:
 void
 tcp_listener_addr(struct fabric_listener *fl, struct sockaddr_storage *ret)
 {
-	struct tcp_listener *l = (void *)fl;
-	socklen_t len = sizeof(*ret);
-
-	memset(ret, 0, sizeof(*ret));
-	if (getsockname(l->fd, (struct sockaddr *)ret, &len) < 0)
-		log_err(l->ctx->p.log, "tcp: listener: getsockname: %s",
-			strerror(errno));
+	*ret = ((struct tcp_listener *)(void *)fl)->addr;
 }
 
 void

@@ -280,6 +280,7 @@ place(struct tcp_conn *c, const uint8_t *p, uint32_t n)
 		if (check_target(c) != STEP_OK)
 			return STEP_DEAD;
 		memcpy(rx->dst, p, n);
+		c->ctx->moved.copied += n;
 	}
 	return placed(c, n);
 }
@@ -349,6 +350,7 @@ stall(struct tcp_conn *c, const uint8_t *p, size_t len)
 		return STEP_DEAD;
 	}
 	memcpy(rx->stash, p, len);
+	c->ctx->moved.kept += len;
 	rx->stash_off = 0;
 	rx->stash_len = len;
 	rx->stalled = true;
@@ -483,6 +485,7 @@ rx_once(struct tcp_conn *c, bool *ret_more)
 		if (n <= 0)
 			return 0;
 		*ret_more = (size_t)n == iov[0].iov_len + iov[1].iov_len;
+		c->ctx->moved.direct += (size_t)n < direct ? (size_t)n : direct;
 		if ((size_t)n <= direct) {
 			placed(c, (uint32_t)n);
 			return (size_t)n;

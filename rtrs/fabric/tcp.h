@@ -67,6 +67,7 @@ struct tcp_listener {
 	enum tcp_source source;
 	struct tcp_ctx *ctx;
 	int fd;
+	struct sockaddr_storage addr; /* with the port that it got */
 	void *user;
 	uint64_t resume_at; /* out of descriptors until then; else TIME_NEVER */
 	struct tcp_listener *prev, *next;
@@ -247,6 +248,14 @@ struct tcp_ctx {
 	unsigned rnd_left;
 	struct iovec iov[TCP_MAX_IOV];
 	uint8_t *staging;
+	/*
+	 * How payload came to its place, bytes: read straight there, copied
+	 * there from the staging buffer, or kept before that in a buffer of a
+	 * stalled connection, which moves it once more. For tests.
+	 */
+	struct {
+		uint64_t direct, copied, kept;
+	} moved;
 };
 
 /* The public types are opaque; these are what they are. */

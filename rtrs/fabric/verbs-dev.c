@@ -296,6 +296,8 @@ vb_dev_async(struct vb_dev *dev)
 	struct ibv_async_event ev;
 
 	while (!ibv_get_async_event(dev->verbs, &ev)) {
+		log_dbg(log, "%s: %s", dev->name,
+			ibv_event_type_str(ev.event_type));
 		switch (ev.event_type) {
 		case IBV_EVENT_QP_ACCESS_ERR:
 		case IBV_EVENT_QP_REQ_ERR:
@@ -307,8 +309,6 @@ vb_dev_async(struct vb_dev *dev)
 		case IBV_EVENT_QP_LAST_WQE_REACHED:
 			/* How a queue pair with shared receives tells that it
 			 * is in the error state: it has none to flush. */
-			log_dbg(log, "%s: %s", dev->name,
-				ibv_event_type_str(ev.event_type));
 			async_conn(dev, ev.element.qp->qp_context,
 				   VB_ASYNC_DRAINED);
 			break;
@@ -327,8 +327,6 @@ vb_dev_async(struct vb_dev *dev)
 				ibv_event_type_str(ev.event_type));
 			break;
 		default:
-			log_dbg(log, "%s: %s", dev->name,
-				ibv_event_type_str(ev.event_type));
 			break;
 		}
 		/* Not before: until then the queue pair stays. */

@@ -40,7 +40,33 @@ class Conn:
             b += part
         return bytes(b)
 
+    def end(self):
+        try:
+            self.s.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+
+    def bent(self, b):
+        """Bytes become others, are missing, or too many."""
+        rng, at = self.rng, self.rng.randrange(len(b))
+        what = rng.randrange(4)
+        if what == 0:
+            return b[:at]
+        if what == 1:
+            return b[:at] + rng.randbytes(rng.randrange(1, 100)) + b[at:]
+        if what == 2:
+            return b[:at] + bytes([b[at] ^ 1 << rng.randrange(8)]) + b[at + 1:]
+        # In the header of the frame, where it hurts.
+        at %= 24
+        return b[:at] + bytes([rng.choice([0, 1, 0x7f, 0x80, 0xff])]) + \
+            b[at + 1:]
+
     def put(self, b):
+        if self.rng.random() < self.share / 8:
+            b = self.bent(b)
+            # A length that became large swallows what follows; that nobody
+            # answers is noticed by heartbeats, after half a minute.
+            threading.Timer(0.2, self.end).start()
         with self.lock:
             self.s.sendall(b)
 

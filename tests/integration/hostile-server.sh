@@ -16,6 +16,13 @@ read -r port <"$tmp/port"
 nbdkit=$!
 pids+=("$nbdkit")
 until_true test -S "$tmp/n.sock"
+fds() {
+	find "/proc/$nbdkit/fd" -mindepth 1 | wc -l
+}
+rss() { # KiB
+	awk '/^VmRSS/ { print $2 }' "/proc/$nbdkit/status"
+}
+before=$(fds)
 cat >"$tmp/client.py" <<-'EOF'
 	import random, time
 	r = random.Random(1)
@@ -61,6 +68,14 @@ EOF
 timeout 60 nbdsh -c "uri = 'nbd+unix:///?socket=$tmp/n.sock'" \
 	-c "exec(open('$tmp/client.py').read())" || fail "the NBD client"
 kill -0 "$nbdkit" || fail "nbdkit is gone"
+# Connections to a server that plays foul come and go, a session stays.
+few_fds() {
+	[ "$(fds)" -le $((before + 16)) ]
+}
+until_true few_fds
+# 32 buffers of 60 KiB, each path anew; sanitizers keep what was freed.
+[ -n "${RNBD_SANITIZER:-}" ] || [ "$(rss)" -lt 131072 ] ||
+	fail "nbdkit has $(rss) KiB"
 kill "$nbdkit"
 timeout 20 tail --pid="$nbdkit" -f /dev/null || fail "nbdkit does not end"
 wait "$nbdkit" || fail "nbdkit ended with $?"

@@ -12,7 +12,8 @@ for f in sbin/rnbd-gatewayd bin/rnbdctl; do
 	"$tmp/root/usr/local/$f" --version | grep -q "^${f#*/} [0-9]"
 done
 for page in man1/nbdkit-rnbd-plugin.1 man8/rnbd-gatewayd.8 man8/rnbdctl.8 \
-	man5/rnbd-gatewayd.conf.5 man7/rnbd-protocol.7; do
+	man5/rnbd-gatewayd.conf.5 man7/rnbd-metrics.7 man7/rnbd-protocol.7 \
+	man7/rnbd-security.7; do
 	man "$tmp/root/usr/local/share/man/$page" >"$tmp/page" ||
 		fail "man cannot show $page"
 	grep -q '^NAME' "$tmp/page" || fail "$page has no NAME"

@@ -64,6 +64,23 @@ for words in "export 'c' is not allowed by export-allow=" \
 	grep -qF "$words" "$tmp/any.log" || fail "not said: $words"
 done
 
+# --- with the mode in the name: each client its own, over one session
+serve modes export-modes=yes
+RO="$(uri modes ro:vm/b)" RW="$(uri modes rw:vm/a)" nbdsh -c - <<-'EOF'
+	import os
+	h.connect_uri(os.environ["RW"])
+	assert not h.is_read_only()
+	h.pwrite(b"m" * 512, 0)
+	g = nbd.NBD()
+	g.connect_uri(os.environ["RO"])
+	assert g.is_read_only()
+EOF
+if nbdinfo --size "$(uri modes vm/a)" >"$tmp/out" 2>&1; then
+	fail "a name without a mode can be opened"
+fi
+grep -qF "wants ro:, rw: or migration:" "$tmp/modes.log" ||
+	fail "not said that the mode is missing"
+
 # --- a list
 serve list exports=disk "exports=a=vm/a" "exports=a-ro=vm/a,ro"
 nbdinfo --list --json "$(uri list)" >"$tmp/list.json"

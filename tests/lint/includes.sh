@@ -2,9 +2,10 @@
 # The direction of the include arrows, and the homes of foreign headers.
 #
 #   proto, rtrs/base, config    include nothing of ours but themselves
+#   config/control              rtrs/base
 #   rtrs                        proto, rtrs
 #   gateway                     proto, config, rtrs/rtrs.h, rtrs/base
-#   nbdkit-plugin               proto, rtrs/rtrs.h, rtrs/base
+#   nbdkit-plugin               proto, config/control, rtrs/rtrs.h, rtrs/base
 #   nothing                     tests/
 set -euo pipefail
 cd "${RNBD_SRCDIR:?}"
@@ -20,7 +21,8 @@ allowed() {
 	local from=$1 to=$2
 	case $from in
 	proto/*) [[ $to == proto/* ]] ;;
-	config/*) [[ $to == config/* ]] ;;
+	config/control/*) [[ $to == config/control/* || $to == rtrs/base/* ]] ;;
+	config/*) [[ $to == config/* && $to != config/control/* ]] ;;
 	rtrs/base/*) [[ $to == rtrs/base/* ]] ;;
 	rtrs/*) [[ $to == rtrs/* || $to == proto/* ]] ;;
 	gateway/*)
@@ -28,7 +30,7 @@ allowed() {
 			$to == rtrs/rtrs.h || $to == rtrs/base/* ]]
 		;;
 	nbdkit-plugin/*)
-		[[ $to == nbdkit-plugin/* || $to == proto/* ||
+		[[ $to == nbdkit-plugin/* || $to == proto/* || $to == config/control/* ||
 			$to == rtrs/rtrs.h || $to == rtrs/base/* ]]
 		;;
 	*) true ;;
@@ -54,9 +56,9 @@ home() {
 home 'infiniband/|rdma/' 'rtrs/fabric/verbs[^/]*\.[ch]'
 home 'liburing' 'gateway/backend/uring\.c'
 home 'libnbd' 'gateway/backend/nbd[^/]*\.[ch]'
-home 'event2/' 'gateway/(loop|control|http)\.[ch]'
+home 'event2/' 'config/control/(loop|control)\.c|gateway/http\.c'
 home 'nbdkit-plugin|nbdkit-common' 'nbdkit-plugin/(plugin|params)\.c'
-home 'jansson' 'gateway/(control[^/]*|ctl/[^/]*)\.[ch]'
+home 'jansson' 'config/control/control[^/]*\.[ch]|gateway/(control[^/]*|ctl/[^/]*)\.[ch]|nbdkit-plugin/control[^/]*\.[ch]'
 home 'ini\.h' 'config/conf-file\.c'
 home 'seccomp' 'gateway/sandbox\.c'
 home 'systemd/' 'gateway/notify\.c'

@@ -3,11 +3,14 @@
 set -euo pipefail
 cd "${RNBD_SRCDIR:?}"
 bad=0
-while read -r f; do
+mapfile -t scripts < <(find config tests .ci -name '*.sh' -o -name '*.bash' \
+	-o -path '.ci/run' -o -path tests/vm/init)
+for f in "${scripts[@]}"; do
 	case $f in
 	*/functions.sh | *.bash | */monitor.sh | */kclient.sh) ;; # sourced
 	*) [ -x "$f" ] || { echo "$f: not executable"; bad=1; } ;;
 	esac
-	shellcheck -x -P SCRIPTDIR -s bash "$f" || bad=1
-done < <(find config tests .ci -name '*.sh' -o -name '*.bash' -o -path '.ci/run' -o -path tests/vm/init)
+done
+printf '%s\0' "${scripts[@]}" |
+	xargs -0 -n 4 -P "$(nproc)" shellcheck -x -P SCRIPTDIR -s bash || bad=1
 exit $bad

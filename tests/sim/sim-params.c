@@ -39,7 +39,7 @@ pick_engines(struct dice *d, struct sim_params *p)
 	p->hb_interval_ms = (unsigned)PICK(d, 0, 50, 200, 1000);
 	p->peer_timeout_ms = (unsigned)PICK(d, 0, 500, 3000);
 	p->srv_peer_timeout_ms = pick(d, 2) ? p->peer_timeout_ms : 0;
-	p->quiesce_ms = (unsigned)PICK(d, 0, 0, 100, 2000);
+	p->quiesce_ms = (unsigned)PICK(d, 0, 0, 30000, 60000);
 	p->reconnect_delay_ms = (unsigned)PICK(d, 0, 10, 100, 1000);
 	p->connect_timeout_ms = (unsigned)PICK(d, 0, 500, 2000);
 	p->io_timeout_ms = (unsigned)PICK(d, 0, 1000, 60000, 300000);
@@ -153,6 +153,17 @@ pick_more(struct dice *d, struct sim_params *p)
 	p->mem_ppm = (unsigned)PICK(d, 0, 0, 0, 3000);
 }
 
+/* The same, when the client learns at once that its connection is gone. */
+static void
+pick_orphans(struct dice *d, struct sim_params *p)
+{
+	if (!p->fault_ns || p->fabric != &fabric_sim || p->n_paths < 2)
+		return;
+	p->faults.orphan_ppm = (unsigned)PICK(d, 0, 1000, 10000);
+	if (p->faults.orphan_ppm)
+		p->done_when_sent = true;
+}
+
 void
 sim_params_pick(struct sim_params *p, uint64_t seed, enum sim_kind kind)
 {
@@ -178,6 +189,7 @@ sim_params_pick(struct sim_params *p, uint64_t seed, enum sim_kind kind)
 		pick_more(&d, p);
 	else
 		p->srv_hb_interval_ms = p->hb_interval_ms;
+	pick_orphans(&d, p);
 	sim_net_free(d.net);
 }
 
@@ -212,7 +224,8 @@ sim_params_print(const struct sim_params *p, FILE *to)
 	fprintf(to,
 		"disks of %llu K, block %u, %s%s%s%seio %u ppm; %u clients, %u "
 		"I/O at depth %u; faults for %llu ms: cut %u lose %u stall %u "
-		"refuse %u reject %u req lost %u rep lost %u enomem %u ppm, "
+		"orphan %u refuse %u reject %u req lost %u rep lost %u enomem "
+		"%u ppm, "
 		"kills: server %u client %u%s, partitions %u, server stops "
 		"%u%s, hang-ups %u, revokes %u, limits %llu/s %llu bytes/s "
 		"(%u new)\n",
@@ -223,11 +236,11 @@ sim_params_print(const struct sim_params *p, FILE *to)
 		p->ios, p->depth,
 		(unsigned long long)(p->fault_ns / NSEC_PER_MSEC),
 		p->faults.cut_ppm, p->faults.lose_ppm, p->faults.stall_ppm,
-		p->faults.refuse_ppm, p->faults.reject_ppm,
-		p->faults.req_lost_ppm, p->faults.rep_lost_ppm,
-		p->faults.enomem_ppm, p->server_kills, p->client_kills,
-		p->power_cuts ? " (power)" : "", p->partitions, p->server_stops,
-		p->resizes ? " (resizes)" : "", p->hangups, p->revokes,
-		(unsigned long long)p->iops, (unsigned long long)p->bandwidth,
-		p->new_limits);
+		p->faults.orphan_ppm, p->faults.refuse_ppm,
+		p->faults.reject_ppm, p->faults.req_lost_ppm,
+		p->faults.rep_lost_ppm, p->faults.enomem_ppm, p->server_kills,
+		p->client_kills, p->power_cuts ? " (power)" : "", p->partitions,
+		p->server_stops, p->resizes ? " (resizes)" : "", p->hangups,
+		p->revokes, (unsigned long long)p->iops,
+		(unsigned long long)p->bandwidth, p->new_limits);
 }

@@ -56,14 +56,15 @@ expect_dmesg() {
 	until_true in_dmesg "$1"
 }
 
-if [ "$VM_ROLE" = a ]; then peer=b; else peer=a; fi
+if [ "$VM_ROLE" = a ]; then other_guest=b; else other_guest=a; fi
+readonly other_guest
 
 # Waits for a file that the other guest or the host makes. The scenario's time
 # limit ends it at the latest, the end of the other guest at once.
 await() {
 	until [ -e "/run/vm/$1" ]; do
-		if [ -e "/run/vm/ended.$peer" ] && [ ! -e "/run/vm/$1" ]; then
-			fail "guest $peer has ended, and left no $1"
+		if [ -e "/run/vm/ended.$other_guest" ] && [ ! -e "/run/vm/$1" ]; then
+			fail "guest $other_guest has ended, and left no $1"
 		fi
 		sleep 0.05
 	done
@@ -72,7 +73,7 @@ await() {
 # barrier NAME: both guests pass it together.
 barrier() {
 	: >"/run/vm/barrier.$1.$VM_ROLE"
-	await "barrier.$1.$peer"
+	await "barrier.$1.$other_guest"
 }
 
 # tell NAME VALUE: to the other guest, which gets it by "hear NAME".

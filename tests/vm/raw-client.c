@@ -15,7 +15,10 @@
 #define N_ROOMS  64
 #define INFO_LEN (8 + 16 * 4096)
 #define RECV_LEN 64
-#define N_RECVS  96 /* of each connection */
+/* Of each connection: for all answers that a case may leave lying. Without a
+ * receive the server waits by the RNR timer and sends again, and then soft-RoCE
+ * of 6.1 loses its queue pair if a window was bound meanwhile. */
+#define N_RECVS  256
 #define ROOM_OFF ((size_t)PEER_TX_SLOTS * TX_LEN)
 #define INFO_OFF (ROOM_OFF + (size_t)N_ROOMS * PEER_ROOM)
 #define RECV_OFF (INFO_OFF + INFO_LEN)

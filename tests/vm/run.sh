@@ -3,11 +3,14 @@
 # files, have soft-RoCE, and the kernel's rtrs and rnbd modules at hand.
 #
 #   tests/vm/run.sh SCENARIO [--kernel 6.1|6.12|all] [--shell] [--alone]
+#       [--icount]
 #   tests/vm/run.sh --list
 #
 # --kernel  which of the kernels that the scenario names (default: all of them)
 # --shell   a shell in guest a instead of the scenario
 # --alone   when no other guest runs, for measurements
+# --icount  the guests' time is the number of their instructions, 2 ns each, one
+#           processor at a time: other work of this machine changes no figure
 # SCENARIO is the name of tests/vm/scenarios/NAME.sh, or a path. The programs
 # come from $RNBD_BUILD (default: build-test/gcc, else build). See README.md.
 set -euo pipefail
@@ -64,7 +67,7 @@ header() {
 	[ "$guests" = 1 ] || [ "$guests" = 2 ] || die "$1: guests=1 or 2"
 }
 
-scenario='' kernel=all shell='' alone=''
+scenario='' kernel=all shell='' alone='' icount=''
 while [ $# -gt 0 ]; do
 	case $1 in
 	--list)
@@ -83,8 +86,9 @@ while [ $# -gt 0 ]; do
 		;;
 	--shell) shell=yes ;;
 	--alone) alone=yes ;;
+	--icount) icount=yes ;;
 	-h | --help)
-		sed -n '2,13s/^# \{0,1\}//p' "$0"
+		sed -n '2,16s/^# \{0,1\}//p' "$0"
 		exit 0
 		;;
 	-*) die "unknown argument '$1' (see --help)" ;;
@@ -118,7 +122,7 @@ fi
 if [ "$kernel" = all ]; then
 	rc=0
 	for k in ${kernels//,/ }; do
-		"$0" "$scenario" --kernel "$k" ${shell:+--shell} ${alone:+--alone} ||
+		"$0" "$scenario" --kernel "$k" ${shell:+--shell} ${alone:+--alone} ${icount:+--icount} ||
 			rc=$?
 	done
 	exit "$rc"
@@ -212,6 +216,11 @@ VM_KERNEL=$("$here/kernel.sh" "$kernel")
 # A guest that measures this itself may get clocks that run three times too
 # fast, and all its time limits with them.
 tsc_khz=$("$VM_KERNEL/tsc-khz")
+accel=(-accel "tcg,thread=multi")
+if [ -n "$icount" ]; then
+	tsc_khz=1000000
+	accel=(-accel "tcg,thread=single" -icount "shift=1")
+fi
 tmp=$(mktemp -d "${TMPDIR:-/tmp}/rnbd-vm.XXXXXX")
 share=$tmp/share
 mkdir "$share"
@@ -257,7 +266,7 @@ start_guest() {
 	# shellcheck disable=SC2054  # QEMU's own commas
 	local qemu=(setpriv --pdeathsig TERM
 		timeout --foreground -k 5 "$limit" setpriv --pdeathsig KILL
-		qemu-system-x86_64 -name "$name-$role" -accel tcg,thread=multi
+		qemu-system-x86_64 -name "$name-$role" "${accel[@]}"
 		-cpu Nehalem -smp "$smp" -m "$mem" -nodefaults -no-user-config
 		-display none -no-reboot -kernel "$VM_KERNEL/vmlinuz"
 		-initrd "$VM_KERNEL/initrd"

@@ -90,6 +90,14 @@ sim_link_fault(struct sim_link *link, enum sim_fault fault)
 			if (which == 2 || (int)which == i)
 				link->stalled_until[i] = until;
 		break;
+	case SIM_FAULT_ORPHAN:
+		until = net->now + sim_net_below(net, net->faults.stall_max_ns);
+		link->stalled_until[END_SRV] = until;
+		sim_at(link, END_CLT, SIM_EV_NOTICE, net->now)->err =
+			-ECONNRESET;
+		sim_at(link, END_SRV, SIM_EV_NOTICE, until + 1)->err =
+			-ECONNRESET;
+		break;
 	case SIM_FAULT_HOOK:
 	case SIM_FAULT_NONE:
 	case SIM_N_FAULTS:

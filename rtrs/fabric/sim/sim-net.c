@@ -172,9 +172,9 @@ const char *
 sim_fault_name(unsigned fault)
 {
 	static const char *const names[] = {
-		[SIM_FAULT_NONE] = "none", [SIM_FAULT_CUT] = "cut",
-		[SIM_FAULT_LOSE] = "lose", [SIM_FAULT_STALL] = "stall",
-		[SIM_FAULT_HOOK] = "hook",
+		[SIM_FAULT_NONE] = "none",     [SIM_FAULT_CUT] = "cut",
+		[SIM_FAULT_LOSE] = "lose",     [SIM_FAULT_STALL] = "stall",
+		[SIM_FAULT_ORPHAN] = "orphan", [SIM_FAULT_HOOK] = "hook",
 	};
 
 	return fault < ARRAY_SIZE(names) ? names[fault] : "unknown";
@@ -236,6 +236,8 @@ strike(struct sim_net *net, struct sim_link *link)
 		sim_link_fault(link, SIM_FAULT_LOSE);
 	if (sim_net_chance(net, f->stall_ppm))
 		sim_link_fault(link, SIM_FAULT_STALL);
+	if (f->orphan_ppm && sim_net_chance(net, f->orphan_ppm))
+		sim_link_fault(link, SIM_FAULT_ORPHAN);
 }
 
 /* --- the net */

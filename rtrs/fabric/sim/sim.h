@@ -44,6 +44,9 @@ enum sim_fault {
 	SIM_FAULT_CUT,   /* transport error; both ends notice, in their time */
 	SIM_FAULT_LOSE,  /* one or both directions fall silent for good */
 	SIM_FAULT_STALL, /* nothing passes for up to stall_max_ns */
+	/* The client sees a reset; the server gets what is under way up to
+	 * stall_max_ns later, and sees one then. */
+	SIM_FAULT_ORPHAN,
 	SIM_FAULT_HOOK,  /* calls hook(): restart a process, ... */
 	SIM_N_FAULTS,
 };
@@ -64,7 +67,7 @@ struct sim_faults {
 	 */
 	bool done_when_sent;
 
-	unsigned cut_ppm, lose_ppm, stall_ppm;
+	unsigned cut_ppm, lose_ppm, stall_ppm, orphan_ppm;
 	uint64_t stall_max_ns;
 	uint64_t notice_max_ns; /* until an end sees a cut or a killed peer */
 	/* Of connects: nobody there; rejected without private data; the

@@ -5,7 +5,7 @@
 
 #include <check.h>
 
-#include "mock-fabric.h"
+#include "tests/unit/clt/mock-fabric.h"
 #include "proto/rtrs-imm.h"
 #include "proto/rtrs-msg.h"
 #include "rtrs/clt/clt.h"

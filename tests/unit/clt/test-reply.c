@@ -186,6 +186,7 @@ START_TEST(heartbeats)
 	mock_peer_write_imm(s->conn, rtrs_imm_hb_ack());
 	fx_run(&f);
 	ck_assert_uint_eq(fx_stats(&f, 0).hb_latency_ns, 1234567);
+	ck_assert_uint_eq(fx_stats(&f, 0).hb_latency_min_ns, 1234567);
 	/* Those of the peer are answered at once, on connection 0. */
 	n = f.m.n_sends;
 	mock_peer_write_imm(fx_conn(&f, 0, _i ? 1 : 0), rtrs_imm_hb_msg());

@@ -218,6 +218,31 @@ START_TEST(lent_write_waits_for_its_send)
 }
 END_TEST
 
+/* Where it is free to register, nothing is copied at all. */
+START_TEST(lent_read_lands_in_the_callers_buffer)
+{
+	struct fx f;
+	struct fx_req r;
+	struct rtrs_msg_req m;
+	struct mock_send *s;
+
+	up(&f, CHEAP, false, 0);
+	ck_assert_int_eq(
+		fx_submit(&f, &r, RTRS_READ, RTRS_PERMIT_IO, usr32, 32, 512),
+		0);
+	ck_assert(mock_is_exposed(&f.m, r.data));
+	s = mock_last_send(&f.m);
+	ck_assert_int_eq(rtrs_msg_req_decode(s->bytes + 32, s->len - 32, &m),
+			 0);
+	ck_assert(mock_peer_write(s->conn, m.desc.addr, m.desc.key, "now", 3));
+	ck_assert_mem_eq(r.data, "now", 3);
+	fx_reply(&f, 0, 1, 0, 0);
+	ck_assert_uint_eq(r.n_done, 1);
+	ck_assert(!mock_is_exposed(&f.m, r.data));
+	fx_deinit(&f);
+}
+END_TEST
+
 START_TEST(error_of_the_server_arrives)
 {
 	static const int errs[] = {-EIO, -ENOSPC, -EOPNOTSUPP, -ENOTCONN};
@@ -603,6 +628,7 @@ main(void)
 	tcase_add_test(tc,
 		       registration_that_the_peer_left_ends_with_the_request);
 	tcase_add_test(tc, lent_write_waits_for_its_send);
+	tcase_add_test(tc, lent_read_lands_in_the_callers_buffer);
 	tcase_add_test(tc, error_of_the_server_arrives);
 	tcase_add_test(tc, server_cannot_say_that_a_request_was_lost);
 	tcase_add_test(tc, new_rkey_reply_without_message_keeps_the_key);

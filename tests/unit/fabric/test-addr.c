@@ -44,6 +44,23 @@ static const struct {
 	 "gid:[::ffff:10.0.0.1]:40000", NULL},
 };
 
+START_TEST(host_text_has_neither_port_nor_brackets)
+{
+	parse_fn *ip = rtrs_addr_parse_ip;
+
+	ck_assert_int_eq(ip("192.0.2.1", 7, &ss, &len, err, sizeof(err)), 0);
+	rtrs_addr_host_text(&tcp, &ss, text);
+	ck_assert_str_eq(text, "tcp:192.0.2.1");
+	ck_assert_uint_eq(rtrs_addr_port(&ss), 7);
+	ck_assert_int_eq(ip("fe80::1%lo", 9, &ss, &len, err, sizeof(err)), 0);
+	rtrs_addr_host_text(&verbs, &ss, text);
+	ck_assert_str_eq(text, "ip:fe80::1%lo");
+	ck_assert_uint_eq(rtrs_addr_port(&ss), 9);
+	ss.ss_family = AF_UNIX;
+	ck_assert_uint_eq(rtrs_addr_port(&ss), 0);
+}
+END_TEST
+
 START_TEST(good__there_and_back)
 {
 	ck_assert_int_eq(good[_i].parse(good[_i].host, (uint16_t)good[_i].port,
@@ -205,6 +222,7 @@ main(void)
 	SRunner *sr = srunner_create(suite);
 	int failed;
 
+	tcase_add_test(tc, host_text_has_neither_port_nor_brackets);
 	tcase_add_loop_test(tc, good__there_and_back, 0, ARRAY_SIZE(good));
 	tcase_add_loop_test(tc, bad__has_words, 0, ARRAY_SIZE(bad));
 	tcase_add_test(tc, text__unknown_family);

@@ -2,6 +2,7 @@
 /*
  * What moves over a living connection, and what becomes of it when it dies.
  */
+#include "rtrs/fabric/tcp.h"
 #include "tcp-world.h"
 
 static struct world *w;
@@ -68,6 +69,51 @@ START_TEST(write_imm_of_any_size)
 	ck_assert_int_eq(F->mr_dereg(mr), 0);
 	free(src);
 	free(dst);
+}
+END_TEST
+
+/*
+ * From the sender's memory to the socket, from the socket to its place or by
+ * the staging buffer: nothing is copied twice, and of what is large hardly
+ * anything once.
+ */
+START_TEST(payload_moves_at_most_once)
+{
+	static const uint32_t sizes[] = {512, 4096, 65536, 131072, 1 << 20};
+	static uint8_t src[1 << 20], dst[1 << 20];
+	struct tcp_ctx *ctx = tcp_ctx(w->s.ctx);
+	struct tcp_tx *tx = &tcp_conn(w->c.conn)->tx;
+	struct fabric_mr *mr =
+		reg(&w->s, dst, sizeof(dst), FABRIC_ACCESS_REMOTE_WRITE);
+
+	fill(src, sizeof(src), 9);
+	for (unsigned i = 0; i < ARRAY_SIZE(sizes); i++) {
+		uint64_t total = 40 * (uint64_t)sizes[i];
+
+		memset(&ctx->moved, 0, sizeof(ctx->moved));
+		w->s.n_wc = w->c.n_wc = 0;
+		post_empty_recvs(&w->s, 40);
+		for (unsigned k = 0; k < 40; k++) {
+			ck_assert_int_eq(post_write_imm(&w->c, k, src, sizes[i],
+							mr->raddr, mr->rkey, k),
+					 0);
+			ck_assert_ptr_eq(
+				tx->ring[(tx->head + tx->count - 1) % tx->cap]
+					.sge[0]
+					.iov_base,
+				src);
+		}
+		WORLD_UNTIL(w, w->s.n_wc == 40 && w->c.n_wc == 40);
+		ck_assert_mem_eq(dst, src, sizes[i]);
+		ck_assert_uint_eq(ctx->moved.direct + ctx->moved.copied, total);
+		ck_assert_uint_eq(ctx->moved.kept, 0);
+		if (sizes[i] >= 65536)
+			ck_assert_uint_le(ctx->moved.copied, total / 8);
+	}
+	/* What arrives where no receive was posted is the exception. */
+	ck_assert_int_eq(post_send(&w->c, 1, "one", 3), 0);
+	WORLD_UNTIL(w, ctx->moved.kept >= 3);
+	F->mr_dereg(mr);
 }
 END_TEST
 
@@ -687,6 +733,7 @@ main(void)
 
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, write_imm_of_any_size);
+	tcase_add_test(tc, payload_moves_at_most_once);
 	tcase_add_test(tc, gathers_three);
 	tcase_add_test(tc, data_before_immediate);
 	tcase_add_test(tc, receives_are_used_in_order);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The text of the metrics, labels, addresses of HTTP, and the process. The
+/* The text of the metrics, addresses of HTTP, and the process. The
  * format as a whole is judged by Prometheus' parser: integration/metrics. */
 #include <arpa/inet.h>
 #include <check.h>
@@ -12,37 +12,6 @@
 #include "gateway/http.h"
 #include "gateway/metrics-text.h"
 #include "gateway/proc.h"
-
-/* ----------------------------------------------------------------- labels */
-
-static const struct {
-	const char *name, *label;
-} names[] = {
-	{"", ""},
-	{"disk0", "disk0"},
-	{"a \"b\"", "a \\\"b\\\""},
-	{"a\\b", "a\\\\x5Cb"},
-	{"a\nb\x7f", "a\\\\x0Ab\\\\x7F"},
-	{"gr\xc3\xbc\xc3\x9f", "gr\xc3\xbc\xc3\x9f"},
-	{"\xe2\x82\xac \xf0\x9f\x98\x80", "\xe2\x82\xac \xf0\x9f\x98\x80"},
-	{"\xff", "\\\\xFF"},
-	{"\xc3", "\\\\xC3"},                       /* cut short */
-	{"\xc0\xaf", "\\\\xC0\\\\xAF"},            /* not the shortest form */
-	{"\xed\xa0\x80", "\\\\xED\\\\xA0\\\\x80"}, /* a surrogate */
-	{"\xc2\x85", "\\\\xC2\\\\x85"},            /* a control character */
-	{"\xf4\x90\x80\x80", "\\\\xF4\\\\x90\\\\x80\\\\x80"}, /* too large */
-	/* Two names stay two. */
-	{"\\xFF", "\\\\x5CxFF"},
-};
-
-START_TEST(labels_are_escaped)
-{
-	char *got = metrics_label_value(names[_i].name);
-
-	ck_assert_str_eq(got, names[_i].label);
-	free(got);
-}
-END_TEST
 
 /* ------------------------------------------------------------------- text */
 
@@ -139,7 +108,7 @@ START_TEST(histograms_of_exports_and_devices)
 		.session = "s", .export = "e", .has_latency = true};
 	dev.latency[BACKEND_READ].count = 3;
 	dev.latency[BACKEND_READ].sum_ns = 7000;
-	for (int i = 4; i < METRICS_N_BOUNDS; i++)
+	for (int i = 4; i < OPENMETRICS_N_BOUNDS; i++)
 		dev.latency[BACKEND_READ].le[i] = 2;
 	dev.op[BACKEND_READ].ops = 3;
 	metrics_io_add(&ex, &dev);
@@ -172,14 +141,6 @@ START_TEST(histograms_of_exports_and_devices)
 		  "6\n");
 	/* A flush has no bytes. */
 	check_lacks("bytes_total{export=\"e\",operation=\"flush\"");
-}
-END_TEST
-
-START_TEST(bounds_ascend)
-{
-	for (int i = 1; i < METRICS_N_BOUNDS; i++)
-		ck_assert_uint_gt(metrics_bounds_ns[i],
-				  metrics_bounds_ns[i - 1]);
 }
 END_TEST
 
@@ -278,12 +239,10 @@ main(void)
 	int failed;
 
 	tcase_add_checked_fixture(tc, NULL, teardown);
-	tcase_add_loop_test(tc, labels_are_escaped, 0, (int)ARRAY_SIZE(names));
 	tcase_add_test(tc, what_is_not_known_is_left_out);
 	tcase_add_test(tc, times_are_exact_seconds);
 	tcase_add_test(tc, rows_have_their_labels);
 	tcase_add_test(tc, histograms_of_exports_and_devices);
-	tcase_add_test(tc, bounds_ascend);
 	tcase_add_test(tc, addresses_of_tcp);
 	tcase_add_loop_test(tc, addresses_that_are_none, 0,
 			    (int)ARRAY_SIZE(bad_addresses));

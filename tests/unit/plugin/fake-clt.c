@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 #include <utlist.h>
 
@@ -27,6 +28,7 @@ struct request {
 
 struct rnbd_clt {
 	int to[2], from[2];
+	int extra; /* 0: none */
 	pthread_t peer;
 	bool closing;
 	struct request *queued; /* not yet flushed */
@@ -58,6 +60,7 @@ fake_reset(void)
 	atomic_store(&fake.armed, 0);
 	atomic_store(&fake.events, 0);
 	atomic_store(&fake.flushes, 0);
+	atomic_store(&fake.extra, 0);
 }
 
 static void
@@ -86,6 +89,18 @@ fake_send_event(void)
 	struct request *none = NULL;
 
 	write_all(current->from[1], &none, sizeof(none));
+}
+
+void
+fake_add_fd(void)
+{
+	current->extra = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+}
+
+void
+fake_send_extra(void)
+{
+	eventfd_write(current->extra, 1);
 }
 
 static void *
@@ -178,6 +193,8 @@ rnbd_clt_free(struct rnbd_clt *c)
 		free(dev);
 	}
 	close(c->to[0]);
+	if (c->extra)
+		close(c->extra);
 	close(c->from[0]);
 	close(c->from[1]);
 	leave(c);
@@ -201,17 +218,17 @@ int
 rnbd_clt_fds(const struct rnbd_clt *c, int *fds, int n)
 {
 	fds[0] = c->from[0];
-	return 1;
+	fds[1] = c->extra;
+	return c->extra ? 2 : 1;
 }
 
-bool
-rnbd_clt_arm(struct rnbd_clt *c)
+void
+rnbd_clt_flush(struct rnbd_clt *c)
 {
 	struct request *batch[BATCH];
 	unsigned n = 0;
 
 	enter(c);
-	atomic_fetch_add(&fake.armed, 1);
 	while (c->queued) {
 		struct request *r = c->queued;
 
@@ -227,6 +244,13 @@ rnbd_clt_arm(struct rnbd_clt *c)
 		}
 	}
 	leave(c);
+}
+
+bool
+rnbd_clt_arm(struct rnbd_clt *c)
+{
+	rnbd_clt_flush(c);
+	atomic_fetch_add(&fake.armed, 1);
 	return c->out && atomic_load(&fake.mode) == FAKE_LOCAL;
 }
 
@@ -248,6 +272,8 @@ rnbd_clt_progress(struct rnbd_clt *c, uint64_t now)
 		atomic_store(&fake.deadline, TIME_NEVER);
 	while (c->out && atomic_load(&fake.mode) == FAKE_LOCAL)
 		finish(c, c->out, 0);
+	if (c->extra && !eventfd_read(c->extra, &(eventfd_t){0}))
+		atomic_fetch_add(&fake.extra, 1);
 	if (poll(&pfd, 1, 0) == 1) {
 		ssize_t n = read(c->from[0], batch, sizeof(batch));
 
@@ -259,11 +285,6 @@ rnbd_clt_progress(struct rnbd_clt *c, uint64_t now)
 		}
 	}
 	leave(c);
-}
-
-void
-rnbd_clt_flush(struct rnbd_clt *c)
-{
 }
 
 static void

@@ -27,9 +27,14 @@ extern struct fake {
 	atomic_int created, freed, progressed, overlaps, submitted, armed;
 	atomic_int events;  /* unasked-for bytes that came in */
 	atomic_int flushes; /* writes to the peer */
+	atomic_int extra;   /* events of the second descriptor */
 } fake;
 
 void fake_reset(void);
+/* As if a path was added: from now on there is a second descriptor. */
+void fake_add_fd(void);
+/* An event of it. */
+void fake_send_extra(void);
 /* Something comes from the peer that nobody asked for. */
 void fake_send_event(void);
 

@@ -14,6 +14,7 @@
 static uint8_t disk[SIZE], expect[SIZE];
 static struct block_ranges ranges;
 static unsigned n_ops[5];
+static const void *last_buf;
 static unsigned flags_seen;
 static int fail_op, fail_err;
 static pthread_mutex_t disk_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -28,6 +29,7 @@ disk_io(void *user, enum rnbd_clt_op op, unsigned flags, void *buf,
 	ck_assert_uint_le(off + len, SIZE);
 	pthread_mutex_lock(&disk_lock);
 	n_ops[op]++;
+	last_buf = buf;
 	if (op != RNBD_CLT_READ)
 		flags_seen |= flags;
 	if (!fail_err || fail_op != (int)op) {
@@ -61,6 +63,18 @@ setup(void)
 		disk[i] = (uint8_t)rand();
 	memcpy(expect, disk, SIZE);
 }
+
+START_TEST(whole_blocks__are_not_copied)
+{
+	uint8_t buf[2 * BLOCK];
+
+	ck_assert_int_eq(blocks_read(&b, buf, sizeof(buf), BLOCK), 0);
+	ck_assert_ptr_eq(last_buf, buf);
+	last_buf = NULL;
+	ck_assert_int_eq(blocks_write(&b, buf, sizeof(buf), BLOCK, 0), 0);
+	ck_assert_ptr_eq(last_buf, buf);
+}
+END_TEST
 
 /* Lengths and offsets around the edges of blocks, and of the bounce buffer. */
 static const uint64_t offs[] = {0, 1, 511, 4095, 4096, 4097, 8192, 12287};
@@ -254,6 +268,7 @@ main(void)
 	tcase_add_loop_test(tc, write__any_alignment, 0, N_CASES);
 	tcase_add_loop_test(tc, zero__any_alignment, 0, N_CASES);
 	tcase_add_loop_test(tc, discard__whole_blocks_only, 0, N_CASES);
+	tcase_add_test(tc, whole_blocks__are_not_copied);
 	tcase_add_test(tc, aligned__one_operation);
 	tcase_add_test(tc, sub_block__one_read_one_write);
 	tcase_add_test(tc, errors__come_back);

@@ -122,6 +122,45 @@ START_TEST(root_and_allow)
 }
 END_TEST
 
+START_TEST(modes_in_front)
+{
+	static const struct {
+		const char *name, *device;
+		int mode;
+	} rows[] = {
+		{"ro:disk", "disk", RNBD_ACCESS_RO},
+		{"rw:a:b", "t/a:b", RNBD_ACCESS_RW},
+		{"migration:/dev/ram0", "t//dev/ram0", RNBD_ACCESS_MIGRATION},
+	};
+	struct export_choice c;
+
+	choose("ro:disk", "ro:disk", false);
+	x.modes = true;
+	for (size_t i = 0; i < 3; i++) {
+		if (i == 1)
+			x.root = strdup("t");
+		ck_assert_int_eq(exports_choose(&x, rows[i].name, &c, why), 0);
+		ck_assert_str_eq(c.device, rows[i].device);
+		ck_assert_int_eq(c.mode, rows[i].mode);
+	}
+	refuse("disk", -EINVAL,
+	       "export 'disk': export-modes= wants ro:, rw: or migration: in "
+	       "front of the device");
+	refuse("rx:disk", -EINVAL,
+	       "export 'rx:disk': export-modes= wants ro:, rw: or migration: "
+	       "in "
+	       "front of the device");
+	refuse("a-word-that-is-too-long:disk", -EINVAL,
+	       "export 'a-word-that-is-too-long:disk': export-modes= wants "
+	       "ro:, "
+	       "rw: or migration: in front of the device");
+	refuse("rw:../a", -EINVAL, "export '../a': \"..\" is not allowed");
+	refuse("rw:", -ENOENT,
+	       "an NBD client has to name the device it wants, as the export's "
+	       "name: nbd://HOST/DEVICE");
+}
+END_TEST
+
 START_TEST(what_does_not_go_together)
 {
 	ck_assert_int_eq(exports_check(&x, why), 0);
@@ -130,6 +169,10 @@ START_TEST(what_does_not_go_together)
 	ck_assert_int_eq(exports_add_allow(&x, "d*", why), 0);
 	ck_assert_int_eq(exports_check(&x, why), -EINVAL);
 	ck_assert_ptr_nonnull(strstr(why, "leave out exports="));
+	exports_deinit(&x);
+	ck_assert_int_eq(exports_add(&x, "d", why), 0);
+	x.modes = true;
+	ck_assert_int_eq(exports_check(&x, why), -EINVAL);
 	x.only = strdup("d");
 	ck_assert_int_eq(exports_check(&x, why), -EINVAL);
 	ck_assert_ptr_nonnull(strstr(why, "give one of them"));
@@ -150,6 +193,7 @@ main(void)
 	tcase_add_test(tc, list__bad);
 	tcase_add_test(tc, named_by_the_client);
 	tcase_add_test(tc, root_and_allow);
+	tcase_add_test(tc, modes_in_front);
 	tcase_add_test(tc, what_does_not_go_together);
 	suite_add_tcase(suite, tc);
 	srunner_run_all(sr, CK_ENV);

@@ -130,6 +130,7 @@ START_TEST(defaults)
 	params_session(&p, &wp);
 	ck_assert_uint_eq(wp.clt.io_timeout_ms, 60000);
 	ck_assert_uint_eq(wp.clt.open_timeout_ms, 10000);
+	ck_assert_uint_eq(wp.clt.rtrs.quiesce_ms, 60000);
 	ck_assert_uint_eq(wp.clt.rtrs.reconnect_delay_ms, 1000);
 	ck_assert_uint_eq(wp.clt.rtrs.reconnect_max_ms, 2000);
 	ck_assert_int_eq(wp.clt.rtrs.policy, RTRS_MP_MIN_INFLIGHT);
@@ -162,6 +163,7 @@ START_TEST(all__arrive)
 	set("io-timeout", "0.25");
 	set("open-timeout", "3");
 	set("connect-timeout", "2.5");
+	set("quiesce-time", "0.5");
 	set("reconnect-delay", "0");
 	set("reconnect-delay-max", "9");
 	set("mp_policy", "ML");
@@ -185,6 +187,7 @@ START_TEST(all__arrive)
 	ck_assert_uint_eq(wp.clt.io_timeout_ms, 250);
 	ck_assert_uint_eq(wp.clt.open_timeout_ms, 3000);
 	ck_assert_uint_eq(wp.clt.rtrs.connect_timeout_ms, 2500);
+	ck_assert_uint_eq(wp.clt.rtrs.quiesce_ms, 500);
 	ck_assert_uint_eq(wp.clt.rtrs.reconnect_delay_ms, 0);
 	ck_assert_uint_eq(wp.clt.rtrs.reconnect_max_ms, 9000);
 	ck_assert_int_eq(wp.clt.rtrs.policy, RTRS_MP_MIN_LATENCY);

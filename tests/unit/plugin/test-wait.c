@@ -112,6 +112,7 @@ START_TEST(lone_request__no_other_thread)
 		ck_assert_int_eq(io(i), 0);
 	rnbd_wait_stats(s, &st);
 	ck_assert_uint_eq(st.ops, 1001);
+	ck_assert_uint_eq(st.driven, 1001);
 	ck_assert_uint_eq(st.wakes, 0);
 	ck_assert_uint_eq(st.handovers, 0);
 	ck_assert_uint_eq(st.combined, 0);
@@ -139,6 +140,44 @@ START_TEST(lone_request__helper_sleeps)
 	 */
 	ck_assert_uint_le(st.helper, turns + 20);
 	ck_assert_uint_le(st.wakes, 20);
+	end();
+}
+END_TEST
+
+START_TEST(busy_poll__quick_answers_need_no_sleep)
+{
+	struct rnbd_wait_stats st;
+
+	start(&(struct rnbd_wait_params){.busy_poll_us = 1000000});
+	ck_assert_int_eq(rnbd_wait_open(s, "d", RNBD_ACCESS_RW, text, &dev), 0);
+	for (unsigned i = 0; i < 1000; i++)
+		ck_assert_int_eq(io(i), 0);
+	rnbd_wait_stats(s, &st);
+	ck_assert_uint_eq(st.driven, 1001);
+	ck_assert_uint_eq(st.wakes, 0);
+	/* But for a second in which this machine does something else. */
+	ck_assert_uint_le(st.sleeps, 100);
+	ck_assert_uint_ge(st.polls_paid, 900);
+	end();
+}
+END_TEST
+
+START_TEST(busy_poll__ends_where_no_answer_comes)
+{
+	struct rnbd_wait_stats st;
+	struct job jobs[2] = {0};
+
+	start(&(struct rnbd_wait_params){.busy_poll_us = 100});
+	ck_assert_int_eq(rnbd_wait_open(s, "d", RNBD_ACCESS_RW, text, &dev), 0);
+	atomic_store(&fake.mode, FAKE_SILENT);
+	jobs_start(jobs, 1, 1);
+	do
+		rnbd_wait_stats(s, &st);
+	while (!st.sleeps);
+	ck_assert_uint_le(st.polls_missed, 2);
+	atomic_store(&fake.mode, FAKE_LOCAL);
+	jobs_start(jobs + 1, 1, 1);
+	jobs_join(jobs, 2, 0);
 	end();
 }
 END_TEST
@@ -270,6 +309,69 @@ START_TEST(driver__finished_by_another_is_roused)
 		jobs_join(jobs, 2, 0);
 		end();
 	}
+}
+END_TEST
+
+static bool
+add_fd(struct rnbd_clt *clt, void *arg)
+{
+	ck_assert_ptr_nonnull(clt);
+	fake_add_fd();
+	return true;
+}
+
+START_TEST(with__helper_asks_for_descriptors_again)
+{
+	start_open();
+	ck_assert_int_eq(progress_start(s, &helper), 0);
+	/* It drives, and sleeps for ever. */
+	fake_send_event();
+	await(atomic_load(&fake.events) == 1);
+	rnbd_wait_with(s, add_fd, NULL);
+	for (int i = 1; i <= 3; i++) {
+		fake_send_extra();
+		await(atomic_load(&fake.extra) == i);
+	}
+	end();
+}
+END_TEST
+
+START_TEST(with__driver_asks_for_descriptors_again)
+{
+	struct job jobs[1] = {0};
+
+	start_open();
+	atomic_store(&fake.mode, FAKE_SILENT);
+	jobs_start(jobs, 1, 1);
+	await(atomic_load(&fake.submitted) == 1);
+	rnbd_wait_with(s, add_fd, NULL);
+	for (int i = 1; i <= 3; i++) {
+		fake_send_extra();
+		await(atomic_load(&fake.extra) == i);
+	}
+	atomic_store(&fake.mode, FAKE_LOCAL);
+	fake_send_extra();
+	jobs_join(jobs, 1, 0);
+	end();
+}
+END_TEST
+
+static bool
+has_none(struct rnbd_clt *clt, void *arg)
+{
+	ck_assert_ptr_null(clt);
+	++*(int *)arg;
+	return true;
+}
+
+START_TEST(with__there_may_be_no_client)
+{
+	int called = 0;
+
+	start(&(struct rnbd_wait_params){0});
+	rnbd_wait_with(s, has_none, &called);
+	ck_assert_int_eq(called, 1);
+	end();
 }
 END_TEST
 
@@ -413,6 +515,8 @@ main(void)
 
 	tcase_add_test(tc, lone_request__no_other_thread);
 	tcase_add_test(tc, lone_request__helper_sleeps);
+	tcase_add_test(tc, busy_poll__quick_answers_need_no_sleep);
+	tcase_add_test(tc, busy_poll__ends_where_no_answer_comes);
 	tcase_add_loop_test(tc, load__each_is_answered_once, 0,
 			    ARRAY_SIZE(loads));
 	tcase_add_test(tc, load__opens_and_closes_between);
@@ -421,6 +525,9 @@ main(void)
 	tcase_add_test(tc, idle__no_wakeups);
 	tcase_add_test(tc, driver__keeps_deadlines);
 	tcase_add_test(tc, driver__finished_by_another_is_roused);
+	tcase_add_test(tc, with__helper_asks_for_descriptors_again);
+	tcase_add_test(tc, with__driver_asks_for_descriptors_again);
+	tcase_add_test(tc, with__there_may_be_no_client);
 	tcase_add_test(tc, quit__ends_what_waits);
 	tcase_add_test(tc, quit__not_asked_while_answers_come);
 	tcase_add_test(tc, open__failure_has_words_and_a_second_chance);

@@ -7,6 +7,7 @@
 
 struct rnbd_clt *clt;
 struct rnbd_clt_dev *dev;
+struct rnbd_stats *stats;
 uint64_t now;
 int open_calls, open_err;
 char open_text[512];
@@ -39,6 +40,7 @@ new_session(unsigned io_timeout_ms, unsigned open_timeout_ms)
 		.io_timeout_ms = io_timeout_ms,
 		.open_timeout_ms = open_timeout_ms,
 		.trust_write_zeroes = true,
+		.stats = stats,
 	};
 
 	ck_assert_int_eq(rnbd_clt_new(&p, &clt), 0);
@@ -50,6 +52,7 @@ setup(void)
 	now = 1000 * MS;
 	open_calls = 0;
 	dev = NULL;
+	ck_assert_int_eq(rnbd_stats_new(&stats), 0);
 	new_session(5000, 0);
 }
 
@@ -57,6 +60,7 @@ void
 teardown(void)
 {
 	rnbd_clt_free(clt);
+	rnbd_stats_free(stats);
 }
 
 void

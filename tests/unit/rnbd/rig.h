@@ -6,6 +6,7 @@
 #include <check.h>
 
 #include "nbdkit-plugin/rnbd-clt.h"
+#include "nbdkit-plugin/rnbd-stats.h"
 #include "tests/unit/rnbd/fake-rtrs.h"
 
 #define MS      NSEC_PER_MSEC
@@ -14,6 +15,7 @@
 
 extern struct rnbd_clt *clt;
 extern struct rnbd_clt_dev *dev; /* the last that was opened */
+extern struct rnbd_stats *stats; /* of all sessions of a test */
 extern uint64_t now;
 extern int open_calls, open_err;
 extern char open_text[512];

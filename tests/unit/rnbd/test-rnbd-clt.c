@@ -135,6 +135,38 @@ START_TEST(more_io_than_permits_waits_its_turn)
 }
 END_TEST
 
+/* A connection that asks for much leaves its turn to the others' little. */
+START_TEST(small_io_waits_for_one_piece_of_each_before_it)
+{
+	struct test_io large[6], small;
+
+	open_disk();
+	for (unsigned i = 0; i < ARRAY_SIZE(large); i++)
+		submit(&large[i], RNBD_CLT_WRITE, 0, 12 * MAX_IO, 0);
+	submit(&small, RNBD_CLT_READ, 0, 512, 0);
+	ck_assert_uint_eq(fake->n_sent, 8);
+	for (unsigned i = 0; i < ARRAY_SIZE(large); i++) {
+		ck_assert_uint_eq(sent_io(fake->n_sent - 1).bi_size, MAX_IO);
+		fake_answer(0, 0, NULL, 0);
+		turn(0);
+	}
+	/* Sent, though more than fifty pieces came before it. */
+	fake_answer(0, 0, NULL, 0);
+	turn(0);
+	ck_assert_uint_eq(sent_io(fake->n_sent - 1).bi_size, 512);
+	fake_answer(fake->n_sent - 1, 0, NULL, 0);
+	turn(1);
+	ck_assert_int_eq(small.calls, 1);
+	ck_assert_int_eq(large[1].calls, 0);
+	while (fake->n_sent) {
+		fake_answer(0, 0, NULL, 0);
+		turn(1);
+	}
+	for (unsigned i = 0; i < ARRAY_SIZE(large); i++)
+		ck_assert_int_eq(large[i].calls, 1);
+}
+END_TEST
+
 START_TEST(flush_is_spelled_as_the_kernel_reads_it)
 {
 	struct rnbd_msg_io m;
@@ -462,6 +494,7 @@ main(void)
 	tcase_add_test(t, large_io_is_split_and_sent_at_once);
 	tcase_add_test(t, first_error_wins_and_comes_once);
 	tcase_add_test(t, more_io_than_permits_waits_its_turn);
+	tcase_add_test(t, small_io_waits_for_one_piece_of_each_before_it);
 	tcase_add_test(t, flush_is_spelled_as_the_kernel_reads_it);
 	tcase_add_test(t, fua_is_native_on_writes_and_a_flush_after_others);
 	tcase_add_loop_test(t, errors_of_open_are_words, 0, 6);

@@ -7,6 +7,10 @@ need fio python3
 rounds=${VM_ARG_ROUNDS:-1} seconds=${VM_ARG_SECONDS:-0.5} only=${VM_ARG_ONLY:-d16}
 parts=${VM_ARG_PARTS:-kernel${VM_ARG_ROUNDS:+ library invalidate}}
 read -ra gateway_args <<<"${VM_ARG_GATEWAY:-}"
+# A daemon to hold against the first: other arguments, another build, or both.
+read -ra other_args <<<"${VM_ARG_OTHER:-}"
+other_daemon=${VM_ARG_OTHER_GATEWAYD:-}
+[ -z "$other_daemon${VM_ARG_OTHER:-}" ] || with_other=yes
 export RNBD_BENCH=$RNBD_BUILD/tests/bench/rnbd-bench
 
 case ${VM_ARG_DISK:-null} in
@@ -66,13 +70,20 @@ print(j["read"]["total_ios"] + j["write"]["total_ios"])')
 
 gateway_listen=ip:$VM_ADDR0:1235
 start_gateway ours --log-level warning --export "disk=file:$disk" "${gateway_args[@]}"
+if [ -n "${with_other:-}" ]; then
+	gateway_listen=ip:$VM_ADDR0:1237
+	RNBD_GATEWAYD=${other_daemon:-$RNBD_GATEWAYD} start_gateway other \
+		--log-level warning --export "disk=file:$disk" "${other_args[@]}"
+fi
 
 load_server always_invalidate=N
 if [[ $parts == *kernel* ]]; then
 	map theirs 1234 "$disk"
 	map ours 1235 disk
+	[ -z "${with_other:-}" ] || map other 1237 disk
 	measure "kernel client, static keys" "kernel,fio,$dev_theirs" \
-		"ours,fio,$dev_ours,$pid_ours"
+		"ours,fio,$dev_ours,$pid_ours" \
+		${with_other:+"other,fio,$dev_other,$pid_other"}
 	if [ -n "${VM_ARG_ROUNDS:-}" ] && command -v strace >/dev/null; then
 		printf '\nSystem calls of our server per I/O:\n\n' >>"$tmp/tables"
 		system_calls read 1
@@ -81,11 +92,13 @@ if [[ $parts == *kernel* ]]; then
 	fi
 	unmap_device "$dev_theirs"
 	unmap_device "$dev_ours"
+	[ -z "${with_other:-}" ] || unmap_device "$dev_other"
 fi
 if [[ $parts == *library* ]]; then
 	measure "our client library, static keys" \
 		"kernel,lib,ip:$VM_ADDR0:1234,$disk" \
-		"ours,lib,ip:$VM_ADDR0:1235,disk,$pid_ours"
+		"ours,lib,ip:$VM_ADDR0:1235,disk,$pid_ours" \
+		${with_other:+"other,lib,ip:$VM_ADDR0:1237,disk,$pid_other"}
 fi
 if [[ $parts == *invalidate* ]]; then
 	unload

@@ -63,7 +63,7 @@ until_true server_paths 1
 wait_load 3
 # It is not mended: of a link of one machine that was cut, soft-RoCE's
 # management queue may be stuck for good, for kernel peers as for us.
-# by-hand/kclient-multipath.sh does that with two guests. Nor are the modules unloaded,
+# kclient-multipath does that with two guests. Nor are the modules unloaded,
 # which may wait for that queue.
 end_load
 nbdcopy "$uri_n" "$tmp/back" || fail "nbdcopy by one path"
