@@ -16,7 +16,7 @@ _rnbdctl() {
 		"${words[@]:1:cword}" 2>/dev/null)
 	COMPREPLY=("${reply[@]}")
 	if [ ${#COMPREPLY[@]} -eq 0 ] &&
-		[[ ${words[cword - 1]} == --control || ${words[cword - 1]} == --socket ]]; then
+		[[ ${words[cword - 1]} == --@(control|socket|file) ]]; then
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 	fi
 	if declare -F __ltrim_colon_completions >/dev/null; then

@@ -20,6 +20,8 @@ const struct command client_commands[] = {
 	 client_device_resize, NULL, "ask the server for its size again"},
 	{"device remap", "DEVICE [SESSION]", 1, 2, OPT_VERBOSE,
 	 client_device_remap, NULL, "close it on the server and open it again"},
+	{"map list", "[SESSION]", 0, 1, LIST, cmd_map_list, &map_table,
+	 "what is mapped as /dev/nbdN"},
 	{"path list", "[SESSION]", 0, 1, LIST, client_path_list,
 	 &client_path_table, "paths of sessions"},
 	{"path show", "PATH [SESSION]", 1, 2, SHOW, client_path_show,

@@ -54,6 +54,10 @@ const struct command commands[] = {
 	 "read the configuration file again"},
 	{"drain", "", 0, 0, OPT_WAIT | OPT_VERBOSE, cmd_drain, NULL,
 	 "stop accepting, finish what is under way, and end"},
+	{"map", "OPTION=VALUE...", 0, 256, OPT_FILE, cmd_map, NULL,
+	 "map a device of a server here, as the kernel's map_device"},
+	{"unmap", "NBD-DEVICE", 0, 256, OPT_FILE | OPT_FORCE | OPT_VERBOSE,
+	 cmd_unmap, NULL, "disconnect what was mapped here"},
 	{"version", "", 0, 0, OPT_JSON, cmd_version, NULL,
 	 "version of the daemon"},
 	{NULL},
@@ -90,6 +94,8 @@ print_help(FILE *out)
 	      "  --fields LIST       print these fields; +a,b and -a,b change "
 	      "the usual ones\n"
 	      "  --units UNIT        sizes in B, K, M, G, T, P or E of 1024\n"
+	      "  --file FILE         map, unmap: options of the map are in "
+	      "this file\n"
 	      "  -n, --samples N     top: end after so many (without end; 1 "
 	      "if not a terminal)\n"
 	      "  -d, --delay S       top: seconds between them (2)\n"

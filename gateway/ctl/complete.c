@@ -5,6 +5,7 @@
  * nothing at all when it does not know.
  */
 #include "gateway/ctl/client.h"
+#include "gateway/ctl/map.h"
 
 #include <string.h>
 
@@ -107,13 +108,54 @@ arg_name(const struct command *cmd, unsigned i, char *ret, size_t len)
 	return true;
 }
 
+/* Options of the line that maps a device: what the kernel has, and the ones of
+ * the session that are often wanted. */
+static void
+offer_map(const char *begun)
+{
+	static const char *const keys[] = {
+		"sessname=",    "path=",       "device_path=",
+		"access_mode=", "dest_port=",  "nr_poll_queues=",
+		"connect=",     "io-timeout=", "open-timeout=",
+		"mp_policy=",
+	};
+	static const char *const values[] = {
+		"access_mode=ro", "access_mode=rw", "access_mode=migration",
+		"connect=all",    "connect=any",    "connect=lazy",
+	};
+	bool value = strchr(begun, '=') != NULL;
+
+	for (size_t i = 0; i < ARRAY_SIZE(keys) && !value; i++)
+		offer_word(keys[i], begun);
+	for (size_t i = 0; i < ARRAY_SIZE(values) && value; i++)
+		offer_word(values[i], begun);
+}
+
+/* Devices that are mapped here. */
+static void
+offer_mapped(const char *begun)
+{
+	json_t *rows = NULL, *row;
+	size_t i;
+
+	if (map_list(&rows))
+		return;
+	json_array_foreach(rows, i, row)
+		offer_word(json_str(row, "device"), begun);
+	json_decref(rows);
+}
+
 static void
 offer_rest(const struct ctl *ctl, const struct command *cmd, char **words,
 	   unsigned n, const char *begun)
 {
 	char name[32];
 
-	if (arg_name(cmd, n, name, sizeof(name)))
+	if (cmd->fn == cmd_map)
+		offer_map(begun);
+	else if (cmd->fn == cmd_unmap && !n)
+		offer_mapped(begun);
+	else if (arg_name(cmd, n, name, sizeof(name)))
 		offer_names(ctl, name, begun);
 	if (n < cmd->min)
 		return;
@@ -126,8 +168,9 @@ offer_rest(const struct ctl *ctl, const struct command *cmd, char **words,
 }
 
 static const char *const options[] = {
-	"--control", "--socket",  "--json",  "--csv",     "--xml",  "--fields",
-	"--units",   "--samples", "--delay", "--version", "--help",
+	"--control", "--socket", "--json",    "--csv",
+	"--xml",     "--fields", "--units",   "--file",
+	"--samples", "--delay",  "--version", "--help",
 };
 
 /* Takes options out of words; true: the last one is the value of one. */
@@ -135,8 +178,8 @@ static bool
 skip_options(struct ctl *ctl, char **words, unsigned *n)
 {
 	static const char *const with_value[] = {
-		"--control", "--socket", "--fields", "--units",
-		"--samples", "--delay",  "-n",       "-d"};
+		"--control", "--socket", "--fields", "--units", "--samples",
+		"--file",    "--delay",  "-n",       "-d"};
 	unsigned kept = 0;
 
 	for (unsigned i = 0; i < *n; i++) {

@@ -10,6 +10,7 @@
  *   fields.c    the columns of each noun
  *   table.c     rows as a table, CSV, JSON or XML
  *   list.c ...  the commands, by what they do
+ *   map.h       those that map devices of a server on this machine
  *   complete.c  what a shell may offer next
  *   client*.c   the same of clients, after the word `client`
  */
@@ -50,7 +51,8 @@ struct ctl {
 	const char *fields; /* NULL: those by default */
 	char unit;          /* B, K, M, ...; 0: what fits */
 	bool noheaders, nototals, notree;
-	bool verbose, wait, help;
+	bool verbose, wait, force, help;
+	const char *file; /* map, unmap: NULL: what was said */
 	/* top: */
 	unsigned samples; /* 0: without end */
 	double delay;     /* seconds */
@@ -110,7 +112,8 @@ struct table {
 	const char *def;              /* fields by default */
 };
 
-extern const struct table session_table, device_table, path_table, export_table;
+extern const struct table session_table, device_table, path_table, export_table,
+	map_table;
 
 /* Numbers of fields as the user chose them; false: one is unknown. */
 #define TABLE_MAX_COLUMNS 40
@@ -167,6 +170,8 @@ enum command_opt {
 	OPT_VERBOSE = BIT(5),
 	OPT_WAIT = BIT(6),
 	OPT_TOP = BIT(7), /* -n, -d */
+	OPT_FORCE = BIT(8),
+	OPT_FILE = BIT(9), /* --file */
 };
 
 struct command {
@@ -234,6 +239,11 @@ int cmd_access_stats(const struct ctl *ctl, char **args, unsigned n);
 int cmd_reload(const struct ctl *ctl, char **args, unsigned n);
 int cmd_drain(const struct ctl *ctl, char **args, unsigned n);
 int cmd_top(const struct ctl *ctl, char **args, unsigned n);
+
+int cmd_map(const struct ctl *ctl, char **args, unsigned n);
+int cmd_unmap(const struct ctl *ctl, char **args, unsigned n);
+/* `client map list` */
+int cmd_map_list(const struct ctl *ctl, char **args, unsigned n);
 
 /* --- complete.c */
 

@@ -143,3 +143,24 @@ const struct table export_table = {
 	.columns = export_columns,
 	.def = "name,size,read_only,mappings,spec",
 };
+
+static const struct column map_columns[] = {
+	{"device", "Device", COL_TEXT, false, NULL, "the nbd device"},
+	{"sessname", "Session", COL_TEXT, false, NULL, "name of the session"},
+	{"mapping_path", "Mapping Path", COL_TEXT, false, NULL,
+	 "name of the device on the server"},
+	{"access_mode", "Access Mode", COL_TEXT, false, NULL,
+	 "ro, rw or migration"},
+	{"size", "Size", COL_BYTES, true, "size_bytes", "size of the device"},
+	{"state", "State", COL_TEXT, false, NULL,
+	 "mapped, half, dead or detached"},
+	{"pid", "Nbdkit", COL_NUM, false, NULL, "process that serves it"},
+	{NULL},
+};
+
+const struct table map_table = {
+	.noun = "device",
+	.nouns = "devices",
+	.columns = map_columns,
+	.def = "device,sessname,mapping_path,access_mode,size,state",
+};

@@ -17,6 +17,7 @@ enum {
 	LONG_XML,
 	LONG_FIELDS,
 	LONG_UNITS,
+	LONG_FILE,
 	LONG_VERSION,
 	LONG_HELP,
 };
@@ -85,6 +86,9 @@ apply(struct ctl *ctl, int opt, const char *culprit)
 		return CTL_OK;
 	case LONG_UNITS:
 		return parse_unit(ctl, optarg);
+	case LONG_FILE:
+		ctl->file = optarg;
+		return CTL_OK;
 	case 'n':
 		return parse_samples(ctl, optarg);
 	case 'd':
@@ -105,6 +109,7 @@ static const struct option long_opts[] = {
 	{"xml", no_argument, NULL, LONG_XML},
 	{"fields", required_argument, NULL, LONG_FIELDS},
 	{"units", required_argument, NULL, LONG_UNITS},
+	{"file", required_argument, NULL, LONG_FILE},
 	{"samples", required_argument, NULL, 'n'},
 	{"delay", required_argument, NULL, 'd'},
 	{"version", no_argument, NULL, LONG_VERSION},
@@ -129,6 +134,8 @@ judge_options(const struct ctl *ctl, const struct command *cmd)
 		bad = "--units";
 	if ((ctl->samples || ctl->delay > 0) && !(cmd->opts & OPT_TOP))
 		bad = ctl->samples ? "--samples" : "--delay";
+	if (ctl->file && !(cmd->opts & OPT_FILE))
+		bad = "--file";
 	if (bad)
 		return ctl_fail(CTL_USAGE, "%s: %s is not for this command",
 				cmd->words, bad);

@@ -56,6 +56,12 @@ set_wait(struct ctl *ctl, const char *word)
 }
 
 static void
+set_force(struct ctl *ctl, const char *word)
+{
+	ctl->force = true;
+}
+
+static void
 set_help(struct ctl *ctl, const char *word)
 {
 	ctl->help = true;
@@ -77,6 +83,7 @@ const struct word_opt word_opts[] = {
 	{"noheaders", OPT_LIST, set_noheaders, "do not print headers"},
 	{"nototals", OPT_LIST, set_nototals, "do not print sums"},
 	{"wait", OPT_WAIT, set_wait, "return when the daemon has ended"},
+	{"force", OPT_FORCE, set_force, "even if it is in use"},
 	{"verbose", OPT_VERBOSE, set_verbose, "say what was done"},
 	{"help", ~0u, set_help, "print this"},
 	{NULL},

@@ -90,6 +90,9 @@ check_stale(struct srv_path *path, const struct rtrs_msg_conn_req *msg)
 	if ((int16_t)(msg->recon_cnt - path->recon_cnt) <= 0)
 		return -ECONNRESET;
 	srv_path_close(path, LOG_LVL_INFO, "peer starts over");
+	if (!path->given_up)
+		srv_work(path->srv, SRV_WORK_TEARDOWN);
+	path->given_up = true;
 	return PARK;
 }
 

@@ -250,10 +250,13 @@ free_closed_conns(struct srv_path *path)
 	for (unsigned i = 0; i < path->cid_num; i++) {
 		struct srv_con *con = path->cons[i];
 
-		if (!con || !con->closed || !con->conn)
+		if (!con || !con->conn || !(con->closed || path->given_up))
 			continue;
 		ops->conn_free(con->conn);
 		con->conn = NULL;
+		if (!con->closed)
+			path->n_open--;
+		con->closed = true;
 	}
 }
 

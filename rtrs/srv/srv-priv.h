@@ -202,6 +202,8 @@ struct srv_path {
 	bool shared_recv;      /* one queue of receives for all of cons */
 	unsigned n_cons;       /* accepted */
 	unsigned n_open;       /* of these, not CLOSED yet */
+	/* The client says that it gave the path up: it will not answer. */
+	bool given_up;
 	struct srv_con **cons; /* cid_num */
 	struct fabric_addrs addrs;
 	char label[RTRS_ADDR_TEXT_MAX]; /* peer's address, for the log */

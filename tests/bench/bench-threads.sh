@@ -5,7 +5,7 @@
 #   fio nbd, depth 64 -> nbdkit -t N rnbd -> rnbd-gatewayd (tcp) -> file
 #
 #   tests/bench/bench-threads.sh [--rounds N] [--seconds S] [--build DIR]
-#       [--part threads|sharing]
+#       [--part threads|sharing] [--size MIB]
 #
 # Each round runs every number of threads, one right after the other, the order
 # turning. Printed are medians: IOPS, the ratio to the best of the same round,
@@ -18,13 +18,14 @@ top=$(dirname "$(dirname "$(dirname "$(realpath "$0")")")")
 # For trials: more arguments for the two.
 read -ra plugin_args <<<"${PLUGIN_ARGS:-}"
 read -ra gateway_args <<<"${GATEWAY_ARGS:-}"
-rounds=5 seconds=2 build=$top/build part='threads sharing'
+rounds=5 seconds=2 build=$top/build part='threads sharing' size=512
 while [ $# -gt 0 ]; do
 	case $1 in
 	--rounds) rounds=$2 ;;
 	--seconds) seconds=$2 ;;
 	--build) build=$2 ;;
 	--part) part=$2 ;;
+	--size) size=$2 ;;
 	*)
 		sed -n '2,17s/^# \{0,1\}//p' "$0"
 		exit 2
@@ -49,8 +50,7 @@ cleanup() {
 	rm -rf "$tmp"
 }
 trap cleanup EXIT
-truncate -s 512M "$tmp/disk"
-head -c 512M /dev/urandom >"$tmp/disk"
+head -c "${size}M" /dev/urandom >"$tmp/disk"
 
 mkfifo "$tmp/fifo"
 "$gatewayd" --foreground --log-level error --listen tcp:127.0.0.1:0 \
@@ -72,8 +72,8 @@ for n in 1 2 4 8 16 32 64; do
 	kits+=("$n,$tmp/$n.sock,$pid")
 done
 
-python3 - "$rounds" "$seconds" "$gw" "$part" "${kits[@]}" <<'END'
-import json, statistics, subprocess, sys, time
+size=$size python3 - "$rounds" "$seconds" "$gw" "$part" "${kits[@]}" <<'END'
+import json, os, statistics, subprocess, sys, time
 
 rounds, seconds, gw = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 kits = {int(n): (sock, int(pid)) for n, sock, pid in
@@ -89,7 +89,7 @@ def cpu(pids):
 def fio(sock, rw, depth, runtime=seconds):
     return subprocess.Popen(
         ["fio", "--name=b", "--ioengine=nbd", f"--uri=nbd+unix:///?socket={sock}",
-         f"--rw=rand{rw}", "--bs=4k", f"--iodepth={depth}", "--size=512m",
+         f"--rw=rand{rw}", "--bs=4k", f"--iodepth={depth}", f"--size={os.environ['size']}m",
          "--time_based", f"--runtime={round(float(runtime) * 1000)}ms", "--output-format=json",
          "--norandommap", "--randrepeat=0"],
         stdout=subprocess.PIPE, text=True)

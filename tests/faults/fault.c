@@ -294,6 +294,8 @@ void
 fault_live_mark(void)
 {
 	pthread_mutex_lock(&table_lock);
+	/* Touches all that is ever used here, too: resident from now on. */
+	sweep();
 	for (size_t i = 0; i < TABLE_SIZE; i++)
 		table[i].marked = true;
 	pthread_mutex_unlock(&table_lock);

@@ -308,6 +308,20 @@ check_sizes(struct victim *v)
 }
 
 static void
+do_io(struct victim *v)
+{
+	check_sizes(v);
+	if (!v->left || rnbd_clt_failed(v->clt)) {
+		if (!v->n_busy || rnbd_clt_failed(v->clt))
+			leave(v);
+		return;
+	}
+	for (unsigned i = 0; i < VICTIM_IOS && v->left; i++)
+		if (!v->ios[i].busy)
+			begin_io(v, &v->ios[i]);
+}
+
+static void
 work(struct victim *v)
 {
 	switch (v->state) {
@@ -321,17 +335,10 @@ work(struct victim *v)
 		}
 		v->state = VICTIM_WORKS;
 		wait_for(v, PATIENCE_NS);
-		/* fall through */
+		do_io(v);
+		break;
 	case VICTIM_WORKS:
-		check_sizes(v);
-		if (!v->left || rnbd_clt_failed(v->clt)) {
-			if (!v->n_busy || rnbd_clt_failed(v->clt))
-				leave(v);
-			return;
-		}
-		for (unsigned i = 0; i < VICTIM_IOS && v->left; i++)
-			if (!v->ios[i].busy)
-				begin_io(v, &v->ios[i]);
+		do_io(v);
 		break;
 	case VICTIM_CLOSES:
 		if (rnbd_clt_closed(v->clt))

@@ -273,9 +273,10 @@ offers() { # words, the last one begun; prints what is offered
 [ "$(offers --js)" = --json ]
 [ "$(offers nonsense '')" = "" ]
 
-# --- the examples of the manual page do what they say; the last one ends it
+# --- the examples of the manual page do what they say; the last one ends it.
+# Those of clients are run by client-control.
 sed -n '/^=head1 EXAMPLES/,/^=head1 FIELDS/s/^ rnbdctl //p' \
-	"$RNBD_SRCDIR/gateway/rnbdctl.8.pod" >"$tmp/examples"
+	"$RNBD_SRCDIR/gateway/rnbdctl.8.pod" | grep -v '^client ' >"$tmp/examples"
 [ "$(wc -l <"$tmp/examples")" -ge 5 ]
 kill "$fio_a" "$fio_b"
 wait "$fio_a" "$fio_b" || :

@@ -33,7 +33,7 @@ load alone
 # What is made once: contexts, first connections.
 raw 1 2000
 before=$(fds) before_rss=$(rss)
-load beside 4 &
+load beside 15 &
 beside=$!
 pids+=("$beside")
 raw "${SEED:-2}" "$frames" | tee "$tmp/raw.log"

@@ -19,7 +19,8 @@ for page in man1/nbdkit-rnbd-plugin.1 man8/rnbd-gatewayd.8 man8/rnbdctl.8 \
 	grep -q '^NAME' "$tmp/page" || fail "$page has no NAME"
 done
 # The service manager's files, where this system has one.
-for v in systemdsystemunitdir=rnbd-gatewayd.service sysusersdir=rnbd.conf \
+for v in systemdsystemunitdir=rnbd-gatewayd.service \
+	systemdsystemunitdir=rnbd-map@.service sysusersdir=rnbd.conf \
 	tmpfilesdir=rnbd.conf; do
 	dir=$(pkg-config --variable="${v%=*}" systemd 2>/dev/null) || continue
 	[ -f "$tmp/root$dir/${v#*=}" ] || fail "no ${v#*=} in $dir"

@@ -6,7 +6,6 @@
 for p in nbdinfo qemu-img qemu-nbd qemu-system-x86_64 curl; do
 	requires $p
 done
-list=$RNBD_SRCDIR/tests/integration/manual.list
 nbd_port=$(free_port)
 metrics_port=$(free_port)
 gw_port=''
@@ -17,9 +16,10 @@ here() {
 	local to=tcp:127.0.0.1:$gw_port
 	sed -E "s#--listen (ip:10\\.50\\.100\\.66|tcp:(10\\.50\\.100\\.66|192\\.0\\.2\\.1|0\\.0\\.0\\.0))#--listen tcp:127.0.0.1:0#g
 		s#path=tcp:2001:db8::1,tcp:\\[2001:db8::2\\]:1234#path=tcp:::1,tcp:[::1]:$gw_port#
-		s#(path=|@)(ip:10\\.50\\.10[01]\\.66|tcp:(server\\.example|SERVER|127\\.0\\.0\\.1))#\\1$to#g
+		s#(path=|@)(ip:10\\.50\\.10[01]\\.66|tcp:(server\\.example|SERVER|127\\.0\\.0\\.1|192\\.0\\.2\\.1))#\\1$to#g
+		s#path add tcp:192\\.0\\.2\\.2#path add tcp:[::1]:$gw_port#
 		s#ip:10\\.50\\.100\\.1@#tcp:127.0.0.1@#; s#ip:10\\.50\\.101\\.1@#tcp:127.0.0.2@#
-		s#(^|[ =:'])/(run|tmp|srv|etc)/#\\1$tmp/\\2/#g
+		s#(^|[ =:'])/(run|tmp|srv|etc|var)/#\\1$tmp/\\2/#g
 		s#/dev/ram0=/dev/ram0#/dev/ram0=$tmp/dev/ram0#
 		s#(nbd://localhost)#\\1:$nbd_port#
 		s#127\\.0\\.0\\.1:9100#127.0.0.1:$metrics_port#
@@ -76,6 +76,14 @@ rnbd-gatewayd() {
 }
 
 rnbdctl() {
+	if [ "$1" = client ]; then
+		[ -S "$tmp/run/rnbd/client/blya.ctl" ] ||
+			nbdkit rnbd disk sessname=blya \
+				"path=tcp:127.0.0.1:$gw_port" \
+				"control=$tmp/run/rnbd/client/blya.ctl"
+		RNBD_CLIENT_DIR=$tmp/run/rnbd/client "$RNBD_CTL" "$@"
+		return
+	fi
 	"$RNBD_CTL" --control "$tmp/run/rnbd/base.sock" "$@"
 }
 
@@ -97,7 +105,7 @@ qemu-system-x86_64() {
 		fail "no NBD disk: $(cat "$tmp/block")"
 }
 
-mkdir -p "$tmp"/{run/rnbd,tmp,srv/images/me,etc,dev}
+mkdir -p "$tmp"/{run/rnbd/client,var/lib/node_exporter,tmp,srv/images/me,etc,dev}
 truncate -s 4M "$tmp/srv/disk.img" "$tmp/dev/ram0"
 qemu-img create -q -f qcow2 disk.qcow2 4M
 cat >"$tmp/etc/rnbd-gatewayd.conf" <<END
@@ -116,82 +124,27 @@ base() {
 	base_port=$(free_port)
 	rnbd-gatewayd --listen "tcp:127.0.0.1:$base_port" \
 		--listen "tcp:[::1]:$base_port" --pid-file "$tmp/base.pid" \
-		--control "$tmp/run/rnbd/base.sock" --export disk0=memory:1M \
+		--control "$tmp/run/rnbd/base.sock" --export disk0=memory:1M --export disk=memory:1M \
 		--export /dev/ram0=memory:1M --export vm/disk1=memory:1M \
 		--export vm/disk2=memory:1M --export /dev/vg/root=memory:1M \
 		--export "$tmp/srv/install.iso=memory:1M"
 }
 
-# known LINE: sets how ("run", "by TEST" or "text"), as the list has it.
-declare -A how_of seen
-while read -r mode rest; do
-	case $mode in
-	run | text) how_of[$rest]=$mode ;;
-	by)
-		how_of[${rest#* }]="by ${rest%% *}"
-		[ -f "$RNBD_SRCDIR/${rest%% *}" ] ||
-			fail "manual.list: there is no ${rest%% *}"
-		;;
-	'#'* | '') ;;
-	*) fail "manual.list: $mode is none of run, by, text" ;;
-	esac
-done <"$list"
-
-# Lines of verbatim text, one line each for what goes on over several; "=" is a
-# new section, "-" a new paragraph.
-verbatim() {
-	local indent='^ '
-	[[ $1 != *.md ]] || indent='^    '
-	awk -v indent="$indent" '
-		/^(=head1|#+ )/ { print "="; next }
-		$0 !~ indent { if (!/^ /) print "-"; next }
-		{ sub(/^ +/, ""); line = line $0 }
-		/\\$/ { sub(/ *\\$/, " ", line); next }
-		/(&&|\|)$/ { line = line " "; next }
-		{ print line; line = "" }' "$1"
-}
-
+# What is to be done with each.
+"$RNBD_SRCDIR/tests/lint/manual.sh" --print >"$tmp/examples" ||
+	fail "$(cat "$tmp/examples")"
+base
 ran=0
-page() {
-	local file=$1 line how text=''
-	base
-	while IFS= read -r line; do
-		case $line in
-		=)
-			base
-			text=''
-			continue
-			;;
-		-)
-			text=''
-			continue
-			;;
-		esac
-		[ -z "$text" ] || continue
-		how=${how_of[$line]:-}
-		[ -n "$how" ] || fail "$file: tests/integration/manual.list does not know the example: $line"
-		seen[$line]=1
-		case $how in
-		text) text=1 ;;
-		run)
-			ran=$((ran + 1))
-			line=$(here <<<"$line")
-			eval "$line" >"$tmp/out" 2>&1 ||
-				fail "$file: $line: ended with $?: $(cat "$tmp/out")"
-			;;
-		esac
-	done < <(verbatim "$RNBD_SRCDIR/$file")
-}
-
-page README.md
-page nbdkit-plugin/nbdkit-rnbd-plugin.1.pod
-page gateway/rnbd-gatewayd.8.pod
-page gateway/rnbdctl.8.pod
-page gateway/rnbd-metrics.7.pod
-page config/rnbd-gatewayd.conf.5.pod
-page config/rnbd-security.7.pod
-for line in "${!how_of[@]}"; do
-	[ -n "${seen[$line]:-}" ] || fail "manual.list: no page has: $line"
-done
-[ "$ran" -ge 35 ] || fail "only $ran examples ran"
+while IFS=$'\t' read -r page how line; do
+	case $how in
+	section) base ;;
+	run)
+		ran=$((ran + 1))
+		line=$(here <<<"$line")
+		eval "$line" >"$tmp/out" 2>&1 </dev/null ||
+			fail "$page: $line: ended with $?: $(cat "$tmp/out")"
+		;;
+	esac
+done <"$tmp/examples"
+[ "$ran" -ge 40 ] || fail "only $ran examples ran"
 echo "$ran examples ran"

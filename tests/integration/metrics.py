@@ -50,9 +50,9 @@ def sample_names(page):
 # ------------------------------------------------------------------ commands
 
 
-def parse(page):
+def parse(page, least="40"):
     found = families(page)
-    assert len(found) > 40, len(found)
+    assert len(found) > int(least), len(found)
     for fam in found:
         assert fam.documentation, f"{fam.name}: no help"
         if fam.unit:
@@ -99,6 +99,15 @@ def names(page, srcdir):
         expect(f"{name}: not exported", used - known - plain, set())
     with open(f"{srcdir}/config/examples/grafana-dashboard.json", encoding="utf-8") as f:
         dashboard(json.load(f))
+
+
+def client_names(page, srcdir):
+    """The manual page has each name of a client, and no other."""
+    plain = {re.sub("_(bucket|count|sum)$", "", n) if n.endswith(("_bucket", "_count", "_sum")) else n
+             for n in sample_names(page)}
+    with open(f"{srcdir}/gateway/rnbd-metrics.7.pod", encoding="utf-8") as f:
+        documented = set(re.findall(r"^=item B<(rnbd_client_\w+)>", f.read(), re.M))
+    expect("documented or exported only", documented ^ plain, set())
 
 
 def dashboard(d):
@@ -263,7 +272,7 @@ def abuse(addr):
         closes(s, 40)
 
 
-COMMANDS = {f.__name__: f for f in (parse, names, exports, io, rejected, kept, abuse)}
+COMMANDS = {f.__name__: f for f in (parse, names, client_names, exports, io, rejected, kept, abuse)}
 
 if __name__ == "__main__":
     COMMANDS[sys.argv[1]](*sys.argv[2:])

@@ -21,6 +21,19 @@ systemd-analyze security --offline=yes --no-pager --threshold=25 "$unit" \
 	>"$tmp/security.log" || fail "$(tail -n 1 "$tmp/security.log")"
 tail -n 1 "$tmp/security.log"
 
+# Maps: an instance of the template, with the rnbdctl that is here.
+map=$tmp/rnbd-map@root.service
+sed "s|=[^ ]*/rnbdctl|=$RNBD_CTL|" \
+	"$built/systemdsystemunitdir-rnbd-map@.service" >"$tmp/rnbd-map@.service"
+cp "$tmp/rnbd-map@.service" "$map"
+for verb in ExecStart=$RNBD_CTL\ map ExecStop=$RNBD_CTL\ unmap; do
+	grep -qE "^$verb --file /[^ ]*/rnbd/map.d/%I.conf$" "$map" ||
+		fail "$verb of rnbd-map@"
+done
+systemd-analyze verify --man=no "$map" >"$tmp/verify.log" 2>&1 ||
+	fail "systemd-analyze verify: $(cat "$tmp/verify.log")"
+[ ! -s "$tmp/verify.log" ] || fail "systemd-analyze verify: $(cat "$tmp/verify.log")"
+
 mkdir -p "$tmp/root/etc" "$tmp/root/run"
 systemd-sysusers --root="$tmp/root" "$built/sysusersdir-rnbd.conf" \
 	>"$tmp/sysusers.log" 2>&1 || fail "systemd-sysusers"
@@ -31,6 +44,7 @@ done
 systemd-tmpfiles --root="$tmp/root" --create "$built/tmpfilesdir-rnbd.conf" \
 	>"$tmp/tmpfiles.log" 2>&1 || fail "systemd-tmpfiles"
 [ -d "$tmp/root/run/rnbd" ] || fail "no /run/rnbd"
+[ "$(stat -c %a "$tmp/root/run/rnbd/client")" = 700 ] || fail "no /run/rnbd/client"
 
 # Every system call of a daemon at work is in the unit's filter.
 truncate -s 8M "$tmp/disk"

@@ -70,6 +70,11 @@ for noun in session device path export; do
 	same "gateway/rnbdctl.8.pod, fields of a $noun" "$TMPDIR/help" \
 		"$TMPDIR/man"
 done
+"$RNBD_CTL" client map list help | sed -n '/^Fields/,/^By default/p' |
+	sed -n 's/^  \([a-z_]*\) .*/\1/p' | sort >"$TMPDIR/help"
+sed -n "/^=head2 Of a mapped device/,/^=back/p" gateway/rnbdctl.8.pod |
+	grep '^=item' | grep -oE 'B<[a-z_]+>' | tr -d 'B<>' | sort >"$TMPDIR/man"
+same "gateway/rnbdctl.8.pod, fields of a map" "$TMPDIR/help" "$TMPDIR/man"
 # Methods of the control socket, by their table.
 grep -oE '^	\{"[a-z_.]+", control_' gateway/control-daemon.c |
 	grep -oE '[a-z_]+(\.[a-z_]+)?"' | tr -d '"' | sort >"$TMPDIR/help"

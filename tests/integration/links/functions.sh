@@ -1,5 +1,7 @@
 # shellcheck shell=bash disable=SC2154,SC2034 # set and used elsewhere
-# Sourced after functions.sh by tests whose connections go wrong on the way.
+# Sourced, instead of functions.sh, by tests whose connections go wrong on the
+# way.
+. "$(dirname "${BASH_SOURCE[0]}")/../functions.sh"
 : "${RNBD_RELAY:?}" "${RNBD_NBD_CHECK:?}"
 
 # start_relay DEST...: a link in front of each HOST:PORT. Sets link_0, link_1,

@@ -55,7 +55,10 @@ static const struct {
 	{"server server session list", NULL, 0, false},
 	{"session", NULL, 0, false},
 	{"session map", NULL, 0, false},
-	{"map x from y", NULL, 0, false},
+	{"map x=y", "map", 1, false},
+	{"clt dev l", "device list", 3, true},
+	{"un nbd0", "unmap", 1, false},
+	{"server map", "map", 2, false},
 };
 
 START_TEST(words_are_found)

@@ -39,14 +39,8 @@ START_TEST(larger_recon_cnt_replaces_a_connected_path)
 	f.m.auto_close = false;
 	a.req.recon_cnt = 2;
 	fx_connect(&a, 0);
-	ck_assert(old->disconnected);
-	ck_assert_int_eq(fx_state(&f, 0), RTRS_SRV_CLOSING);
-	ck_assert(parked(a.con[0]));
-	mock_event(old, FABRIC_EV_CLOSED, 0);
-	fx_run(&f);
-	ck_assert(parked(a.con[0]));
-	mock_event(a.con[1], FABRIC_EV_CLOSED, 0);
-	fx_run(&f);
+	/* A client that gave it up does not answer: nothing to wait for. */
+	ck_assert(old->freed);
 	ck_assert(a.con[0]->accepted);
 	ck_assert_int_eq(f.downs, 1);
 	ck_assert_int_eq(f.gones, 1);

@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "gateway/ctl/map.h"
+
+#include <string.h>
+
+static int
+join(char **args, unsigned n, char **ret)
+{
+	size_t len = 1, used = 0;
+
+	for (unsigned i = 0; i < n; i++)
+		len += strlen(args[i]) + 1;
+	*ret = malloc(len);
+	if (!*ret)
+		return ctl_fail(CTL_REFUSED, "out of memory");
+	**ret = '\0';
+	for (unsigned i = 0; i < n; i++)
+		used += (size_t)sprintf(*ret + used, "%s%s", i ? " " : "",
+					args[i]);
+	return CTL_OK;
+}
+
+/* The line, of a file or of what was said. */
+static int
+get_line(const struct ctl *ctl, const char *cmd, char **args, unsigned n,
+	 struct map_line *ret)
+{
+	cleanup_free char *text = NULL;
+	char err[MAP_ERR_MAX];
+	int r;
+
+	if (ctl->file && n)
+		return ctl_fail(CTL_USAGE,
+				"%s: '%s' is one word too many "
+				"beside --file",
+				cmd, args[0]);
+	if (ctl->file) {
+		r = map_line_read(ctl->file, ret, err);
+	} else {
+		r = join(args, n, &text);
+		if (r)
+			return r;
+		r = map_line_parse(text, ret, err);
+	}
+	return r ? ctl_fail(CTL_USAGE, "%s: %s", cmd, err) : CTL_OK;
+}
+
+static struct map_dev *
+find_dev(const struct map_sess *s, const char *device_path)
+{
+	for (unsigned i = 0; i < s->n_devs; i++)
+		if (!strcmp(s->devs[i].device_path, device_path))
+			return &s->devs[i];
+	return NULL;
+}
+
+/* What an rnbdctl that was killed has left, of any session. */
+static int
+clean_up(void)
+{
+	json_t *names, *name;
+	size_t i;
+	int r = map_list_begun(&names);
+
+	if (r)
+		return r;
+	json_array_foreach(names, i, name)
+	{
+		struct map_sess *s;
+
+		/* Who is at work on one now will bring it to an end. */
+		r = map_sess_open(json_string_value(name), false, &s);
+		if (r)
+			break;
+		if (s && (map_roll_back(s) || map_unserve(s)))
+			r = CTL_REFUSED;
+		map_sess_close(s);
+	}
+	json_decref(names);
+	return r;
+}
+
+/* ------------------------------------------------- map */
+
+/*
+ * What is mapped already: an error as of the kernel, but fine for who says what
+ * has to be there. What is mapped no more is taken away; *index is where it
+ * was.
+ */
+static int
+judge_mapped(const struct ctl *ctl, struct map_sess *s, struct map_dev *dev,
+	     const struct map_line *line, bool *done, int *index)
+{
+	enum map_dev_state state = map_dev_state(dev);
+
+	*index = dev->index;
+	if (state != MAP_DEV_MAPPED) {
+		/* Its number is another's now. */
+		if (state == MAP_DEV_DETACHED)
+			*index = 0;
+		return map_drop(s, dev, false);
+	}
+	*done = ctl->file && !strcmp(dev->access_mode, line->access_mode);
+	if (*done)
+		return CTL_OK;
+	return ctl_fail(CTL_REFUSED,
+			"'%s' of session '%s' is mapped already, %s as "
+			"/dev/nbd%d",
+			dev->device_path, s->sessname, dev->access_mode,
+			dev->index);
+}
+
+static int
+map_in(const struct ctl *ctl, struct map_sess *s, const struct map_line *line,
+       int *ret)
+{
+	struct map_dev *dev;
+	bool done = false;
+	int index = 0, r = map_roll_back(s);
+
+	dev = find_dev(s, line->device_path);
+	if (!r && dev)
+		r = judge_mapped(ctl, s, dev, line, &done, &index);
+	if (!r && !done)
+		r = map_serve(s, line);
+	if (!r && !done)
+		r = map_attach(s, line, index);
+	dev = r ? NULL : find_dev(s, line->device_path);
+	if (dev)
+		*ret = dev->index;
+	return r;
+}
+
+int
+cmd_map(const struct ctl *ctl, char **args, unsigned n)
+{
+	struct map_sess *s = NULL;
+	struct map_line line;
+	int index = -1, r = get_line(ctl, "map", args, n, &line);
+
+	if (r)
+		return r;
+	r = map_nbd_check();
+	if (!r)
+		r = clean_up();
+	if (!r)
+		r = map_sess_open(line.sessname, true, &s);
+	if (!r)
+		r = map_in(ctl, s, &line, &index);
+	if (s && map_unserve(s) && !r)
+		r = CTL_REFUSED;
+	map_sess_close(s);
+	map_line_deinit(&line);
+	if (r)
+		return r;
+	printf("/dev/nbd%d\n", index);
+	return ctl_flush();
+}
+
+/* ------------------------------------------------- unmap */
+
+/* By number if device_path is NULL. Steals s. */
+static int
+unmap_in(const struct ctl *ctl, struct map_sess *s, int index,
+	 const char *device_path)
+{
+	struct map_dev *dev = device_path ? find_dev(s, device_path) : NULL;
+	int r = CTL_OK;
+
+	for (unsigned i = 0; i < s->n_devs && !device_path && !dev; i++)
+		if (s->devs[i].index == index)
+			dev = &s->devs[i];
+	if (dev) {
+		index = dev->index;
+		r = map_drop(s, dev, ctl->force);
+		if (!r)
+			ctl_say(ctl, "/dev/nbd%d is unmapped", index);
+	} else if (!ctl->file) {
+		/* The file says what should not be there, and it is not. */
+		r = ctl_fail(CTL_NOT_FOUND, "session '%s' has %s%s mapped",
+			     s->sessname, device_path ? "no " : "it no more",
+			     device_path ? device_path : "");
+	}
+	if (map_unserve(s) && !r)
+		r = CTL_REFUSED;
+	map_sess_close(s);
+	return r;
+}
+
+static int
+unmap_line(const struct ctl *ctl, char **args, unsigned n)
+{
+	struct map_sess *s = NULL;
+	struct map_line line;
+	int r = get_line(ctl, "unmap", args, n, &line);
+
+	if (r)
+		return r;
+	r = map_sess_open(line.sessname, true, &s);
+	if (!r)
+		r = unmap_in(ctl, s, -1, line.device_path);
+	map_line_deinit(&line);
+	return r;
+}
+
+int
+cmd_unmap(const struct ctl *ctl, char **args, unsigned n)
+{
+	cleanup_free char *sessname = NULL;
+	struct map_sess *s = NULL;
+	int index, r;
+
+	if (!n && !ctl->file)
+		return ctl_fail(CTL_USAGE, "unmap: DEVICE is missing");
+	r = map_check_root();
+	if (!r)
+		r = clean_up();
+	if (r)
+		return r;
+	if (ctl->file || strchr(args[0], '='))
+		return unmap_line(ctl, args, n);
+	index = map_nbd_index(args[0]);
+	if (index < 0 || n > 1)
+		return ctl_fail(CTL_USAGE,
+				"unmap: '%s': give one device, as in /dev/nbd0",
+				args[n - 1]);
+	sessname = map_find_session(index);
+	if (!sessname)
+		return CTL_NOT_FOUND;
+	r = map_sess_open(sessname, true, &s);
+	return r ? r : unmap_in(ctl, s, index, NULL);
+}
+
+/* ------------------------------------------------- list */
+
+int
+cmd_map_list(const struct ctl *ctl, char **args, unsigned n)
+{
+	const char *sessname = n ? args[0] : NULL;
+	struct choice ch;
+	char err[256];
+	json_t *rows;
+	size_t i;
+	int r;
+
+	if (!table_choose(&map_table, ctl->fields, false, &ch, err,
+			  sizeof(err)))
+		return ctl_fail(CTL_USAGE, "%s", err);
+	r = map_list(&rows);
+	if (r)
+		return r;
+	for (i = json_array_size(rows); i-- > 0 && sessname;)
+		if (strcmp(json_str(json_array_get(rows, i), "sessname"),
+			   sessname))
+			json_array_remove(rows, i);
+	r = table_print(ctl, &map_table, rows, NULL);
+	json_decref(rows);
+	return r;
+}
