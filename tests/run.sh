@@ -18,9 +18,10 @@ unit         every module by itself (gcc, -Werror)
 clang        the same built by clang, -Werror
 fuzz         every decoder over its corpus and mutations of it
 sim          client, server and gateway in the simulator, and whether it finds deliberate bugs
+hostile      lying clients and servers at both engines, 10^7 messages each
 faults       both programs where memory, descriptors, disks, threads fail
 integration  the two programs with stock NBD clients
-asan         unit, fuzz, sim, faults and integration under ASan and UBSan
+asan         unit, fuzz, sim, hostile, faults and integration under ASan, UBSan
 tsan         the threaded parts under TSan
 vm           RDMA and the kernel's own RNBD as the peer, in guests, on two kernels
 bench        the benches run and report (no figure is judged)
@@ -138,7 +139,7 @@ for suite in "${suites[@]}"; do
 	echo
 	echo "=== $suite ==="
 	case $suite in
-	lint | unit | fuzz | sim | faults | integration | bench)
+	lint | unit | fuzz | sim | hostile | faults | integration | bench)
 		if build_plain; then
 			run gcc "$suite" "$suite"
 		else
@@ -166,9 +167,9 @@ for suite in "${suites[@]}"; do
 		export ASAN_OPTIONS=detect_stack_use_after_return=1:abort_on_error=1
 		export UBSAN_OPTIONS=halt_on_error=1:abort_on_error=1:print_stacktrace=1
 		if build asan gcc -Db_sanitize=address,undefined \
-			-Dsim_seeds=2500 -Dsim_steps=1; then
+			-Dsim_seeds=2500 -Dsim_steps=1 -Dhostile_messages=500000; then
 			RNBD_SANITIZER=asan RNBD_TIMEOUT_MULTIPLIER=3 \
-				run asan asan unit fuzz sim faults sanitized
+				run asan asan unit fuzz sim hostile faults sanitized
 		else
 			broken asan
 		fi
