@@ -17,7 +17,7 @@ lint         include rules, headers alone, scripts, manual pages, shell syntax
 unit         every module by itself (gcc, -Werror)
 clang        the same built by clang, -Werror
 fuzz         every decoder over its corpus and mutations of it
-sim          client, server and gateway in the simulator, faults at every step
+sim          client, server and gateway in the simulator, and whether it finds deliberate bugs
 hostile      lying clients and servers at both engines, 10^7 messages each
 faults       both programs where memory, descriptors, disks, threads fail
 integration  the two programs with stock NBD clients
@@ -117,6 +117,17 @@ run_vm() {
 	cat "$base/vm/counts" >>"$results"
 }
 
+# Deliberate bugs, to see that the simulator finds them.
+run_mutants() {
+	tests/sim/mutants.sh "$base/mutants" 2>&1 |
+		tee "$base/mutants.log" || :
+	tail -n 1 "$base/mutants.log" |
+		grep -E '^[0-9]+ passed, [0-9]+ failed, [0-9]+ skipped$' \
+			>"$base/mutants.counts" ||
+		echo "0 passed, 1 failed, 0 skipped" >"$base/mutants.counts"
+	cat "$base/mutants.counts" >>"$results"
+}
+
 broken() {
 	echo "$1: cannot build"
 	echo "0 passed, 1 failed, 0 skipped" >>"$results"
@@ -135,6 +146,9 @@ for suite in "${suites[@]}"; do
 			run gcc "$suite" "$suite"
 		else
 			broken "$suite"
+		fi
+		if [ "$suite" = sim ]; then
+			run_mutants
 		fi
 		;;
 	vm)

@@ -279,8 +279,7 @@ schedule(struct rtrs_clt_path *path)
 static bool
 all_closed(const struct rtrs_clt_path *path)
 {
-	for (unsigned i = 0; i < path->n_cons && !RNBD_MUTANT(RESEND_EARLY);
-	     i++)
+	for (unsigned i = 0; i < path->n_cons; i++)
 		if (path->cons[i].state != CLT_CON_NONE &&
 		    path->cons[i].state != CLT_CON_CLOSED)
 			return false;
@@ -309,7 +308,7 @@ is_quiet(struct rtrs_clt_path *path)
 	if (closed && !path->unconfirmed && path->unfenced && path->inflight)
 		clt_fence_passed(path);
 	if (fails_over(path))
-		return !path->unfenced;
+		return !path->unfenced || RNBD_MUTANT(RESEND_EARLY);
 	return closed || (path->state != RTRS_CLT_CLOSING &&
 			  path->clt->now >= path->grace);
 }
