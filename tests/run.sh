@@ -2,7 +2,7 @@
 # Installs what the tests need, builds, runs every suite, and closes with
 # "N passed, N failed, N skipped".
 #
-#   tests/run.sh                 all suites
+#   tests/run.sh                 all suites but soak
 #   tests/run.sh --suite NAME    one of them (may be repeated)
 #   tests/run.sh --list          their names, a line each
 set -euo pipefail
@@ -25,6 +25,7 @@ asan         unit, fuzz, sim, hostile, faults and integration under ASan, UBSan
 tsan         the threaded parts under TSan
 vm           RDMA and the kernel's own RNBD as the peer, in guests, on two kernels
 bench        the benches run and report (no figure is judged)
+soak         what the others do for seconds, for hours: only when asked for
 EOF
 }
 
@@ -55,7 +56,7 @@ while [ $# -gt 0 ]; do
 	esac
 done
 if [ ${#suites[@]} -eq 0 ]; then
-	mapfile -t suites < <(list | cut -d' ' -f1)
+	mapfile -t suites < <(list | cut -d' ' -f1 | grep -vx soak)
 fi
 
 sets=(run test)
@@ -128,7 +129,7 @@ for suite in "${suites[@]}"; do
 	echo
 	echo "=== $suite ==="
 	case $suite in
-	lint | unit | fuzz | sim | hostile | faults | integration | bench)
+	lint | unit | fuzz | sim | hostile | faults | integration | bench | soak)
 		if build_plain; then
 			run gcc "$suite" "$suite"
 		else

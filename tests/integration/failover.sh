@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Two paths that are cut, fall silent, and deliver late what the client has sent
 # again on the other one: under each policy nothing is lost, comes back or takes
-# turns, and nobody sees an error. RNBD_SECONDS: how long for each step.
+# turns, and nobody sees an error. $1: how many seconds for each step.
 . "$(dirname "$0")/links/functions.sh"
 requires fio
 requires ss
-seconds=${RNBD_SECONDS:-3}
+seconds=${1:-3}
 two_addresses
 truncate -s 16M "$tmp/checked" "$tmp/fio"
 start_gateway gw "${gateway_more[@]}" --control "$tmp/control" \

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Two paths over two links between two network namespaces: taken down at either
 # end, packets dropped in silence one way and both ways, everything slow; each
-# policy, under concurrent writers and fio. RNBD_SECONDS: how long for each.
+# policy, under concurrent writers and fio. $1: how many seconds for each.
 . "$(dirname "$0")/links/functions.sh"
 requires fio
 requires ip
-seconds=${RNBD_SECONDS:-6}
+seconds=${1:-6}
 [ "$(id -u)" = 0 ] || skip "network namespaces need root"
 a=rnbd-a-$$ b=rnbd-b-$$
 ip netns add "$a" 2>"$tmp/ip.log" || skip "no network namespaces: $(cat "$tmp/ip.log")"

@@ -207,6 +207,8 @@ pick_range(struct slot *s)
 
 	s->first = below(span);
 	s->n = 1 + (below(4) ? below(4) : below(opt.max_blocks));
+	if (s->n > opt.max_blocks)
+		s->n = opt.max_blocks;
 	if (s->n > opt.blocks - s->first)
 		s->n = opt.blocks - s->first;
 }

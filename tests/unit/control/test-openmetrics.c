@@ -115,7 +115,7 @@ START_TEST(histograms)
 		"h_bucket{a=\"1\",operation=\"read\",le=\"0.0001\"} 1\n",
 		"h_bucket{a=\"1\",operation=\"read\",le=\"10.0\"} 2\n",
 		"h_bucket{a=\"1\",operation=\"read\",le=\"+Inf\"} 3\n",
-		"h_count{a=\"1\",operation=\"read\"} 3\n"
+		"h_count{a=\"1\",operation=\"read\"} 3\n",
 		"h_sum{a=\"1\",operation=\"read\"} 100.001060000\n",
 	};
 	static struct hist h;

@@ -28,6 +28,10 @@ extern struct fake {
 	atomic_int events;  /* unasked-for bytes that came in */
 	atomic_int flushes; /* writes to the peer */
 	atomic_int extra;   /* events of the second descriptor */
+
+	/* Called by progress, and by free with freeing set. May be NULL. */
+	void (*on_progress)(void);
+	bool freeing;
 } fake;
 
 void fake_reset(void);
