@@ -23,8 +23,8 @@ faults       both programs where memory, descriptors, disks, threads fail
 integration  the two programs with stock NBD clients
 asan         unit, fuzz, sim, hostile, faults and integration under ASan, UBSan
 tsan         the threaded parts under TSan
-valgrind     codecs, engines, and a daemon at work under memcheck
 vm           RDMA and the kernel's own RNBD as the peer, in guests, on two kernels
+valgrind     codecs, engines, and a daemon at work under memcheck
 bench        the benches run and report (no figure is judged)
 soak         what the others do for seconds, for hours: only when asked for
 EOF
