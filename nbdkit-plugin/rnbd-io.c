@@ -387,7 +387,8 @@ take_permit(struct rnbd_clt *c, unsigned con_hint)
 
 /*
  * The server may have come back with smaller chunks: cuts a piece that waits
- * in `again` down to what can be sent. false: no room for the rest now.
+ * in `again` down to what can be sent, which is some. false: no room for the
+ * rest now.
  */
 static bool
 piece_cut(struct rnbd_clt *c, struct piece *p)
@@ -395,7 +396,7 @@ piece_cut(struct rnbd_clt *c, struct piece *p)
 	uint64_t max = piece_max(p->io);
 	struct piece *rest = c->free_pieces;
 
-	if (p->len <= max || !max)
+	if (p->len <= max)
 		return true;
 	if (!rest)
 		return false;

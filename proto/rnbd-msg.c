@@ -91,7 +91,8 @@ rnbd_msg_open_decode(const void *buf, size_t len, struct rnbd_msg_open *ret)
 	wire_get_skip(&r, 1);
 	name = wire_get_ref(&r, RNBD_NAME_LEN);
 	wire_get_skip(&r, 3);
-	if (r.bad || !name)
+	/* No name: the bytes end within it; bad: within what follows. */
+	if (!name || r.bad)
 		return -EMSGSIZE;
 	if (type != RNBD_MSG_OPEN)
 		return -EPROTO;

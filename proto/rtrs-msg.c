@@ -169,7 +169,8 @@ rtrs_msg_info_req_decode(const void *buf, size_t len,
 	type = wire_get_le16(&r);
 	name = wire_get_ref(&r, RTRS_NAME_LEN);
 	wire_get_skip(&r, 15);
-	if (r.bad || !name)
+	/* No name: the bytes end within it; bad: within what follows. */
+	if (!name || r.bad)
 		return -EMSGSIZE;
 	if (type != RTRS_MSG_INFO_REQ)
 		return -EPROTO;
@@ -265,6 +266,18 @@ rtrs_msg_info_rsp_encode(const struct rtrs_desc *desc, uint16_t sg_cnt,
 	return (int)need;
 }
 
+/* The i-th of those that rtrs_msg_info_rsp_decode() has counted. */
+static struct rtrs_desc
+desc_at(const void *buf, size_t len, unsigned i)
+{
+	struct rtrs_desc d = {0};
+	int rc = rtrs_msg_info_rsp_desc(buf, len, i, &d);
+
+	assert(rc == 0);
+	(void)rc;
+	return d;
+}
+
 /* Everything but the calls of put(). */
 static int
 info_rsp_check(const void *buf, size_t len, uint32_t queue_depth,
@@ -281,11 +294,8 @@ info_rsp_check(const void *buf, size_t len, uint32_t queue_depth,
 	if (!rtrs_imm_sizes_ok(queue_depth, chunk_size) || queue_depth % sg_cnt)
 		return -EINVAL;
 	for (unsigned i = 0; i < sg_cnt; i++) {
-		struct rtrs_desc d;
+		struct rtrs_desc d = desc_at(buf, len, i);
 
-		rc = rtrs_msg_info_rsp_desc(buf, len, i, &d);
-		if (rc)
-			return rc;
 		if (d.len == 0 || d.len % chunk_size ||
 		    !wire_range_ok(d.addr, d.len, UINT64_MAX))
 			return -EINVAL;
@@ -312,11 +322,8 @@ rtrs_msg_info_rsp_chunks(const void *buf, size_t len, uint32_t queue_depth,
 	if (rc)
 		return rc;
 	for (unsigned i = 0; i < sg_cnt; i++) {
-		struct rtrs_desc d;
+		struct rtrs_desc d = desc_at(buf, len, i);
 
-		rc = rtrs_msg_info_rsp_desc(buf, len, i, &d);
-		if (rc)
-			return rc;
 		for (uint32_t off = 0; off < d.len; off += chunk_size)
 			put(user, chunk++, d.addr + off, d.key);
 	}

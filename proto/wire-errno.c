@@ -50,6 +50,7 @@ wire_errno_from_host(int err)
 	/* Nearly every host has the generic numbers: look there first. */
 	if (err > -N_WIRE && host_of_wire[-err] == -err)
 		return err;
+	/* A host of generic numbers finds nothing here. */
 	for (int i = 1; i < N_WIRE; i++)
 		if (host_of_wire[i] == -err)
 			return -i;

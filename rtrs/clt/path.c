@@ -108,7 +108,7 @@ stop(struct rtrs_clt_path *path)
 	path->draining = true;
 	path->unconfirmed = false;
 	path->grace = time_after_ms(path->clt->now, GRACE_MS);
-	if (path->inflight)
+	if (path->inflight && !RNBD_MUTANT(RESEND_EARLY))
 		clt_fence_raise(path);
 	for (unsigned i = 0; i < path->n_cons; i++)
 		clt_con_stop(&path->cons[i]);
@@ -308,7 +308,7 @@ is_quiet(struct rtrs_clt_path *path)
 	if (closed && !path->unconfirmed && path->unfenced && path->inflight)
 		clt_fence_passed(path);
 	if (fails_over(path))
-		return !path->unfenced || RNBD_MUTANT(RESEND_EARLY);
+		return !path->unfenced;
 	return closed || (path->state != RTRS_CLT_CLOSING &&
 			  path->clt->now >= path->grace);
 }

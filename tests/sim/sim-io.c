@@ -182,6 +182,29 @@ client_submit(struct sim_client *c, struct app_dev *dev, enum rnbd_clt_op op,
 		world_fail(c->w, "completion from within submit");
 }
 
+/*
+ * While it works, a path of it is lost: for a moment nothing that it sends
+ * arrives, then it sees a reset, and later that arrives.
+ */
+static void
+lose_path(struct sim_client *c)
+{
+	struct world *w = c->w;
+	struct sim_node *clt, *srv;
+	unsigned path;
+
+	if (!w->orphans_left || world_now(w) >= w->faults_end ||
+	    !world_chance(w, 10))
+		return;
+	w->orphans_left--;
+	path = (unsigned)world_below(w, w->p.n_paths);
+	/* Addresses are all that is looked at. */
+	if (sim_node_new(w->net, "srv", SRV_HOST, &srv) ||
+	    sim_node_new(w->net, "clt", sim_client_host(c->index, path), &clt))
+		abort();
+	sim_net_orphan(w->net, clt, srv, world_below(w, 20 * NSEC_PER_MSEC));
+}
+
 static uint64_t
 random_len(struct sim_client *c)
 {
@@ -194,8 +217,8 @@ random_len(struct sim_client *c)
 	return world_below(c->w, 1 << 20);
 }
 
-void
-client_submit_random(struct sim_client *c)
+static void
+submit_random(struct sim_client *c)
 {
 	struct world *w = c->w;
 	struct app_dev *dev = &c->devs[world_below(w, 4) ? 0 : c->n_devs - 1];
@@ -228,4 +251,11 @@ client_submit_random(struct sim_client *c)
 	} else {
 		client_submit(c, dev, RNBD_CLT_WRITE, flags, off, len, false);
 	}
+}
+
+void
+client_submit_random(struct sim_client *c)
+{
+	submit_random(c);
+	lose_path(c);
 }

@@ -109,6 +109,26 @@ pick_late(struct dice *d, struct sim_params *p)
 	p->faults.stall_max_ns = 4 * NSEC_PER_SEC;
 }
 
+/*
+ * Paths that are lost one at a time, while another works and there is load on
+ * both: what is held up on the lost one arrives when its requests may have
+ * been answered on the other, and their blocks written again.
+ */
+static void
+pick_lost_paths(struct dice *d, struct sim_params *p)
+{
+	p->orphans = (unsigned)(1 + pick(d, 8));
+	p->think_ns = 100 * NSEC_PER_MSEC;
+	p->fault_ns = 2 * NSEC_PER_SEC;
+	p->faults.stall_ppm = 0;
+	p->faults.cut_ppm = (unsigned)PICK(d, 0, 0, 200);
+	p->faults.refuse_ppm = 0;
+	p->faults.reject_ppm = 0;
+	p->faults.req_lost_ppm = 0;
+	p->faults.rep_lost_ppm = 0;
+	p->faults.stall_max_ns = PICK(d, 20, 100, 1000) * NSEC_PER_MSEC;
+}
+
 /* What administrators do meanwhile. Behind all else, for the sake of seeds that
  * are written down somewhere. */
 static void
@@ -153,11 +173,13 @@ pick_more(struct dice *d, struct sim_params *p)
 	p->mem_ppm = (unsigned)PICK(d, 0, 0, 0, 3000);
 }
 
-/* The same, when the client learns at once that its connection is gone. */
+/* The same at any time, when the client learns at once that its connections are
+ * gone. */
 static void
 pick_orphans(struct dice *d, struct sim_params *p)
 {
-	if (!p->fault_ns || p->fabric != &fabric_sim || p->n_paths < 2)
+	if (!p->fault_ns || p->fabric != &fabric_sim || p->n_paths < 2 ||
+	    p->orphans)
 		return;
 	p->faults.orphan_ppm = (unsigned)PICK(d, 0, 1000, 10000);
 	if (p->faults.orphan_ppm)
@@ -183,6 +205,8 @@ sim_params_pick(struct sim_params *p, uint64_t seed, enum sim_kind kind)
 	late = kind == SIM_LATE || (faults && !pick(&d, 8));
 	if (late)
 		pick_late(&d, p);
+	if (late && pick(&d, 4))
+		pick_lost_paths(&d, p);
 	pick_admin(&d, p);
 	/* What is late needs quiet around it to be seen, most of the time. */
 	if (!late || !pick(&d, 4))
@@ -213,14 +237,14 @@ sim_params_print(const struct sim_params *p, FILE *to)
 		"server's hb %u, policy %s, connect %u, attempts %d, %s%sidle "
 		"%llu ms, "
 		"%u commands on paths, rules %u%s, enospc %u stuck %u memory "
-		"%u ppm, flaps %u, sleeps %u\n",
+		"%u ppm, flaps %u, sleeps %u, orphans %u\n",
 		p->srv_hb_interval_ms,
 		rtrs_mp_policy_name((enum rtrs_mp_policy)p->policy), p->connect,
 		p->max_attempts, p->migration ? "migration, " : "",
 		p->reshapes ? "reshapes, " : "",
 		(unsigned long long)(p->idle_ns / NSEC_PER_MSEC), p->path_ops,
 		p->new_rules, p->limits ? ", limits" : "", p->enospc_ppm,
-		p->stuck_ppm, p->mem_ppm, p->flaps, p->sleeps);
+		p->stuck_ppm, p->mem_ppm, p->flaps, p->sleeps, p->orphans);
 	fprintf(to,
 		"disks of %llu K, block %u, %s%s%s%seio %u ppm; %u clients, %u "
 		"I/O at depth %u; faults for %llu ms: cut %u lose %u stall %u "

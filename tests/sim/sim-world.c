@@ -43,6 +43,7 @@ world_init(struct world *w, const struct sim_params *p, FILE *trace)
 	*f = p->faults;
 	f->done_when_sent = p->done_when_sent;
 	w->faults_end = world_now(w) + p->fault_ns;
+	w->orphans_left = p->orphans;
 	f->until_ns = w->faults_end;
 	w->n_tags = 1;
 	w->iops = p->iops;

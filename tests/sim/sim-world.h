@@ -69,6 +69,7 @@ struct sim_params {
 	bool reshapes; /* disks shrink and grow while the server is away */
 	unsigned enospc_ppm, stuck_ppm; /* of a disk's operations */
 	unsigned flaps, sleeps;
+	unsigned orphans; /* paths lost at work, their last bytes late */
 	unsigned mem_ppm; /* allocations of the engines that fail */
 };
 
@@ -108,7 +109,7 @@ struct world {
 	struct world_timer server_restart;
 	struct world_timer plan[64]; /* kills and the like */
 	struct world_timer flap;
-	unsigned flaps_left;
+	unsigned flaps_left, orphans_left;
 	unsigned n_plan, n_servers;
 	uint64_t faults_end;
 	uint64_t iops, bandwidth; /* of each disk, now */

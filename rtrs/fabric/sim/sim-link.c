@@ -65,6 +65,52 @@ cut(struct sim_link *link)
 	}
 }
 
+static bool
+takes_route(const struct sim_link *link, const unsigned *host)
+{
+	return link->host[END_CLT] == host[END_CLT] &&
+	       link->host[END_SRV] == host[END_SRV];
+}
+
+/*
+ * All that takes this route is struck: a server gives up the others of a path
+ * when one connection ends, and what is late on them would never be seen.
+ */
+static void
+orphan(struct sim_net *net, const unsigned *host, uint64_t hold)
+{
+	uint64_t reset = net->now + hold, until;
+	struct sim_link *link;
+
+	until = reset + sim_net_below(net, net->faults.stall_max_ns);
+	DL_FOREACH(net->links, link)
+		if (takes_route(link, host) &&
+		    link->stalled_until[END_SRV] > until)
+			until = link->stalled_until[END_SRV];
+	DL_FOREACH(net->links, link) {
+		if (!takes_route(link, host))
+			continue;
+		link->stalled_until[END_SRV] = until;
+		link->orphaned_at = net->seq;
+		sim_at(link, END_CLT, SIM_EV_NOTICE, reset)->err = -ECONNRESET;
+		/* Not with the last byte: there is time to act on that. */
+		sim_at(link, END_SRV, SIM_EV_NOTICE, until + sim_delay(net))
+			->err = -ECONNRESET;
+	}
+}
+
+void
+sim_net_orphan(struct sim_net *net, const struct sim_node *clt,
+	       const struct sim_node *srv, uint64_t hold_ns)
+{
+	const unsigned host[] = {[END_CLT] = clt->host, [END_SRV] = srv->host};
+
+	net->fault_count[SIM_FAULT_ORPHAN]++;
+	sim_net_note(net, "fault: orphan %s of %s in %.3f ms", clt->name,
+		     srv->name, (double)hold_ns / 1e6);
+	orphan(net, host, hold_ns);
+}
+
 void
 sim_link_fault(struct sim_link *link, enum sim_fault fault)
 {
@@ -91,12 +137,7 @@ sim_link_fault(struct sim_link *link, enum sim_fault fault)
 				link->stalled_until[i] = until;
 		break;
 	case SIM_FAULT_ORPHAN:
-		until = net->now + sim_net_below(net, net->faults.stall_max_ns);
-		link->stalled_until[END_SRV] = until;
-		sim_at(link, END_CLT, SIM_EV_NOTICE, net->now)->err =
-			-ECONNRESET;
-		sim_at(link, END_SRV, SIM_EV_NOTICE, until + 1)->err =
-			-ECONNRESET;
+		orphan(net, link->host, 0);
 		break;
 	case SIM_FAULT_HOOK:
 	case SIM_FAULT_NONE:
@@ -121,6 +162,15 @@ held_until(const struct sim_link *link, int end)
 	return until;
 }
 
+/* A client that is struck so cannot say goodbye any more. */
+static bool
+is_unsaid(const struct sim_link *link, const struct sim_event *ev)
+{
+	return link->orphaned_at && ev->end == END_SRV && !ev->held &&
+	       ev->seq > link->orphaned_at &&
+	       (ev->kind == SIM_EV_DREQ || ev->kind == SIM_EV_GONE);
+}
+
 int
 sim_link_passes(struct sim_link *link, const struct sim_event *ev,
 		uint64_t *when)
@@ -134,7 +184,8 @@ sim_link_passes(struct sim_link *link, const struct sim_event *ev,
 	bool lost;
 
 	/* The host of a killed process still says that it is no more. */
-	lost = link->silent[ev->end] || (cm ? link->cut_cm : link->cut) ||
+	lost = link->silent[ev->end] || is_unsaid(link, ev) ||
+	       (cm ? link->cut_cm : link->cut) ||
 	       (cm && from && from->killed && ev->kind != SIM_EV_GONE &&
 		ev->kind != SIM_EV_DREP && ev->kind != SIM_EV_REFUSED);
 	if (!lost) {

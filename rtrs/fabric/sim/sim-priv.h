@@ -130,9 +130,10 @@ struct sim_link {
 	uint64_t last_data[2], last_cm[2], last_ack[2];
 	uint64_t stalled_until[2];
 	bool silent[2];
-	bool gap[2];    /* a message was lost: nothing behind it may arrive */
-	bool cut;       /* queue pairs exchange nothing any more */
-	bool cut_cm;    /* neither do connection managers */
+	bool gap[2]; /* a message was lost: nothing behind it may arrive */
+	bool cut;    /* queue pairs exchange nothing any more */
+	bool cut_cm; /* neither do connection managers */
+	uint64_t orphaned_at; /* seq of the event before; 0: it is not */
 	bool drep_late; /* the answer to a DREQ waits for the application */
 	struct sim_link *prev, *next;
 };

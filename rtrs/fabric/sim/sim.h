@@ -44,10 +44,11 @@ enum sim_fault {
 	SIM_FAULT_CUT,   /* transport error; both ends notice, in their time */
 	SIM_FAULT_LOSE,  /* one or both directions fall silent for good */
 	SIM_FAULT_STALL, /* nothing passes for up to stall_max_ns */
-	/* The client sees a reset; the server gets what is under way up to
-	 * stall_max_ns later, and sees one then. */
+	/* On all connections of the same two addresses: the client sees a
+	 * reset; the server gets what is under way up to stall_max_ns later,
+	 * and sees one then. */
 	SIM_FAULT_ORPHAN,
-	SIM_FAULT_HOOK,  /* calls hook(): restart a process, ... */
+	SIM_FAULT_HOOK, /* calls hook(): restart a process, ... */
 	SIM_N_FAULTS,
 };
 const char *sim_fault_name(unsigned fault);
@@ -142,6 +143,10 @@ bool sim_node_killed(const struct sim_node *node);
 /* Nothing passes between the two hosts until then. */
 void sim_net_partition(struct sim_net *net, const struct sim_node *a,
 		       const struct sim_node *b, uint64_t until);
+/* SIM_FAULT_ORPHAN between the two, but the client sees its reset so much later
+ * only: until then it sends, and none of it arrives. */
+void sim_net_orphan(struct sim_net *net, const struct sim_node *clt,
+		    const struct sim_node *srv, uint64_t hold_ns);
 /* The fault now, on every connection of the net. */
 void sim_net_fault_all(struct sim_net *net, enum sim_fault fault);
 

@@ -244,6 +244,34 @@ START_TEST(long_partition_kills_who_speaks)
 }
 END_TEST
 
+START_TEST(last_bytes_come_after_the_reset)
+{
+	struct fabric_recv_wr rq = {.count = 8};
+	struct fabric_wc wc[8];
+	uint64_t t;
+
+	sim_net_faults(net)->done_when_sent = true;
+	connect_pair();
+	ck_assert_int_eq(OPS->post_recv(conn[1], &rq), 0);
+	t = sim_net_now(net);
+	send_imm(0);
+	sim_net_orphan(net, node[0], node[1], NSEC_PER_MSEC);
+	send_imm(0);
+	expect_death(0, -ECONNRESET);
+	ck_assert_uint_eq(sim_net_now(net), t + NSEC_PER_MSEC);
+	OPS->ctx_poll(ctx[1], sim_net_now(net));
+	ck_assert_int_eq(OPS->poll_cq(ctx[1], wc, 8), 0);
+	/* That nobody is there any more does not get through. */
+	OPS->conn_free(conn[0]);
+	conn[0] = NULL;
+	expect_death(1, -ECONNRESET);
+	ck_assert_uint_gt(sim_net_now(net), t + NSEC_PER_MSEC);
+	ck_assert_int_ge(OPS->poll_cq(ctx[1], wc, 8), 2);
+	ck_assert_int_eq(wc[0].status, FABRIC_WC_SUCCESS);
+	ck_assert_int_eq(wc[1].status, FABRIC_WC_SUCCESS);
+}
+END_TEST
+
 START_TEST(killed_process_resets_its_peers)
 {
 	struct fabric_event ev;
@@ -347,6 +375,7 @@ main(void)
 	tcase_add_test(faults, silence_is_noticed_by_who_speaks);
 	tcase_add_test(faults, short_partition_only_delays);
 	tcase_add_test(faults, long_partition_kills_who_speaks);
+	tcase_add_test(faults, last_bytes_come_after_the_reset);
 	tcase_add_test(faults, killed_process_resets_its_peers);
 	tcase_add_test(faults, lost_accept_times_out_on_both_sides);
 	tcase_add_test(faults, unanswered_requests_are_limited);

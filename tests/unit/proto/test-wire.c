@@ -173,6 +173,19 @@ START_TEST(put__bytes_and_zero_move_on)
 }
 END_TEST
 
+START_TEST(put__nothing_into_a_full_buffer_is_fine)
+{
+	uint8_t last = 0xee;
+	struct wire_wr w = wire_wr_init(&last, 0);
+
+	wire_put_zero(&w, 0);
+	wire_put_bytes(&w, bytes, 0);
+	ck_assert(!w.bad);
+	ck_assert_ptr_eq(w.p, &last);
+	ck_assert_uint_eq(last, 0xee);
+}
+END_TEST
+
 START_TEST(put__too_short_writes_nothing_and_sticks)
 {
 	struct fence f = fence_new(8);
@@ -244,6 +257,7 @@ main(void)
 	tcase_add_test(tc, get__nothing_from_an_empty_buffer_is_fine);
 	tcase_add_test(tc, put__integers_are_little_endian);
 	tcase_add_test(tc, put__bytes_and_zero_move_on);
+	tcase_add_test(tc, put__nothing_into_a_full_buffer_is_fine);
 	tcase_add_test(tc, put__too_short_writes_nothing_and_sticks);
 	tcase_add_test(tc, put_then_get__is_identity);
 	suite_add_tcase(s, tc);

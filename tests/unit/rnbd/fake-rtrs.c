@@ -8,14 +8,18 @@
 #include <utlist.h>
 
 struct rtrs_clt *fake;
+int fake_new_err;
 
 static const struct fabric_ops fake_fabric = {.name = "fake"};
 
 int
 rtrs_clt_new(const struct rtrs_clt_params *p, struct rtrs_clt **ret)
 {
+	if (fake_new_err)
+		return fake_new_err;
 	fake = calloc(1, sizeof(*fake));
 	fake->p = *p;
+	fake->why_down = "fake:peer: connection refused";
 	fake->now = p->now;
 	*ret = fake;
 	return 0;
@@ -24,13 +28,19 @@ rtrs_clt_new(const struct rtrs_clt_params *p, struct rtrs_clt **ret)
 void
 rtrs_clt_close(struct rtrs_clt *c)
 {
+	struct rtrs_permit_waiter *w;
+
 	c->closing = true;
+	while ((w = c->waiters)) {
+		DL_DELETE(c->waiters, w);
+		w->got(w, NULL);
+	}
 }
 
 bool
 rtrs_clt_closed(const struct rtrs_clt *c)
 {
-	return c->closing;
+	return c->closing && !c->lingers;
 }
 
 void
@@ -52,8 +62,7 @@ rtrs_clt_fds(const struct rtrs_clt *c, int *fds, int n)
 bool
 rtrs_clt_arm(struct rtrs_clt *c)
 {
-	(void)c;
-	return false;
+	return c->busy;
 }
 
 uint64_t
@@ -67,6 +76,8 @@ void
 rtrs_clt_progress(struct rtrs_clt *c, uint64_t now)
 {
 	c->now = now;
+	if (c->in_progress)
+		c->in_progress();
 }
 
 void
@@ -102,8 +113,7 @@ rtrs_clt_max_io_size(const struct rtrs_clt *c)
 const char *
 rtrs_clt_why_down(const struct rtrs_clt *c)
 {
-	(void)c;
-	return "fake:peer: connection refused";
+	return c->why_down;
 }
 
 unsigned
@@ -119,7 +129,9 @@ rtrs_clt_path_info(const struct rtrs_clt *c, unsigned i,
 {
 	struct sockaddr_in *sin = (void *)&ret->addr.dst;
 
-	(void)c, (void)i;
+	(void)i;
+	if (c->path_info_err)
+		return c->path_info_err;
 	memset(ret, 0, sizeof(*ret));
 	ret->addr.fabric = &fake_fabric;
 	sin->sin_family = AF_INET;
@@ -198,6 +210,31 @@ rtrs_clt_submit(struct rtrs_clt *c, struct rtrs_clt_req *req)
 	s->data_len = req->data_len;
 	c->n_sent++;
 	return 0;
+}
+
+void
+fake_take_all_but(unsigned left)
+{
+	while (fake->n_out + left < fake->depth)
+		if (!rtrs_clt_permit_get(fake, RTRS_PERMIT_IO, 0))
+			abort();
+}
+
+/* Of those that no request has. */
+void
+fake_give_one(void)
+{
+	for (unsigned i = 0; i < fake->depth; i++) {
+		bool sent = false;
+
+		for (unsigned j = 0; j < fake->n_sent; j++)
+			sent |= fake->sent[j].req->permit == &fake->permits[i];
+		if (!fake->taken[i] || sent)
+			continue;
+		rtrs_clt_permit_put(fake, &fake->permits[i]);
+		return;
+	}
+	abort();
 }
 
 void

@@ -34,15 +34,24 @@ struct rtrs_clt {
 	unsigned n_sent;
 	unsigned resets;
 	bool closing;
+	bool lingers; /* closing takes time */
+	bool busy;    /* nothing to wait for */
+	const char *why_down;
+	int path_info_err;
+	void (*in_progress)(void); /* what comes in from the network then */
 };
 
 extern struct rtrs_clt *fake; /* the last that was made */
+extern int fake_new_err;      /* of the next rtrs_clt_new(); 0: works */
 
 void fake_link_up(unsigned depth, uint32_t max_io_size);
 /* The last path is lost; what is out stays out until fake_link_down(). */
 void fake_lose(void);
 /* Requests that are out end with -ECONNABORTED first, as in the engine. */
 void fake_link_down(void);
+/* All permits but this many are taken by others; of those, one comes free. */
+void fake_take_all_but(unsigned left);
+void fake_give_one(void);
 /* Answers the i-th request that is out; fills the data of a READ. */
 void fake_answer(unsigned i, int err, const void *data, size_t len);
 

@@ -2,6 +2,7 @@
 #include "tests/unit/rnbd/rig.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,6 +13,23 @@ uint64_t now;
 int open_calls, open_err;
 char open_text[512];
 uint8_t buf[1 << 20];
+char heard[512];
+
+static struct log the_log;
+
+static void
+on_line(void *user, enum log_level level, const char *line)
+{
+	(void)user, (void)level;
+	snprintf(heard, sizeof(heard), "%s", line);
+}
+
+/* Nobody listens by default: an empty log is a valid one. */
+void
+hear(void)
+{
+	the_log = (struct log){.sink = on_line, .threshold = LOG_LVL_DEBUG};
+}
 
 void
 on_opened(void *user, struct rnbd_clt_dev *d, int err, const char *text)
@@ -36,7 +54,7 @@ void
 new_session(unsigned io_timeout_ms, unsigned open_timeout_ms)
 {
 	struct rnbd_clt_params p = {
-		.rtrs = {.name = "s", .now = now},
+		.rtrs = {.name = "s", .now = now, .log = &the_log},
 		.io_timeout_ms = io_timeout_ms,
 		.open_timeout_ms = open_timeout_ms,
 		.trust_write_zeroes = true,
@@ -52,6 +70,9 @@ setup(void)
 	now = 1000 * MS;
 	open_calls = 0;
 	dev = NULL;
+	heard[0] = '\0';
+	the_log = (struct log){0};
+	fake_new_err = 0;
 	ck_assert_int_eq(rnbd_stats_new(&stats), 0);
 	new_session(5000, 0);
 }
@@ -142,6 +163,53 @@ open_disk(void)
 	answer_open(shape(7, SECTORS, 512));
 	ck_assert_int_eq(open_calls, 1);
 	ck_assert_int_eq(open_err, 0);
+}
+
+void
+want(const char *name, enum rnbd_access_mode mode)
+{
+	ck_assert_int_eq(rnbd_clt_dev_open(clt, name, mode, on_opened, NULL),
+			 0);
+}
+
+void
+be_ready(void)
+{
+	fake_link_up(8, MAX_IO);
+	answer_greeting();
+}
+
+static void
+nothing(void *user)
+{
+	(void)user;
+}
+
+void
+let_go(struct rnbd_clt_dev *d)
+{
+	rnbd_clt_dev_close(d, nothing, NULL);
+}
+
+struct rnbd_clt_dev *
+opened(const char *name, enum rnbd_access_mode mode, struct rnbd_msg_open_rsp m)
+{
+	int calls = open_calls;
+
+	want(name, mode);
+	turn(0);
+	answer_open(m);
+	ck_assert_int_eq(open_calls, calls + 1);
+	ck_assert_int_eq(open_err, 0);
+	return dev;
+}
+
+void
+answer_all(void)
+{
+	while (fake->n_sent)
+		fake_answer(0, 0, NULL, 0);
+	turn(0);
 }
 
 /* The session comes back; the device is open again with this shape. */

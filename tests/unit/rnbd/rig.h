@@ -20,6 +20,7 @@ extern uint64_t now;
 extern int open_calls, open_err;
 extern char open_text[512];
 extern uint8_t buf[1 << 20];
+extern char heard[512]; /* the last line of the log, from hear() on */
 
 struct test_io {
 	struct rnbd_clt_io io;
@@ -30,6 +31,7 @@ struct test_io {
 void setup(void);
 void teardown(void);
 void new_session(unsigned io_timeout_ms, unsigned open_timeout_ms);
+void hear(void);
 /* Time passes, then the session is driven. */
 void turn(uint64_t ms);
 
@@ -42,6 +44,17 @@ struct rnbd_msg_open_rsp shape(uint32_t id, uint64_t nsectors, uint16_t lbs);
 void answer_open(struct rnbd_msg_open_rsp m);
 void on_opened(void *user, struct rnbd_clt_dev *d, int err, const char *text);
 void open_disk(void);
+/* OPEN is still to be sent; without a session it is not. */
+void want(const char *name, enum rnbd_access_mode mode);
+/* The link is up and the session greeted. */
+void be_ready(void);
+/* An rnbd_clt_dev_close() that nobody listens to. */
+void let_go(struct rnbd_clt_dev *d);
+/* The OPEN of a device is answered; the handle that its opener got. */
+struct rnbd_clt_dev *opened(const char *name, enum rnbd_access_mode mode,
+			    struct rnbd_msg_open_rsp m);
+/* Answers everything that is out with success. */
+void answer_all(void);
 /* The session comes back; the device is open again with this shape. */
 void come_back(struct rnbd_msg_open_rsp m);
 void submit(struct test_io *t, enum rnbd_clt_op op, uint64_t off, uint64_t len,

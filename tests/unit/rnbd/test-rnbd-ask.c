@@ -219,6 +219,9 @@ START_TEST(remap_that_the_server_refuses_is_tried_again)
 	/* Another that comes now is told what the next try finds. */
 	ck_assert_int_eq(ask(RNBD_CLT_REMAP), 0);
 	turn(1000);
+	/* While that is out, nothing is wrong that is known. */
+	ck_assert_str_eq(state(), "closed");
+	ck_assert_str_eq(seen.why, "");
 	fake_answer(0, -EPERM, NULL, 0);
 	ended(-EPERM);
 	turn(1000);
@@ -310,6 +313,7 @@ START_TEST(forced_close_while_it_is_asked_for)
 	submit(&t, RNBD_CLT_READ, 0, 512, 0);
 	fake_answer(1, -ENOTCONN, NULL, 0);
 	turn(0);
+	ck_assert_uint_gt(rnbd_clt_deadline(clt), now);
 	/* The one OPEN that is out is answered, then there is another. */
 	ck_assert_uint_eq(fake->n_sent, 1);
 	answer_open(shape(8, SECTORS, 512));
@@ -318,6 +322,69 @@ START_TEST(forced_close_while_it_is_asked_for)
 	answer_open(shape(8, SECTORS, 512));
 	ended(0);
 	ck_assert_uint_eq(sent_io(0).device_id, 8);
+}
+END_TEST
+
+START_TEST(commands_find_only_what_somebody_has)
+{
+	struct rnbd_clt_dev *other;
+
+	open_disk();
+	other = dev;
+	dev = opened("other", RNBD_ACCESS_RO, shape(8, SECTORS, 512));
+	ck_assert_int_eq(ask(RNBD_CLT_RESIZE), 0);
+	/* CLOSE of the one does not end the command for another. */
+	let_go(dev);
+	turn(0);
+	ck_assert_int_eq(asked_calls, 0);
+	let_go(other);
+	ended(-ENOENT);
+	ck_assert_int_eq(ask(RNBD_CLT_RESIZE), -ENOENT);
+	while (fake->n_sent)
+		fake_answer(0, 0, NULL, 0);
+	ck_assert_int_eq(ask(RNBD_CLT_RESIZE), -ENOENT);
+}
+END_TEST
+
+START_TEST(device_that_was_let_go_of_is_not_told_of)
+{
+	open_disk();
+	fake_link_down();
+	let_go(dev);
+	n_seen = 0;
+	rnbd_clt_for_each_dev(clt, see, NULL);
+	ck_assert_uint_eq(n_seen, 0);
+	ck_assert_int_eq(ask(RNBD_CLT_RESIZE), -ENOENT);
+}
+END_TEST
+
+START_TEST(lost_session_without_a_known_reason_names_none)
+{
+	open_disk();
+	fake_link_down();
+	fake->why_down = "";
+	ck_assert_int_eq(ask(RNBD_CLT_RESIZE), -ENOTCONN);
+	ck_assert_ptr_nonnull(strstr(asked_text, "not connected; the device"));
+}
+END_TEST
+
+START_TEST(writer_waits_for_the_answer_to_a_command)
+{
+	be_ready();
+	dev = opened("disk", RNBD_ACCESS_RO, shape(7, SECTORS, 512));
+	begin(RNBD_CLT_RESIZE);
+	want("disk", RNBD_ACCESS_RW);
+	turn(0);
+	ck_assert_uint_eq(fake->n_sent, 1);
+	ck_assert_uint_eq(rnbd_clt_deadline(clt), TIME_NEVER);
+	answer_open(shape(7, SECTORS, 512));
+	ended(0);
+	ck_assert_uint_eq(rnbd_clt_deadline(clt), 0);
+	turn(0);
+	answer_close();
+	answer_open(shape(8, SECTORS, 512));
+	ck_assert_int_eq(open_calls, 2);
+	ck_assert_int_eq(open_err, 0);
 }
 END_TEST
 
@@ -352,6 +419,10 @@ main(void)
 	tcase_add_test(tc, closed_while_it_is_asked_for);
 	tcase_add_test(tc, closed_while_it_is_asked_for_and_lost);
 	tcase_add_test(tc, forced_close_while_it_is_asked_for);
+	tcase_add_test(tc, commands_find_only_what_somebody_has);
+	tcase_add_test(tc, device_that_was_let_go_of_is_not_told_of);
+	tcase_add_test(tc, lost_session_without_a_known_reason_names_none);
+	tcase_add_test(tc, writer_waits_for_the_answer_to_a_command);
 	tcase_add_test(tc, freed_with_a_command_under_way);
 	suite_add_tcase(suite, tc);
 	srunner_run_all(sr, CK_ENV);

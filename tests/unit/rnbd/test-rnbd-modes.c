@@ -7,10 +7,9 @@
 #include <string.h>
 
 static void
-want(enum rnbd_access_mode mode)
+want_disk(enum rnbd_access_mode mode)
 {
-	ck_assert_int_eq(rnbd_clt_dev_open(clt, "disk", mode, on_opened, NULL),
-			 0);
+	want("disk", mode);
 	turn(0);
 }
 
@@ -60,7 +59,7 @@ START_TEST(reader_shares_what_a_writer_has)
 	struct test_io t;
 
 	open_disk();
-	want(RNBD_ACCESS_RO);
+	want_disk(RNBD_ACCESS_RO);
 	ck_assert_int_eq(open_calls, 2);
 	ck_assert_int_eq(open_err, 0);
 	ck_assert_uint_eq(fake->n_sent, 0);
@@ -87,7 +86,7 @@ START_TEST(first_writer_turns_the_mapping)
 
 	open_reader();
 	reader = dev;
-	want(RNBD_ACCESS_RW);
+	want_disk(RNBD_ACCESS_RW);
 	ck_assert_int_eq(open_calls, 1);
 	/* What comes meanwhile waits. */
 	dev = reader;
@@ -120,7 +119,7 @@ START_TEST(last_writer_leaves_it_to_the_readers)
 
 	open_disk();
 	writer = dev;
-	want(RNBD_ACCESS_RO);
+	want_disk(RNBD_ACCESS_RO);
 	rnbd_clt_dev_close(writer, nothing, NULL);
 	turn(0);
 	answer_close();
@@ -141,7 +140,7 @@ START_TEST(writer_that_is_refused_harms_no_reader)
 
 	open_reader();
 	reader = dev;
-	want(RNBD_ACCESS_RW);
+	want_disk(RNBD_ACCESS_RW);
 	answer_close();
 	asks_for(RNBD_ACCESS_RW);
 	dev = reader;
@@ -171,7 +170,7 @@ START_TEST(lost_while_it_turns)
 
 	open_reader();
 	reader = dev;
-	want(RNBD_ACCESS_RW);
+	want_disk(RNBD_ACCESS_RW);
 	ck_assert_uint_eq(sent_type(0), RNBD_MSG_CLOSE);
 	fake_link_down();
 	turn(0);
@@ -195,13 +194,13 @@ START_TEST(closed_while_it_turns)
 
 	open_disk();
 	writer = dev;
-	want(RNBD_ACCESS_RO);
+	want_disk(RNBD_ACCESS_RO);
 	rnbd_clt_dev_close(writer, nothing, NULL);
 	turn(0);
 	ck_assert_uint_eq(sent_type(0), RNBD_MSG_CLOSE);
 	rnbd_clt_dev_close(dev, nothing, NULL);
 	/* Whoever comes now waits until the old mapping is gone. */
-	want(RNBD_ACCESS_RW);
+	want_disk(RNBD_ACCESS_RW);
 	ck_assert_uint_eq(fake->n_sent, 1);
 	answer_close();
 	asks_for(RNBD_ACCESS_RW);
@@ -214,7 +213,7 @@ END_TEST
 START_TEST(two_kinds_of_writers_do_not_mix)
 {
 	open_disk();
-	want(RNBD_ACCESS_MIGRATION);
+	want_disk(RNBD_ACCESS_MIGRATION);
 	ck_assert_int_eq(open_calls, 2);
 	ck_assert_int_eq(open_err, -EBUSY);
 	ck_assert(strstr(open_text, "access_mode=rw"));

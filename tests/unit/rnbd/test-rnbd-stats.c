@@ -67,6 +67,21 @@ START_TEST(pieces_are_one_and_errors_have_no_bytes)
 }
 END_TEST
 
+START_TEST(answer_within_one_progress_took_no_time)
+{
+	struct test_io t;
+
+	open_disk();
+	turn(0);
+	ask_for(&t, RNBD_CLT_READ, 512);
+	fake_answer(0, 0, NULL, 0);
+	turn(0);
+	ck_assert_int_eq(t.calls, 1);
+	ck_assert_uint_eq(rnbd_stats_ops(op(RNBD_CLT_READ)), 1);
+	ck_assert_uint_eq(op(RNBD_CLT_READ)->latency.sum, 0);
+}
+END_TEST
+
 START_TEST(what_has_no_time_is_not_counted)
 {
 	struct test_io t;
@@ -152,6 +167,7 @@ main(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, each_operation_is_counted_once);
 	tcase_add_test(tc, pieces_are_one_and_errors_have_no_bytes);
+	tcase_add_test(tc, answer_within_one_progress_took_no_time);
 	tcase_add_test(tc, what_has_no_time_is_not_counted);
 	tcase_add_test(tc, waiting_for_the_server_counts);
 	tcase_add_test(tc, counts_outlive_session_and_device);
