@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # vm: mem=2048 time=900 kernels=6.12
+# Not in the suite, for it judges nothing and takes two minutes.
 # The plugin by number of threads, over tcp; judges no figure (--icount: not moved by other work).
 . "$RNBD_SRCDIR/tests/vm/functions.sh"
 need fio nbdkit python3
