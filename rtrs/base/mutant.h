@@ -32,6 +32,7 @@
 	X(CLT_HB_MUTE, "the client does not answer heartbeats")                \
 	X(ACK_ON_SEND, "a write ends when it was sent, not when answered")     \
 	X(RESEND_EARLY, "fail-over does not wait until the old path is dead")  \
+	X(RESET_IS_PROOF, "fail-over takes a reset for the old path's end")    \
 	X(LOST_IS_DONE, "a request that is lost with its path succeeds")       \
 	/* nbdkit-plugin/ */                                                   \
 	X(PERMIT_LOST, "a permit is not given back after a loss")              \

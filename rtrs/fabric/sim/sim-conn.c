@@ -227,6 +227,8 @@ void
 sim_disconnect(struct fabric_conn *conn)
 {
 	struct sim_link *link = conn->link;
+	bool reset = conn->state == SIM_DEAD && conn->end == END_CLT &&
+		     link->orphaned_at;
 
 	if (conn->state == SIM_CLOSING || conn->state == SIM_CLOSED)
 		return;
@@ -247,6 +249,11 @@ sim_disconnect(struct fabric_conn *conn)
 		if (conn->owes_drep)
 			sim_send_cm(link, !conn->end, SIM_EV_DREP);
 		sim_conn_closed(conn, true);
+		return;
+	}
+	/* As a socket that was reset: no answer comes, and nothing is known. */
+	if (reset) {
+		sim_conn_closed(conn, false);
 		return;
 	}
 	sim_send_cm(link, !conn->end, SIM_EV_DREQ);

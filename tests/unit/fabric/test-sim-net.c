@@ -272,6 +272,23 @@ START_TEST(last_bytes_come_after_the_reset)
 }
 END_TEST
 
+START_TEST(reset_closes_at_once_and_proves_nothing)
+{
+	struct fabric_event ev;
+	uint64_t t;
+
+	connect_pair();
+	t = sim_net_now(net);
+	sim_net_orphan(net, node[0], node[1], 0);
+	expect_death(0, -ECONNRESET);
+	OPS->disconnect(conn[0]);
+	ck_assert(event(0, &ev));
+	ck_assert_int_eq(ev.type, FABRIC_EV_CLOSED);
+	ck_assert(!ev.confirmed);
+	ck_assert_uint_eq(sim_net_now(net), t);
+}
+END_TEST
+
 START_TEST(killed_process_resets_its_peers)
 {
 	struct fabric_event ev;
@@ -376,6 +393,7 @@ main(void)
 	tcase_add_test(faults, short_partition_only_delays);
 	tcase_add_test(faults, long_partition_kills_who_speaks);
 	tcase_add_test(faults, last_bytes_come_after_the_reset);
+	tcase_add_test(faults, reset_closes_at_once_and_proves_nothing);
 	tcase_add_test(faults, killed_process_resets_its_peers);
 	tcase_add_test(faults, lost_accept_times_out_on_both_sides);
 	tcase_add_test(faults, unanswered_requests_are_limited);
