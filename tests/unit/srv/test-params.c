@@ -195,7 +195,77 @@ START_TEST(device_of_a_path_is_told)
 }
 END_TEST
 
-/* --------------------------------------------------------- without a log */
+/* ------------------------------------ without a log, or anybody to tell */
+
+static bool bare_done;
+
+static int
+bare_up(void *user, struct rtrs_srv_sess *sess, const char *name,
+	const struct fabric_addrs *addrs, void **ret_sess_user)
+{
+	struct fx *fx = user;
+
+	(void)name, (void)addrs, (void)ret_sess_user;
+	fx->sess = sess;
+	fx->ups++;
+	return 0;
+}
+
+static void
+bare_down(void *sess_user, struct rtrs_srv_sess *sess)
+{
+	(void)sess_user;
+	rtrs_srv_sess_down_done(sess);
+	bare_done = true;
+}
+
+static void
+bare_request(void *sess_user, struct rtrs_srv_op *op)
+{
+	(void)sess_user;
+	f.ops[f.n_ops++] = op;
+}
+
+/* The three callbacks that are needed, and no other. */
+START_TEST(server_with_what_is_needed_only)
+{
+	const struct rtrs_srv_params sp = {
+		.queue_depth = 2,
+		.chunk_size = CHUNK,
+		.fabric_priv = &f.m,
+		.now = f.now,
+		.user = &f,
+		.sess_up = bare_up,
+		.sess_down = bare_down,
+		.request = bare_request,
+	};
+	struct rtrs_srv *listening = f.srv;
+
+	ck_assert_int_eq(rtrs_srv_new(&sp, &f.srv), 0);
+	bare_done = false;
+	fx_path_up(&a);
+	ck_assert_uint_eq(f.ups, 1);
+	fx_write(&a, 1, 0, NULL, 0, "request", 7);
+	ck_assert_uint_eq(f.n_ops, 1);
+	/* Lost with its path, of which nobody is told. */
+	mock_event(a.con[0], FABRIC_EV_DISCONNECTED, 0);
+	fx_run(&f);
+	ck_assert(!bare_done);
+	rtrs_srv_op_done(f.ops[0], 0);
+	fx_run(&f);
+	ck_assert(bare_done);
+	/* A connection that cannot be accepted takes its path along. */
+	f.m.err_accept = -ENOMEM;
+	ck_assert_int_eq(fx_reject_errno(fx_connect(&b, 0)), -ENOMEM);
+	fx_run(&f);
+	ck_assert_uint_eq(fx_n_paths(&f), 0);
+	rtrs_srv_close(f.srv);
+	fx_run(&f);
+	ck_assert(rtrs_srv_closed(f.srv));
+	rtrs_srv_free(f.srv);
+	f.srv = listening;
+}
+END_TEST
 
 static void
 setup_narrow(void)
@@ -237,6 +307,7 @@ main(void)
 	tcase_add_test(tc, paths_are_closed_by_what_they_are);
 	tcase_add_test(tc, statistics_are_reset_by_what_a_path_is);
 	tcase_add_test(tc, device_of_a_path_is_told);
+	tcase_add_test(tc, server_with_what_is_needed_only);
 	suite_add_tcase(s, tc);
 	tcase_add_checked_fixture(narrow, setup_narrow, teardown);
 	tcase_add_test(narrow, limits_hold_if_nobody_reads_of_them);
