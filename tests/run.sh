@@ -2,7 +2,7 @@
 # Installs what the tests need, builds, runs every suite, and closes with
 # "N passed, N failed, N skipped".
 #
-#   tests/run.sh                 all suites but soak
+#   tests/run.sh                 all suites but those that have to be asked for
 #   tests/run.sh --suite NAME    one of them (may be repeated)
 #   tests/run.sh --list          their names, a line each
 set -euo pipefail
@@ -24,8 +24,8 @@ integration  the two programs with stock NBD clients
 asan         unit, fuzz, sim, hostile, faults and integration under ASan, UBSan
 tsan         the threaded parts under TSan
 vm           RDMA and the kernel's own RNBD as the peer, in guests, on two kernels
-valgrind     codecs, engines, and a daemon at work under memcheck
 bench        the benches run and report (no figure is judged)
+valgrind     codecs, engines, and a daemon at work under memcheck: only when asked for
 soak         what the others do for seconds, for hours: only when asked for
 EOF
 }
@@ -57,7 +57,7 @@ while [ $# -gt 0 ]; do
 	esac
 done
 if [ ${#suites[@]} -eq 0 ]; then
-	mapfile -t suites < <(list | cut -d' ' -f1 | grep -vx soak)
+	mapfile -t suites < <(list | grep -v 'only when asked for$' | cut -d' ' -f1)
 fi
 
 sets=(run test)

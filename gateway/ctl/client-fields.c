@@ -66,7 +66,9 @@ static const struct column device_columns[] = {
 	{"size", "Size", COL_BYTES, true, "size_bytes",
 	 "size, as new NBD clients see it"},
 	{"state", "State", COL_TEXT, false, NULL,
-	 "init, open, closed or failed"},
+	 "init, open, closed or failed; dead and so on if only a map is left"},
+	{"nbd", "Device", COL_TEXT, false, NULL,
+	 "where it is mapped on this machine"},
 	{"users", "Users", COL_NUM, true, NULL, "NBD connections that use it"},
 	{"tx_bytes", "TX", COL_BYTES, true, "ops.write.bytes",
 	 "amount of data written to the device"},
@@ -92,8 +94,8 @@ const struct table client_device_table = {
 	.noun = "device",
 	.nouns = "devices",
 	.columns = device_columns,
-	.def = "sessname,mapping_path,state,access_mode,size,users,tx_bytes,"
-	       "rx_bytes",
+	.def = "sessname,mapping_path,nbd,state,access_mode,size,users,"
+	       "tx_bytes,rx_bytes",
 };
 
 static const struct column path_columns[] = {

@@ -2,6 +2,10 @@
 /* What clients have: lists, and one of a list. */
 #include "gateway/ctl/client.h"
 
+#include <string.h>
+
+#include "gateway/ctl/map.h"
+
 static int
 list(const struct ctl *ctl, const char *session, const char *method,
      const struct table *t, void (*tree)(const struct ctl *, json_t *))
@@ -36,11 +40,81 @@ client_path_list(const struct ctl *ctl, char **args, unsigned n)
 		    NULL);
 }
 
+/* Into the row of its device, or as a row of its own if no client has it. */
+static void
+join_map(json_t *rows, const json_t *map)
+{
+	const char *sessname = json_str(map, "sessname");
+	const char *path = json_str(map, "mapping_path");
+	const char *device = json_str(map, "device");
+	json_t *row, *own;
+	size_t i;
+
+	json_array_foreach(rows, i, row)
+	{
+		const char *before = json_str(row, "nbd");
+
+		if (strcmp(json_str(row, "sessname"), sessname) ||
+		    strcmp(json_str(row, "mapping_path"), path))
+			continue;
+		json_object_set_new(row, "nbd",
+				    json_sprintf("%s%s%s", before,
+						 *before ? "," : "", device));
+		return;
+	}
+	own = json_deep_copy(map);
+	json_object_set_new(own, "nbd", json_string(device));
+	json_object_del(own, "device");
+	json_array_append_new(rows, own);
+}
+
+/* Without the rows of other sessions; NULL: all stay. */
+static void
+only(json_t *rows, const char *session)
+{
+	for (size_t i = json_array_size(rows); i-- > 0 && session;)
+		if (strcmp(json_str(json_array_get(rows, i), "sessname"),
+			   session))
+			json_array_remove(rows, i);
+}
+
+/* Devices of clients, and what `rnbdctl map` attached here: a map whose client
+ * has ended is still one. */
 int
 client_device_list(const struct ctl *ctl, char **args, unsigned n)
 {
-	return list(ctl, n ? args[0] : NULL, "device.list",
-		    &client_device_table, NULL);
+	const char *session = n ? args[0] : NULL;
+	json_t *rows = NULL, *maps, *map;
+	struct choice ch;
+	char err[256];
+	size_t i;
+	int r;
+
+	if (ctl->socket)
+		return list(ctl, session, "device.list", &client_device_table,
+			    NULL);
+	if (!table_choose(&client_device_table, ctl->fields, false, &ch, err,
+			  sizeof(err)))
+		return ctl_fail(CTL_USAGE, "%s", err);
+	r = map_list(&maps);
+	if (r)
+		return r;
+	only(maps, session);
+	/* That no client answers is no error if there is something to tell. */
+	if (!json_array_size(maps))
+		r = clients_rows(ctl, session, "device.list", NULL, &rows);
+	else if (clients_answer())
+		r = clients_rows(ctl, NULL, "device.list", NULL, &rows);
+	else
+		rows = json_array();
+	if (!r) {
+		only(rows, session);
+		json_array_foreach(maps, i, map) join_map(rows, map);
+		r = table_print(ctl, &client_device_table, rows, NULL);
+	}
+	json_decref(maps);
+	json_decref(rows);
+	return r;
 }
 
 int

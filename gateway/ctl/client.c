@@ -147,6 +147,17 @@ clients_open(const struct ctl *ctl, const char *session, struct clients *ret)
 	return CTL_OK;
 }
 
+bool
+clients_answer(void)
+{
+	struct clients all = {0};
+	unsigned denied = 0;
+	bool any = !add_all(&all, NULL, &denied) && all.n;
+
+	clients_close(&all);
+	return any;
+}
+
 int
 clients_open_one(const struct ctl *ctl, const char *session,
 		 struct clients *ret)

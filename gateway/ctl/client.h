@@ -27,6 +27,8 @@ struct clients {
 int clients_open(const struct ctl *ctl, const char *session,
 		 struct clients *ret);
 void clients_close(struct clients *all);
+/* Whether one does in the directory; says nothing. */
+bool clients_answer(void);
 const char *client_session(const struct client *c);
 
 /* The same, but it is an error if there is more than one. */

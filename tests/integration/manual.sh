@@ -75,12 +75,19 @@ rnbd-gatewayd() {
 	gw_port=${line##*:}
 }
 
+client_is_connected() {
+	RNBD_CLIENT_DIR=$tmp/run/rnbd/client "$RNBD_CTL" client session list \
+		state csv noheaders 2>/dev/null | grep -qx connected
+}
+
 rnbdctl() {
 	if [ "$1" = client ]; then
 		[ -S "$tmp/run/rnbd/client/blya.ctl" ] ||
 			nbdkit rnbd disk sessname=blya \
 				"path=tcp:127.0.0.1:$gw_port" \
 				"control=$tmp/run/rnbd/client/blya.ctl"
+		# Nobody types so fast that it is not connected yet.
+		until_true client_is_connected
 		RNBD_CLIENT_DIR=$tmp/run/rnbd/client "$RNBD_CTL" "$@"
 		return
 	fi

@@ -54,6 +54,10 @@ says() {
 list() {
 	ctl client map list device,mapping_path,access_mode,size,state csv noheaders | sort
 }
+devices() {
+	RNBD_CLIENT_DIR=$run ctl client device list \
+		sessname,mapping_path,nbd,access_mode,state csv noheaders | sort | xargs
+}
 is_list() {
 	[ "$(list)" = "$(printf '%s\n' "$@")" ] || fail "the list is: $(list)"
 }
@@ -95,8 +99,8 @@ is_list /dev/nbd0,disk,rw,8388608,mapped /dev/nbd1,other,ro,4194304,mapped
 pid=$(nbdkit_of "$run/s%3A1.json")
 [ "$(head -c 7 "/proc/$pid/cmdline")" = @nbdkit ] || fail "systemd would end it too early"
 # Its client answers, and is asked where it is looked for.
-[ "$(RNBD_CLIENT_DIR=$run ctl client device list sessname,mapping_path,access_mode csv noheaders |
-	sort | xargs)" = "s:1,disk,rw s:1,other,ro" ] || fail "client device list"
+[ "$(devices)" = "s:1,disk,/dev/nbd0,rw,open s:1,other,/dev/nbd1,ro,open" ] ||
+	fail "client device list: $(devices)"
 says 1 "mapped already, rw as /dev/nbd0" map "${s[@]}" device_path=disk
 says 1 "give the same" map sessname=s:1 path=tcp:192.0.2.1 device_path=x
 says 1 "no such export 'x'" map sessname=s:1 device_path=x
@@ -161,6 +165,8 @@ is_dead() {
 	[ "$(list | grep -c dead)" = 2 ]
 }
 until_true is_dead
+[ "$(devices)" = "s:1,disk,/dev/nbd0,rw,dead s:1,other,/dev/nbd1,ro,dead" ] ||
+	fail "client device list without a client: $(devices)"
 [ "$(map sessname=s:1 device_path=disk)" = /dev/nbd0 ] || fail "mapped again as another"
 is_list /dev/nbd0,disk,rw,8388608,mapped /dev/nbd1,other,ro,4194304,dead
 unmap /dev/nbd1

@@ -251,6 +251,7 @@ op_end(struct disk_op *op)
 		take_effect(op);
 	DL_DELETE(d->ops, op);
 	d->n_ops--;
+	*op->view->reaped = true;
 	free(op);
 	io->done(io, err);
 }

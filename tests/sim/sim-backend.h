@@ -34,6 +34,7 @@ struct sim_disk_view {
 	struct sim_disk *disk;
 	/* The process was killed: its operations have no effect any more. */
 	const bool *killed;
+	bool *reaped; /* set when an operation of it has ended */
 };
 /* What is under way in a process that is being killed is done or not. */
 void sim_disk_view_kill(struct sim_disk_view *v);

@@ -42,7 +42,8 @@ struct sim_server {
 	struct sim_disk_view views[MAX_DISKS];
 	unsigned jobs;
 	bool killed, closing;
-	bool again; /* another one starts when it is gone */
+	bool reaped; /* completions of a disk, and no round since */
+	bool again;  /* another one starts when it is gone */
 	uint64_t again_ms;
 	struct sim_server *prev, *next;
 };
@@ -183,7 +184,7 @@ worker_ready(struct actor *a)
 	struct sim_server *s = container_of(a, struct sim_server, actor);
 	struct rtrs_srv *srv = gw_server_rtrs(s->gw);
 
-	return rtrs_srv_arm(srv) ||
+	return rtrs_srv_arm(srv) || s->reaped ||
 	       gw_server_deadline(s->gw) <= world_now(s->w) ||
 	       (s->closing && rtrs_srv_closed(srv) && !s->jobs);
 }
@@ -247,6 +248,7 @@ worker_progress(struct actor *a)
 	struct sim_server *s = container_of(a, struct sim_server, actor);
 	struct rtrs_srv *srv = gw_server_rtrs(s->gw);
 
+	s->reaped = false;
 	sim_mem_arm(true);
 	gw_server_progress(s->gw, world_now(s->w));
 	sim_mem_arm(false);
@@ -284,6 +286,7 @@ make_exports(struct sim_server *s)
 	for (i = 0; i < MAX_DISKS; i++) {
 		s->views[i].disk = w->disks[i];
 		s->views[i].killed = &s->killed;
+		s->views[i].reaped = &s->reaped;
 		snprintf(name, sizeof(name), "disk%u", i);
 		if (gw_exports_add_backend(
 			    s->exports, name, &backend_sim, &s->views[i],

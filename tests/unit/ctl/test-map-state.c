@@ -208,8 +208,8 @@ static const char *const strange[] = {
 	"{\"version\": 1, \"sessname\": \"other\"}",
 	"{\"version\": 1, \"sessname\": \"s\", \"params\": [1]}",
 	"{\"version\": 1, \"sessname\": \"s\", \"devices\": [{}]}",
-	"{\"version\": 1, \"sessname\": \"s\", \"devices\": "
-	"[{\"device_path\": \"d\", \"access_mode\": \"rw\", \"index\": -1}]}",
+	("{\"version\": 1, \"sessname\": \"s\", \"devices\": "
+	 "[{\"device_path\": \"d\", \"access_mode\": \"rw\", \"index\": -1}]}"),
 };
 
 START_TEST(strange_files_are_refused)

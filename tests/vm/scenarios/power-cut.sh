@@ -48,13 +48,13 @@ for ((i = 0; i < points; i++)); do
 	"$replay" image "$log" "$size" "$tmp/cut" "$point" "$seed"
 	rc=0
 	e2fsck -fp "$tmp/cut" >"$tmp/fsck.log" 2>&1 || rc=$?
-	# 1: it mended something, as the journal's replay does.
+	# 1: it mended something.
 	if [ $rc -gt 1 ] || ! e2fsck -fn "$tmp/cut" >>"$tmp/fsck.log" 2>&1; then
 		cat "$tmp/fsck.log"
 		fail "cut after entry $point of $last, seed $seed: e2fsck: $rc"
 	fi
-	[ $rc = 0 ] || recovered=$((recovered + 1))
+	! grep -q 'recovering journal' "$tmp/fsck.log" || recovered=$((recovered + 1))
 done
-[ "$recovered" -gt 0 ] || fail "nothing was ever to be recovered"
-echo "ext4: $points cuts of entries $made to $last, each recovers ($recovered had" \
-	"something to mend)"
+[ "$recovered" -gt 0 ] || fail "there was never a journal to be played"
+echo "ext4: $points cuts of entries $made to $last, each recovers ($recovered by" \
+	"the journal)"
