@@ -120,6 +120,26 @@ START_TEST(server_has_no_more_fabrics_than_fit)
 }
 END_TEST
 
+static int
+no_fd(struct fabric_ctx *ctx)
+{
+	(void)ctx;
+	return -1;
+}
+
+START_TEST(fabric_without_a_descriptor_has_none)
+{
+	static struct fabric_ops mute;
+	int fds[4];
+
+	mute = f.m.ops;
+	mute.ctx_fd = no_fd;
+	ck_assert_int_eq(rtrs_srv_add_fabric(f.srv, &mute), 0);
+	ck_assert_int_eq(rtrs_srv_add_fabric(f.srv, &f.m.ops), 0);
+	ck_assert_int_eq(rtrs_srv_fds(f.srv, fds, 4), 1);
+}
+END_TEST
+
 /* -------------------------------------------------------- administrators */
 
 /* Counts whom it is asked about; the first is the one. */
@@ -276,6 +296,23 @@ setup_narrow(void)
 	f.log.sink = NULL;
 }
 
+static void
+setup_poor(void)
+{
+	/* Less than one path promises. */
+	const struct rtrs_srv_params sp = {.max_chunk_mem = CHUNK};
+
+	start(&sp);
+	f.log.sink = NULL;
+}
+
+START_TEST(path_that_is_larger_than_all_memory_is_refused)
+{
+	ck_assert_int_eq(fx_reject_errno(fx_connect(&a, 0)), -ENOMEM);
+	fx_rejects(&f, 1, RTRS_SRV_REJECT_MEMORY, 1);
+}
+END_TEST
+
 START_TEST(limits_hold_if_nobody_reads_of_them)
 {
 	fx_path_up(&a);
@@ -294,7 +331,8 @@ int
 main(void)
 {
 	Suite *s = suite_create("params");
-	TCase *tc = tcase_create("params"), *narrow = tcase_create("narrow");
+	TCase *tc = tcase_create("params"), *narrow = tcase_create("narrow"),
+	      *poor = tcase_create("poor");
 	SRunner *r = srunner_create(s);
 	int failed;
 
@@ -304,6 +342,7 @@ main(void)
 	tcase_add_test(tc, listener_needs_somebody_to_ask);
 	tcase_add_test(tc, memory_of_a_path_is_known_before_it_connects);
 	tcase_add_test(tc, server_has_no_more_fabrics_than_fit);
+	tcase_add_test(tc, fabric_without_a_descriptor_has_none);
 	tcase_add_test(tc, paths_are_closed_by_what_they_are);
 	tcase_add_test(tc, statistics_are_reset_by_what_a_path_is);
 	tcase_add_test(tc, device_of_a_path_is_told);
@@ -312,6 +351,9 @@ main(void)
 	tcase_add_checked_fixture(narrow, setup_narrow, teardown);
 	tcase_add_test(narrow, limits_hold_if_nobody_reads_of_them);
 	suite_add_tcase(s, narrow);
+	tcase_add_checked_fixture(poor, setup_poor, teardown);
+	tcase_add_test(poor, path_that_is_larger_than_all_memory_is_refused);
+	suite_add_tcase(s, poor);
 	srunner_run_all(r, CK_ENV);
 	failed = srunner_ntests_failed(r);
 	srunner_free(r);
