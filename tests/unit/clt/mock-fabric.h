@@ -9,7 +9,7 @@
 
 #include "rtrs/fabric/fabric.h"
 
-#define MOCK_MAX_CONNS 128
+#define MOCK_MAX_CONNS 256
 #define MOCK_MAX_RECVS 4096
 #define MOCK_MAX_SENDS 512
 #define MOCK_MAX_KEYS  512

@@ -25,6 +25,8 @@ static struct rtrs_srv_sess *const a_sess = (void *)&rig;
 int
 rtrs_srv_new(const struct rtrs_srv_params *p, struct rtrs_srv **ret)
 {
+	if (rig.new_err)
+		return rig.new_err;
 	the_srv = malloc(sizeof(*the_srv));
 	ck_assert_ptr_nonnull(the_srv);
 	the_srv->p = *p;
@@ -61,6 +63,8 @@ rtrs_srv_sess_peers(const struct rtrs_srv_sess *sess,
 		    struct sockaddr_storage *ret, unsigned max)
 {
 	ck_assert_ptr_eq(sess, a_sess);
+	if (rig.no_peers)
+		return 0;
 	ret[0] = rig.peer;
 	return 1;
 }
@@ -73,7 +77,7 @@ rtrs_srv_close_paths(struct rtrs_srv *srv,
 {
 	struct rtrs_srv_path_info info = {
 		.sess_name = "sess",
-		.state = RTRS_SRV_CONNECTED,
+		.state = rig.path_state,
 		.addrs.peer = rig.peer,
 	};
 
@@ -186,7 +190,7 @@ struct gw_claim {
 	struct rig_export *ex;
 };
 
-static const struct backend_ops rig_backend_ops;
+static const struct backend_ops rig_backend_ops, plain_ops, loop_ops;
 
 int
 gw_exports_open(struct gw_exports *x, const struct gw_open_params *p,
@@ -208,7 +212,9 @@ gw_exports_open(struct gw_exports *x, const struct gw_open_params *p,
 	claim = malloc(sizeof(*claim));
 	ck_assert(b && claim);
 	claim->ex = ex;
-	b->ops = &rig_backend_ops;
+	b->ops = ex->attaches ? &loop_ops
+		 : ex->plain  ? &plain_ops
+			      : &rig_backend_ops;
 	b->geo = ex->geo;
 	b->id = ex->id;
 	ex->opens++;
@@ -354,6 +360,47 @@ rig_kick(struct backend *b)
 	rig.kicks++;
 }
 
+static struct rig_export *
+export_of(const struct backend *b)
+{
+	for (unsigned i = 0; i < rig.n_exports; i++)
+		if (rig.exports[i].id.a == b->id.a)
+			return &rig.exports[i];
+	ck_abort_msg("a backend of no export");
+}
+
+static int
+rig_attach(struct backend *b)
+{
+	struct rig_export *ex = export_of(b);
+
+	ex->attached += !ex->attach_err;
+	return ex->attach_err;
+}
+
+/* Ends like an IO, when the test says so. */
+static void
+rig_detach(struct backend *b, struct backend_io *io)
+{
+	export_of(b)->detached++;
+	io->backend = b;
+	ck_assert_uint_lt(rig.n_held, RIG_MAX_IOS);
+	rig.held[rig.n_held++] = io;
+}
+
+static const struct backend_ops plain_ops = {
+	.name = "plain",
+	.submit = rig_submit,
+};
+
+static const struct backend_ops loop_ops = {
+	.name = "loop",
+	.attach = rig_attach,
+	.detach = rig_detach,
+	.submit = rig_submit,
+	.kick = rig_kick,
+};
+
 static const struct backend_ops rig_backend_ops = {
 	.name = "rig",
 	.submit = rig_submit,
@@ -442,19 +489,48 @@ clock_now(void *user)
 	return rig.now;
 }
 
-void
-rig_setup(void)
+static void
+on_line(void *user, enum log_level level, const char *line)
 {
-	const struct gw_access_params ap = {.now = rig_now};
-	struct gw_server_params p = {
+	snprintf(rig.heard, sizeof(rig.heard), "%s", line);
+}
+
+void
+rig_hear(void)
+{
+	rig.log = (struct log){.sink = on_line, .threshold = LOG_LVL_DEBUG};
+}
+
+struct gw_server_params
+rig_params(void)
+{
+	return (struct gw_server_params){
 		.exec = &exec,
 		.rtrs = {.queue_depth = RIG_QUEUE_DEPTH,
+			 .log = &rig.log,
 			 .rng = {.fill = fill_zeroes}},
 		.sess_gone = on_sess_gone,
 		.now = clock_now,
 	};
+}
+
+void
+rig_setup(void)
+{
+	struct gw_server_params p = rig_params();
+
+	rig_setup_with(&p);
+}
+
+void
+rig_setup_with(const struct gw_server_params *params)
+{
+	const struct gw_access_params ap = {.now = rig_now};
+	struct gw_server_params p = *params;
 
 	memset(&rig, 0, sizeof(rig));
+	rig.tells_gone = p.sess_gone;
+	rig.path_state = RTRS_SRV_CONNECTED;
 	rig.rtrs_deadline = TIME_NEVER;
 	rig_sess = NULL;
 	ck_assert_int_eq(gw_access_new(&ap, &rig.access), 0);
@@ -486,7 +562,7 @@ rig_teardown(void)
 	ck_assert_uint_eq(st.throttled_now, 0);
 	ck_assert_uint_eq(gw_server_deadline(rig.server), rig.rtrs_deadline);
 	the_srv->p.sess_gone(the_srv->p.user, &uuid);
-	ck_assert_uint_eq(rig.sess_gone, 1);
+	ck_assert_uint_eq(rig.sess_gone, rig.tells_gone);
 	gw_server_free(rig.server);
 	gw_access_free(rig.access);
 }

@@ -28,8 +28,11 @@ struct rig_export {
 	bool writethrough;
 	struct gw_throttle throttle;
 	struct gw_throttle *shared; /* instead, if it is set */
+	bool attaches;              /* a backend of the worker's loop */
+	bool plain;                 /* one that neither kicks nor grows */
+	int attach_err;
 	/* Seen: */
-	unsigned opens, closes;
+	unsigned opens, closes, attached, detached;
 	uint8_t mode; /* of the last open */
 };
 
@@ -58,11 +61,18 @@ struct rig {
 	struct sockaddr_storage peer;
 	struct gw_access *access; /* without rules and limits */
 	unsigned paths_closed;    /* by the server, not by the client */
+	bool no_peers;            /* all paths of the session are gone */
+	enum rtrs_srv_path_state path_state;
+	/* the log, from rig_hear() on: the last line */
+	struct log log;
+	char heard[512];
 	/* time */
 	uint64_t now;
 	unsigned clock_reads;
 	/* sessions */
-	int name_err;
+	int name_err,
+		new_err; /* of the next name, of the next rtrs_srv_new() */
+	bool tells_gone;
 	unsigned names_claimed, names_released, downs_done, sess_gone;
 };
 
@@ -70,6 +80,10 @@ extern struct rig rig;
 
 /* Fixtures; the session "sess" is up and exports are empty. */
 void rig_setup(void);
+/* The same with other parameters than those that rig_params() gives. */
+struct gw_server_params rig_params(void);
+void rig_setup_with(const struct gw_server_params *p);
+void rig_hear(void);
 /* Also checks that everything that was taken was given back. */
 void rig_teardown(void);
 /* An export with usual geometry: 1 MiB of 512-byte blocks, all operations. */

@@ -249,6 +249,7 @@ START_TEST(what_the_engine_cannot_do_is_passed_on)
 	ck_assert_int_eq(rnbd_clt_new(&p, &none), -ENOMEM);
 	ck_assert_ptr_eq(none, clt); /* untouched */
 	rnbd_clt_free(NULL);
+	rnbd_stats_free(NULL);
 }
 END_TEST
 

@@ -219,6 +219,35 @@ START_TEST(everything_parks_while_the_session_goes_down)
 }
 END_TEST
 
+/* Several servers of a process ask each other whose a session is. */
+START_TEST(presence_knows_what_waits_and_whose_it_is)
+{
+	struct rtrs_uuid other = {.b = {99}};
+	struct fx_path c;
+
+	ck_assert_uint_eq(rtrs_srv_presence(f.srv, &a.req.sess_uuid), 0);
+	f.down_later = true;
+	fx_path_up(&a);
+	ck_assert_uint_eq(rtrs_srv_presence(f.srv, &a.req.sess_uuid),
+			  RTRS_SRV_PRESENT);
+	mock_event(a.con[1], FABRIC_EV_DISCONNECTED, 0);
+	fx_run(&f);
+	fx_path_init(&f, &c, 1, 1, 2);
+	c.req.recon_cnt = 2;
+	fx_connect(&c, 0);
+	ck_assert(parked(c.con[0]));
+	ck_assert_uint_eq(rtrs_srv_presence(f.srv, &a.req.sess_uuid),
+			  RTRS_SRV_PRESENT | RTRS_SRV_PENDING);
+	ck_assert_uint_eq(rtrs_srv_presence(f.srv, &other), 0);
+	f.down_later = false;
+	rtrs_srv_sess_down_done(f.sess);
+	fx_run(&f);
+	ck_assert(c.con[0]->accepted);
+	ck_assert_uint_eq(rtrs_srv_presence(f.srv, &a.req.sess_uuid),
+			  RTRS_SRV_PRESENT);
+}
+END_TEST
+
 START_TEST(without_first_conn_the_old_session_must_live)
 {
 	f.down_later = true;
@@ -360,6 +389,7 @@ main(void)
 	tcase_add_test(tc, parked_requests_expire_as_busy);
 	tcase_add_test(tc, an_address_that_is_being_left_parks);
 	tcase_add_test(tc, everything_parks_while_the_session_goes_down);
+	tcase_add_test(tc, presence_knows_what_waits_and_whose_it_is);
 	tcase_add_test(tc, without_first_conn_the_old_session_must_live);
 	tcase_add_test(tc, parking_has_a_limit);
 	tcase_add_test(tc, parking_has_a_limit_for_all_together);

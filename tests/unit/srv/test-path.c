@@ -69,6 +69,8 @@ START_TEST(every_pair_of_the_table)
 	for (unsigned i = 0; i < 4; i++)
 		ck_assert_str_eq(rtrs_srv_path_state_name(i), names[i]);
 	ck_assert_str_eq(rtrs_srv_path_state_name(4), "?");
+	/* What is no state leads nowhere. */
+	ck_assert(!srv_path_state_legal(RTRS_SRV_CLOSED + 1, RTRS_SRV_CLOSED));
 }
 END_TEST
 
