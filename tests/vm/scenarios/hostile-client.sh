@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# vm: time=500
+# vm: time=900
 # A client that breaks each rule meets the gateway, with static and with renewed
 # keys: each has its answer, and nobody else notices.
 . "$RNBD_SRCDIR/tests/vm/functions.sh"
@@ -12,7 +12,7 @@ declare -A port=([no]=1234 [yes]=1235) before client
 hostile() { # KEYS CASE...
 	local keys=$1
 	shift
-	timeout 450 "$RNBD_BUILD/tests/vm/hostile-client" \
+	timeout 850 "$RNBD_BUILD/tests/vm/hostile-client" \
 		--port "${port[$keys]}" "$VM_ADDR0" calm disk fixed "$@"
 }
 fds() { # PID
