@@ -79,6 +79,8 @@ START_TEST(device_that_cannot_be_attached_is_closed_and_has_no_id)
 	ck_assert_uint_eq(rig_opened("nbd", RNBD_ACCESS_RW), 0);
 	rig_close(&op, 0);
 	rig_complete(0);
+	rig_settle();
+	ck_assert_int_eq(op.err, 0);
 }
 END_TEST
 
