@@ -61,7 +61,8 @@ kill "$held" "$pid_n"
 closed() {
 	get closed
 	! grep -q 'rnbd_gateway_device_operations_total{session="one"' \
-		"$tmp/page.closed"
+		"$tmp/page.closed" &&
+		grep -q '^rnbd_gateway_export_devices{export="disk"} 0' "$tmp/page.closed"
 }
 until_true closed
 check parse "$tmp/page.closed"
