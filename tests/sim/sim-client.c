@@ -256,8 +256,11 @@ tick_running(struct sim_client *c)
 	struct world *w = c->w;
 	unsigned i;
 
-	if (world_now(w) < c->idle_until)
+	if (world_now(w) < c->idle_until) {
+		/* It may have been set for something else meanwhile. */
+		world_timer_set(w, &c->timer, c->idle_until);
 		return;
+	}
 	if (has_failed(c)) {
 		restart_later(c);
 		return;
