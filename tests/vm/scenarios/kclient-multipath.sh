@@ -84,6 +84,8 @@ for policy in round-robin min-inflight min-latency; do
 	load_goes_on
 	# The latency is measured now and then, and only one path is the best.
 	[ "$policy" = min-latency ] || both_used "$policy"
+	# Of 6.1 one policy is cut: it has the same code for all.
+	[ "$VM_RELEASE" = 6.12 ] || [ "$policy" = min-inflight ] || continue
 	cut 1
 	# Or else the path comes back while the server has its old self.
 	[ "$policy" != min-latency ] || server_has 1 1
