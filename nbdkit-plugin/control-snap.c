@@ -203,9 +203,7 @@ subtract(struct rnbd_op_stats *o, const struct rnbd_op_stats *base)
 {
 	o->bytes -= base->bytes;
 	o->errors -= base->errors;
-	o->latency.sum -= base->latency.sum;
-	for (unsigned i = 0; i < HIST_BUCKETS; i++)
-		o->latency.n[i] -= base->latency.n[i];
+	hist_subtract(&o->latency, &base->latency);
 }
 
 void

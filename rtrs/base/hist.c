@@ -34,6 +34,14 @@ hist_merge(struct hist *h, const struct hist *src)
 		h->max = src->max;
 }
 
+void
+hist_subtract(struct hist *h, const struct hist *base)
+{
+	for (unsigned i = 0; i < HIST_BUCKETS; i++)
+		h->n[i] -= base->n[i];
+	h->sum -= base->sum;
+}
+
 uint64_t
 hist_quantile(const struct hist *h, double q)
 {

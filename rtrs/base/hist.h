@@ -68,6 +68,10 @@ uint64_t hist_count(const struct hist *h);
 /* Adds all that src has. */
 void hist_merge(struct hist *h, const struct hist *src);
 
+/* Takes out what an earlier copy of it had: what remains was recorded since,
+ * but the maximum stays that of all. */
+void hist_subtract(struct hist *h, const struct hist *base);
+
 /*
  * The value below which the share q (0..1) of the recorded ones lies: of the
  * bucket of that value the largest, but never more than the maximum. So it is

@@ -105,6 +105,24 @@ START_TEST(merge__is_as_if_recorded_in_one)
 }
 END_TEST
 
+START_TEST(subtract__leaves_what_came_since)
+{
+	struct hist base;
+
+	hist_record(&h, 5000);
+	hist_record(&h, HIST_MAX_NS);
+	base = h;
+	hist_record(&h, 700);
+	hist_record(&h, 5000);
+	hist_subtract(&h, &base);
+	ck_assert_uint_eq(hist_count(&h), 2);
+	ck_assert_uint_eq(h.sum, 5700);
+	ck_assert_uint_eq(h.n[hist_bucket(700)], 1);
+	ck_assert_uint_eq(h.n[hist_bucket(5000)], 1);
+	ck_assert_uint_eq(h.max, HIST_MAX_NS);
+}
+END_TEST
+
 START_TEST(quantile__empty_is_zero)
 {
 	ck_assert_uint_eq(hist_quantile(&h, 0.5), 0);
@@ -213,6 +231,7 @@ main(void)
 	tcase_add_test(tc, buckets__relative_error_is_bounded);
 	tcase_add_test(tc, record__count_sum_max_are_exact);
 	tcase_add_test(tc, merge__is_as_if_recorded_in_one);
+	tcase_add_test(tc, subtract__leaves_what_came_since);
 	tcase_add_test(tc, quantile__empty_is_zero);
 	tcase_add_test(tc, quantile__one_value_is_that_value);
 	tcase_add_loop_test(tc, quantile__never_too_small_and_hardly_too_large,
