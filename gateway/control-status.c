@@ -192,42 +192,19 @@ sum_latency(const struct gather *g, struct gw_latency *ret)
 static void
 subtract_latency(struct gw_latency *l, const struct gw_latency *base)
 {
-	for (int op = 0; op < BACKEND_N_OPS; op++) {
-		l->op[op].sum -= base->op[op].sum;
-		for (unsigned i = 0; i < HIST_BUCKETS; i++)
-			l->op[op].n[i] -= base->op[op].n[i];
-	}
+	for (int op = 0; op < BACKEND_N_OPS; op++)
+		hist_subtract(&l->op[op], &base->op[op]);
 }
 
-static json_t *
-hist_json(const struct hist *h)
-{
-	return json_pack("{s:I, s:I, s:I, s:I}", "count",
-			 (json_int_t)hist_count(h), "p50_ns",
-			 (json_int_t)hist_quantile(h, 0.5), "p99_ns",
-			 (json_int_t)hist_quantile(h, 0.99), "sum_ns",
-			 (json_int_t)h->sum);
-}
-
-/* [[what is not larger, how many], ...] of those that there are. */
+/* Of all operations together. */
 static json_t *
 buckets_json(const struct gw_latency *l)
 {
-	json_t *list = json_array();
 	struct hist all = {0};
 
 	for (int op = 0; op < BACKEND_N_OPS; op++)
 		hist_merge(&all, &l->op[op]);
-	for (unsigned i = 0; i < HIST_BUCKETS; i++) {
-		uint64_t top =
-			i + 1 < HIST_BUCKETS ? hist_lower(i + 1) - 1 : all.max;
-
-		if (all.n[i])
-			json_array_append_new(
-				list, json_pack("[I, I]", (json_int_t)top,
-						(json_int_t)all.n[i]));
-	}
-	return list;
+	return control_hist_buckets(&all);
 }
 
 static json_t *
@@ -236,7 +213,8 @@ latency_json(const struct gw_latency *l)
 	json_t *obj = json_object();
 
 	for (int op = 0; op < BACKEND_N_OPS; op++)
-		json_object_set_new(obj, op_names[op], hist_json(&l->op[op]));
+		json_object_set_new(obj, op_names[op],
+				    control_hist(&l->op[op]));
 	return obj;
 }
 

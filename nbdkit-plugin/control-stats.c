@@ -18,44 +18,20 @@ seconds_since(uint64_t then)
 }
 
 static json_t *
-hist_json(const struct hist *h)
-{
-	return json_pack("{s:I, s:I, s:I, s:I, s:I}", "count",
-			 (json_int_t)hist_count(h), "p50_ns",
-			 (json_int_t)hist_quantile(h, 0.5), "p99_ns",
-			 (json_int_t)hist_quantile(h, 0.99), "max_ns",
-			 (json_int_t)h->max, "sum_ns", (json_int_t)h->sum);
-}
-
-/* [[what is not larger, how many], ...] of those that there are. */
-static json_t *
-buckets_json(const struct hist *h)
-{
-	json_t *list = json_array();
-
-	for (unsigned i = 0; i < HIST_BUCKETS; i++) {
-		uint64_t top =
-			i + 1 < HIST_BUCKETS ? hist_lower(i + 1) - 1 : h->max;
-
-		if (h->n[i])
-			json_array_append_new(
-				list, json_pack("[I, I]", (json_int_t)top,
-						(json_int_t)h->n[i]));
-	}
-	return list;
-}
-
-static json_t *
 latency_json(const struct rnbd_op_stats op[RNBD_CLT_N_OPS], bool buckets)
 {
 	json_t *obj = json_object();
 
 	for (int i = 0; i < RNBD_CLT_N_OPS; i++) {
-		json_t *h = hist_json(&op[i].latency);
+		json_t *h = control_hist(&op[i].latency);
 
+		json_object_set_new(
+			h, "max_ns",
+			json_integer((json_int_t)op[i].latency.max));
 		if (buckets)
-			json_object_set_new(h, "buckets",
-					    buckets_json(&op[i].latency));
+			json_object_set_new(
+				h, "buckets",
+				control_hist_buckets(&op[i].latency));
 		json_object_set_new(obj, rnbd_clt_op_name((enum rnbd_clt_op)i),
 				    h);
 	}

@@ -304,8 +304,7 @@ params_object(const struct control_method *m, json_t *params, json_t **ret,
 		return -1;
 	}
 	*ret = json_object();
-	json_array_foreach(params, i, v)
-	{
+	json_array_foreach(params, i, v) {
 		const char *name = m->params ? m->params[i].name : NULL;
 
 		if (!name) {
@@ -333,8 +332,7 @@ judge_params(const struct control_method *m, json_t *params,
 			 m->name);
 		return -1;
 	}
-	json_object_foreach(params, name, v)
-	{
+	json_object_foreach(params, name, v) {
 		p = find_param(m, name);
 		if (!p) {
 			snprintf(err, CONTROL_TEXT_MAX,

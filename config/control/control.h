@@ -30,6 +30,7 @@
 
 struct control;
 struct control_call;
+struct hist;
 
 /*
  * Codes of errors: those of JSON-RPC 2.0 section 5.1, and ours in the range
@@ -124,6 +125,11 @@ void control_fail_errno(struct control_call *call, int err, const char *text);
  * bytes give the same string, so it may be compared with a parameter.
  */
 json_t *control_text(const char *s);
+
+/* {count, p50_ns, p99_ns, sum_ns}; and [[highest time, count], ...] of those
+ * buckets that have any. The caller's; NULL: no memory. */
+json_t *control_hist(const struct hist *h);
+json_t *control_hist_buckets(const struct hist *h);
 
 /* For each method {name, help, changes, params}. */
 json_t *control_describe(const struct control_method *methods);
