@@ -47,8 +47,7 @@ find_in(struct client *c, const char *noun, const char *name, struct target *t)
 	r = rpc_call(c->rpc, method, json_pack("{s:s}", noun, name), &rows);
 	if (r)
 		return r;
-	json_array_foreach(rows, i, row)
-	{
+	json_array_foreach(rows, i, row) {
 		if (t->client) {
 			r = ambiguous(noun, name, t, c);
 			break;

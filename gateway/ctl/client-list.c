@@ -50,8 +50,7 @@ join_map(json_t *rows, const json_t *map)
 	json_t *row, *own;
 	size_t i;
 
-	json_array_foreach(rows, i, row)
-	{
+	json_array_foreach(rows, i, row) {
 		const char *before = json_str(row, "nbd");
 
 		if (strcmp(json_str(row, "sessname"), sessname) ||
@@ -68,16 +67,6 @@ join_map(json_t *rows, const json_t *map)
 	json_array_append_new(rows, own);
 }
 
-/* Without the rows of other sessions; NULL: all stay. */
-static void
-only(json_t *rows, const char *session)
-{
-	for (size_t i = json_array_size(rows); i-- > 0 && session;)
-		if (strcmp(json_str(json_array_get(rows, i), "sessname"),
-			   session))
-			json_array_remove(rows, i);
-}
-
 /* Devices of clients, and what `rnbdctl map` attached here: a map whose client
  * has ended is still one. */
 int
@@ -85,6 +74,7 @@ client_device_list(const struct ctl *ctl, char **args, unsigned n)
 {
 	const char *session = n ? args[0] : NULL;
 	json_t *rows = NULL, *maps, *map;
+	struct clients all;
 	struct choice ch;
 	char err[256];
 	size_t i;
@@ -96,20 +86,20 @@ client_device_list(const struct ctl *ctl, char **args, unsigned n)
 	if (!table_choose(&client_device_table, ctl->fields, false, &ch, err,
 			  sizeof(err)))
 		return ctl_fail(CTL_USAGE, "%s", err);
-	r = map_list(&maps);
+	r = map_list(session, &maps);
 	if (r)
 		return r;
-	only(maps, session);
 	/* That no client answers is no error if there is something to tell. */
-	if (!json_array_size(maps))
-		r = clients_rows(ctl, session, "device.list", NULL, &rows);
-	else if (clients_answer())
-		r = clients_rows(ctl, NULL, "device.list", NULL, &rows);
+	if (json_array_size(maps))
+		r = clients_open_any(ctl, session, &all);
 	else
-		rows = json_array();
+		r = clients_open(ctl, session, &all);
+	if (!r)
+		r = clients_ask(&all, "device.list", NULL, &rows);
 	if (!r) {
-		only(rows, session);
-		json_array_foreach(maps, i, map) join_map(rows, map);
+		json_array_foreach(maps, i, map) {
+			join_map(rows, map);
+		}
 		r = table_print(ctl, &client_device_table, rows, NULL);
 	}
 	json_decref(maps);

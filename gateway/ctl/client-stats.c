@@ -39,7 +39,8 @@ print_all(const struct ctl *ctl, json_t *rows,
 	if (ctl->format == CTL_JSON)
 		r = ctl_print_json(rows);
 	else
-		json_array_foreach(rows, i, row) print(ctl, row);
+		json_array_foreach(rows, i, row)
+			print(ctl, row);
 	json_decref(rows);
 	return r ? r : ctl_flush();
 }

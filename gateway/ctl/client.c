@@ -118,8 +118,10 @@ none(const struct ctl *ctl, const char *session, unsigned denied)
 			client_dir(), client_dir());
 }
 
-int
-clients_open(const struct ctl *ctl, const char *session, struct clients *ret)
+/* none_said: that there is none is an error, and said. */
+static int
+look(const struct ctl *ctl, const char *session, bool none_said,
+     struct clients *ret)
 {
 	struct clients all = {0};
 	unsigned denied = 0;
@@ -137,7 +139,7 @@ clients_open(const struct ctl *ctl, const char *session, struct clients *ret)
 	} else {
 		r = add_all(&all, session, &denied);
 	}
-	if (!r && !all.n)
+	if (!r && !all.n && none_said)
 		r = none(ctl, session, denied);
 	if (r) {
 		clients_close(&all);
@@ -147,15 +149,17 @@ clients_open(const struct ctl *ctl, const char *session, struct clients *ret)
 	return CTL_OK;
 }
 
-bool
-clients_answer(void)
+int
+clients_open(const struct ctl *ctl, const char *session, struct clients *ret)
 {
-	struct clients all = {0};
-	unsigned denied = 0;
-	bool any = !add_all(&all, NULL, &denied) && all.n;
+	return look(ctl, session, true, ret);
+}
 
-	clients_close(&all);
-	return any;
+int
+clients_open_any(const struct ctl *ctl, const char *session,
+		 struct clients *ret)
+{
+	return look(ctl, session, false, ret);
 }
 
 int
@@ -179,27 +183,40 @@ clients_open_one(const struct ctl *ctl, const char *session,
 }
 
 int
-clients_rows(const struct ctl *ctl, const char *session, const char *method,
-	     json_t *params, json_t **ret)
+clients_ask(struct clients *all, const char *method, json_t *params,
+	    json_t **ret)
 {
 	json_t *rows = json_array();
-	struct clients all = {0};
-	int r = clients_open(ctl, session, &all);
+	int r = CTL_OK;
 
-	for (unsigned i = 0; i < all.n && !r; i++) {
+	for (unsigned i = 0; i < all->n && !r; i++) {
 		json_t *part = NULL;
 
-		r = rpc_call(all.list[i].rpc, method, json_incref(params),
+		r = rpc_call(all->list[i].rpc, method, json_incref(params),
 			     &part);
 		if (!r)
 			json_array_extend(rows, part);
 		json_decref(part);
 	}
-	clients_close(&all);
+	clients_close(all);
 	json_decref(params);
 	if (r)
 		json_decref(rows);
 	else
 		*ret = rows;
+	return r;
+}
+
+int
+clients_rows(const struct ctl *ctl, const char *session, const char *method,
+	     json_t *params, json_t **ret)
+{
+	struct clients all;
+	int r = clients_open(ctl, session, &all);
+
+	if (r)
+		json_decref(params);
+	else
+		r = clients_ask(&all, method, params, ret);
 	return r;
 }

@@ -27,15 +27,20 @@ struct clients {
 int clients_open(const struct ctl *ctl, const char *session,
 		 struct clients *ret);
 void clients_close(struct clients *all);
-/* Whether one does in the directory; says nothing. */
-bool clients_answer(void);
 const char *client_session(const struct client *c);
+/* The same, and that there is none is fine. */
+int clients_open_any(const struct ctl *ctl, const char *session,
+		     struct clients *ret);
 
 /* The same, but it is an error if there is more than one. */
 int clients_open_one(const struct ctl *ctl, const char *session,
 		     struct clients *ret);
 
-/* Arrays that all of them answer with, one after the other. Steals params. */
+/* Arrays that all of them answer with, one after the other. Steals params, and
+ * closes them. */
+int clients_ask(struct clients *all, const char *method, json_t *params,
+		json_t **ret);
+/* Of all that there are, or of the session's. Steals params. */
 int clients_rows(const struct ctl *ctl, const char *session, const char *method,
 		 json_t *params, json_t **ret);
 

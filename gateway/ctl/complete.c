@@ -78,8 +78,7 @@ offer_names(const struct ctl *ctl, const char *arg, const char *begun)
 		if (strcmp(rows[i].arg, arg))
 			continue;
 		list = ctl_try(ctl, rows[i].method);
-		json_array_foreach(list, k, row)
-		{
+		json_array_foreach(list, k, row) {
 			const char *name = json_str(row, rows[i].key);
 
 			/* What a shell would have to quote is typed. */
@@ -138,7 +137,7 @@ offer_mapped(const char *begun)
 	json_t *rows = NULL, *row;
 	size_t i;
 
-	if (map_list(&rows))
+	if (map_list(NULL, &rows))
 		return;
 	json_array_foreach(rows, i, row)
 		offer_word(json_str(row, "device"), begun);

@@ -31,8 +31,7 @@ print_ops(const json_t *ops)
 	const char *name;
 	json_t *op;
 
-	json_object_foreach((json_t *)(uintptr_t)ops, name, op)
-	{
+	json_object_foreach((json_t *)(uintptr_t)ops, name, op) {
 		json_int_t errors = json_num(op, "errors");
 
 		if (!json_num(op, "ops"))
@@ -77,8 +76,10 @@ print_worker(const json_t *w)
 	       (int)json_num(w, "index"), json_str(w, "io_engine"),
 	       (int)json_num(w, "sessions"), (int64_t)json_num(w, "inflight"));
 	print_ops(json_at(w, "ops"));
-	json_array_foreach(json_at(w, "paths"), i, e) print_path(e);
-	json_array_foreach(json_at(w, "devices"), i, e) print_device(e);
+	json_array_foreach(json_at(w, "paths"), i, e)
+		print_path(e);
+	json_array_foreach(json_at(w, "devices"), i, e)
+		print_device(e);
 }
 
 static void
@@ -92,15 +93,15 @@ print_status(const json_t *st)
 	       (int64_t)json_num(st, "uptime_s"), json_str(st, "log_level"));
 	json_array_foreach(json_at(st, "listeners"), i, e)
 		printf("listening on %s\n", json_str(e, "address"));
-	json_array_foreach(json_at(st, "exports"), i, e)
-	{
+	json_array_foreach(json_at(st, "exports"), i, e) {
 		fputs("export ", stdout);
 		print_text(json_str(e, "name"));
 		fputs(": ", stdout);
 		print_text(json_str(e, "spec"));
 		putchar('\n');
 	}
-	json_array_foreach(json_at(st, "workers"), i, e) print_worker(e);
+	json_array_foreach(json_at(st, "workers"), i, e)
+		print_worker(e);
 }
 
 /* Calls method and prints its answer as JSON, or by print. */
@@ -169,9 +170,10 @@ ctl_print_op_table(const struct ctl *ctl, const json_t *st)
 
 	printf("%-13s %12s %10s %8s %9s %9s\n", "operation", "requests",
 	       "bytes", "errors", "p50", "p99");
-	json_object_foreach(json_object_get(st, "ops"), name, op) print_op_row(
-		ctl, name, op,
-		json_object_get(json_object_get(st, "latency"), name));
+	json_object_foreach(json_object_get(st, "ops"), name, op)
+		print_op_row(
+			ctl, name, op,
+			json_object_get(json_object_get(st, "latency"), name));
 }
 
 static void
@@ -221,8 +223,7 @@ print_access(const json_t *st)
 	       (int)json_num(st, "sessions"), (int)json_num(st, "paths"),
 	       (int)json_num(st, "connections"),
 	       bytes_text(json_num(st, "memory"), 0, mem, sizeof(mem)));
-	json_object_foreach(json_object_get(st, "refused"), reason, n)
-	{
+	json_object_foreach(json_object_get(st, "refused"), reason, n) {
 		if (json_integer_value(n))
 			printf("refused, %-20s %" PRId64 "\n", reason,
 			       (int64_t)json_integer_value(n));

@@ -39,8 +39,7 @@ ctl_paths_tree(const struct ctl *ctl, json_t *sess)
 	json_t *path;
 	size_t i;
 
-	json_array_foreach(json_object_get(sess, "paths"), i, path)
-	{
+	json_array_foreach(json_object_get(sess, "paths"), i, path) {
 		fputs("  ", stdout);
 		print_text(json_str(path, "pathname"));
 		putchar(' ');
@@ -133,8 +132,7 @@ ctl_show_rows(const struct ctl *ctl, const struct table *t, json_t *rows,
 	else if (ctl->format != CTL_TABLE)
 		r = table_print(ctl, t, rows, NULL);
 	else
-		json_array_foreach(rows, i, row)
-		{
+		json_array_foreach(rows, i, row) {
 			if (i)
 				putchar('\n');
 			r = table_show(ctl, t, row);

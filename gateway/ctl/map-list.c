@@ -34,11 +34,18 @@ each(void (*fn)(void *arg, const struct map_sess *s), void *arg)
 	return CTL_OK;
 }
 
+struct rows {
+	const char *sessname; /* NULL: of all */
+	json_t *list;
+};
+
 static void
 add_rows(void *arg, const struct map_sess *s)
 {
-	json_t *rows = arg;
+	const struct rows *rows = arg;
 
+	if (rows->sessname && strcmp(s->sessname, rows->sessname))
+		return;
 	for (unsigned i = 0; i < s->n_devs; i++) {
 		const struct map_dev *d = &s->devs[i];
 		enum map_dev_state state = map_dev_state(d);
@@ -47,7 +54,7 @@ add_rows(void *arg, const struct map_sess *s)
 
 		snprintf(name, sizeof(name), "/dev/nbd%d", d->index);
 		json_array_append_new(
-			rows,
+			rows->list,
 			json_pack(
 				"{s:s, s:s, s:s, s:s, s:I, s:s, s:I}", "device",
 				name, "sessname", s->sessname, "mapping_path",
@@ -60,15 +67,15 @@ add_rows(void *arg, const struct map_sess *s)
 }
 
 int
-map_list(json_t **ret)
+map_list(const char *sessname, json_t **ret)
 {
-	json_t *rows = json_array();
-	int r = each(add_rows, rows);
+	struct rows rows = {sessname, json_array()};
+	int r = each(add_rows, &rows);
 
 	if (r)
-		json_decref(rows);
+		json_decref(rows.list);
 	else
-		*ret = rows;
+		*ret = rows.list;
 	return r;
 }
 

@@ -241,8 +241,7 @@ unpack(struct map_sess *s, const json_t *v)
 	s->params = calloc(json_array_size(params) + 1, sizeof(*s->params));
 	if (!s->sessname || !s->params)
 		return false;
-	json_array_foreach(params, i, item)
-	{
+	json_array_foreach(params, i, item) {
 		const char *text = json_string_value(item);
 		char *copy = text ? strdup(text) : NULL;
 
@@ -250,8 +249,9 @@ unpack(struct map_sess *s, const json_t *v)
 			return false;
 		s->params[s->n_params++] = copy;
 	}
-	json_array_foreach(json_object_get(v, "devices"), i,
-			   item) if (!unpack_dev(s, item)) return false;
+	json_array_foreach(json_object_get(v, "devices"), i, item)
+		if (!unpack_dev(s, item))
+			return false;
 	return true;
 }
 

@@ -64,8 +64,7 @@ clean_up(void)
 
 	if (r)
 		return r;
-	json_array_foreach(names, i, name)
-	{
+	json_array_foreach(names, i, name) {
 		struct map_sess *s;
 
 		/* Who is at work on one now will bring it to an end. */
@@ -236,23 +235,17 @@ cmd_unmap(const struct ctl *ctl, char **args, unsigned n)
 int
 cmd_map_list(const struct ctl *ctl, char **args, unsigned n)
 {
-	const char *sessname = n ? args[0] : NULL;
 	struct choice ch;
 	char err[256];
 	json_t *rows;
-	size_t i;
 	int r;
 
 	if (!table_choose(&map_table, ctl->fields, false, &ch, err,
 			  sizeof(err)))
 		return ctl_fail(CTL_USAGE, "%s", err);
-	r = map_list(&rows);
+	r = map_list(n ? args[0] : NULL, &rows);
 	if (r)
 		return r;
-	for (i = json_array_size(rows); i-- > 0 && sessname;)
-		if (strcmp(json_str(json_array_get(rows, i), "sessname"),
-			   sessname))
-			json_array_remove(rows, i);
 	r = table_print(ctl, &map_table, rows, NULL);
 	json_decref(rows);
 	return r;

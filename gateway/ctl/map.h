@@ -199,8 +199,8 @@ void map_sess_deinit(struct map_sess *s);
 
 /* --- map-list.c */
 
-/* Rows of all maps: an array, the caller's. */
-int map_list(json_t **ret);
+/* Rows of all maps, or of a session's: an array, the caller's. */
+int map_list(const char *sessname, json_t **ret);
 /* Names of sessions that an rnbdctl left, or is, in the middle of something. */
 int map_list_begun(json_t **ret);
 /* The session that has /dev/nbdN mapped; the caller's. NULL: none, said so. */

@@ -290,7 +290,8 @@ totals(const struct choice *ch, json_t *rows)
 
 		if (!ch->col[k]->total)
 			continue;
-		json_array_foreach(rows, i, row) v += json_num(row, key);
+		json_array_foreach(rows, i, row)
+			v += json_num(row, key);
 		for (;;) {
 			size_t n = strcspn(key, ".");
 			char part[64];
@@ -363,14 +364,14 @@ print_table(const struct ctl *ctl, const struct choice *ch, json_t *rows,
 
 	for (unsigned k = 0; k < ch->n && !ctl->noheaders; k++)
 		width[k] = strlen(ch->col[k]->header);
-	json_array_foreach(rows, i, row) widen(ctl, ch, row, width);
+	json_array_foreach(rows, i, row)
+		widen(ctl, ch, row, width);
 	if (sums)
 		widen(ctl, ch, sum, width);
 	for (unsigned k = 0; k < ch->n && !ctl->noheaders; k++)
 		print_cell(ch->col[k]->header, width[k], is_right(ch->col[k]),
 			   k + 1 == ch->n);
-	json_array_foreach(rows, i, row)
-	{
+	json_array_foreach(rows, i, row) {
 		print_row(ctl, ch, row, width, false);
 		if (tree && !ctl->notree)
 			tree(ctl, row);
@@ -408,8 +409,7 @@ print_csv(const struct ctl *ctl, const struct choice *ch, json_t *rows)
 
 	for (unsigned k = 0; k < ch->n && !ctl->noheaders; k++)
 		printf("%s%s", ch->col[k]->name, k + 1 == ch->n ? "\n" : ",");
-	json_array_foreach(rows, i, row)
-	{
+	json_array_foreach(rows, i, row) {
 		for (unsigned k = 0; k < ch->n; k++) {
 			print_csv_cell(cell(ctl, ch->col[k], row, false, buf,
 					    sizeof(buf)));
@@ -440,8 +440,7 @@ print_xml(const struct ctl *ctl, const struct table *t, const struct choice *ch,
 	size_t i;
 
 	printf("<%s>\n", t->nouns);
-	json_array_foreach(rows, i, row)
-	{
+	json_array_foreach(rows, i, row) {
 		printf("  <%s", t->noun);
 		for (unsigned k = 0; k < ch->n; k++) {
 			printf(" %s=\"", ch->col[k]->name);

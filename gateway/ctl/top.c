@@ -76,10 +76,9 @@ in_bucket(const json_t *hist, json_int_t top)
 	json_t *b;
 	size_t i;
 
-	json_array_foreach(
-		hist, i,
-		b) if (json_integer_value(json_array_get(b, 0)) ==
-		       top) return json_integer_value(json_array_get(b, 1));
+	json_array_foreach(hist, i, b)
+		if (json_integer_value(json_array_get(b, 0)) == top)
+			return json_integer_value(json_array_get(b, 1));
 	return 0;
 }
 
@@ -94,8 +93,7 @@ quantile(const struct sample *now, const struct sample *then, double q)
 	size_t i;
 
 	for (int counting = 1; counting >= 0; counting--) {
-		json_array_foreach(a, i, bucket)
-		{
+		json_array_foreach(a, i, bucket) {
 			json_int_t v =
 				json_integer_value(json_array_get(bucket, 0));
 
@@ -124,11 +122,11 @@ same_device(const json_t *devices, const json_t *dev)
 	json_t *other;
 	size_t i;
 
-	json_array_foreach(
-		devices, i,
-		other) if (json_num(other, "id") == json_num(dev, "id") &&
-			   !strcmp(json_str(other, "sessname"),
-				   json_str(dev, "sessname"))) return other;
+	json_array_foreach(devices, i, other)
+		if (json_num(other, "id") == json_num(dev, "id") &&
+		    !strcmp(json_str(other, "sessname"),
+			    json_str(dev, "sessname")))
+			return other;
 	return NULL;
 }
 
@@ -164,8 +162,7 @@ rows_of(const struct sample *now, const struct sample *then, size_t *ret_n)
 	*ret_n = 0;
 	if (!rows)
 		return NULL;
-	json_array_foreach(now->devices, i, dev)
-	{
+	json_array_foreach(now->devices, i, dev) {
 		const json_t *old = same_device(then->devices, dev);
 
 		/* A device that was not there before has no rate yet, unless
