@@ -155,8 +155,7 @@ session_list_done(struct gather *g)
 	json_t *all = sessions_json(g, NULL), *list = json_array(), *sess;
 	const char *name;
 
-	json_object_foreach(all, name, sess)
-	{
+	json_object_foreach(all, name, sess) {
 		json_object_del(sess, "device_list");
 		json_array_append(list, sess);
 	}

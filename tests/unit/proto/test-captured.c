@@ -80,11 +80,9 @@ START_TEST(every_message)
 	json_t *one, *x, *all = captures();
 	unsigned n = 0;
 
-	json_object_foreach(all, which, one)
-	{
+	json_object_foreach(all, which, one) {
 		vec_doc_use(one);
-		json_object_foreach(vec_doc.vectors, name, x)
-		{
+		json_object_foreach(vec_doc.vectors, name, x) {
 			struct vec v = vec_load(name);
 
 			check_of(name)(&v);
@@ -140,8 +138,7 @@ START_TEST(every_kind_is_there)
 		for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
 			bool found = false;
 
-			json_object_foreach(all, which, one)
-			{
+			json_object_foreach(all, which, one) {
 				vec_doc_use(one);
 				if (!begins(which, kernels[k]))
 					continue;

@@ -101,8 +101,7 @@ START_TEST(every_vector_has_a_case)
 	json_t *x;
 
 	ck_assert_uint_eq(json_object_size(vec_doc.vectors), 55);
-	json_object_foreach(vec_doc.vectors, name, x)
-	{
+	json_object_foreach(vec_doc.vectors, name, x) {
 		int found = 0;
 
 		for (int i = 0; i < N_CASES; i++)

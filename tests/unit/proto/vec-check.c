@@ -128,8 +128,7 @@ check_chunk_notes(const struct vec *v, const struct chunk_table *t)
 	const char *key;
 	json_t *x;
 
-	json_object_foreach(notes, key, x)
-	{
+	json_object_foreach(notes, key, x) {
 		char what[8];
 		unsigned i;
 
