@@ -76,8 +76,9 @@ if [ ${#sets[@]} = 3 ]; then
 	done
 fi
 passed=0 failed=0 skipped=0
-results=$base/results
+results=$base/results failures=$base/failures
 : >"$results"
+: >"$failures"
 
 # build DIR CC MESON_OPTIONS...
 build() {
@@ -101,7 +102,8 @@ run() {
 	RNBD_SUITE=$label meson test -C "$dir" --no-rebuild \
 		--print-errorlogs -t "${RNBD_TIMEOUT_MULTIPLIER:-1}" \
 		"${args[@]}" || :
-	counts=$(python3 tests/count.py "$dir/meson-logs/testlog.junit.xml")
+	counts=$(python3 tests/count.py "$dir/meson-logs/testlog.junit.xml" \
+		2> >(tee -a "$failures" >&2))
 	echo "$label: $counts"
 	echo "$counts" >>"$results"
 }
@@ -113,6 +115,7 @@ run_vm() {
 	grep -E '^[0-9]+ passed, [0-9]+ failed, [0-9]+ skipped$' \
 		"$base/vm/suite.log" >"$base/vm/counts" ||
 		echo "0 passed, 1 failed, 0 skipped" >"$base/vm/counts"
+	grep '^FAILED ' "$base/vm/suite.log" >>"$failures" || :
 	echo "vm: $(cat "$base/vm/counts")"
 	cat "$base/vm/counts" >>"$results"
 }
@@ -121,6 +124,7 @@ run_vm() {
 run_mutants() {
 	tests/sim/mutants.sh "$base/mutants" 2>&1 |
 		tee "$base/mutants.log" || :
+	grep '^FAILED ' "$base/mutants.log" >>"$failures" || :
 	tail -n 1 "$base/mutants.log" |
 		grep -E '^[0-9]+ passed, [0-9]+ failed, [0-9]+ skipped$' \
 			>"$base/mutants.counts" ||
@@ -129,7 +133,7 @@ run_mutants() {
 }
 
 broken() {
-	echo "$1: cannot build"
+	echo "FAILED  $1: cannot build" | tee -a "$failures"
 	echo "0 passed, 1 failed, 0 skipped" >>"$results"
 }
 
@@ -138,6 +142,7 @@ build_plain() {
 }
 
 for suite in "${suites[@]}"; do
+	started=$SECONDS
 	echo
 	echo "=== $suite ==="
 	case $suite in
@@ -164,7 +169,8 @@ for suite in "${suites[@]}"; do
 			tests/valgrind.sh "$base/gcc" || :
 			for log in testlog-valgrind testlog; do
 				counts=$(python3 tests/count.py \
-					"$base/gcc/meson-logs/$log.junit.xml")
+					"$base/gcc/meson-logs/$log.junit.xml" \
+					2> >(tee -a "$failures" >&2))
 				echo "valgrind: $counts"
 				echo "$counts" >>"$results"
 			done
@@ -202,11 +208,14 @@ for suite in "${suites[@]}"; do
 		unset TSAN_OPTIONS
 		;;
 	esac
+	echo "$suite: $((SECONDS - started)) s"
 done
 
 while read -r p _ f _ s _; do
 	passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
 done <"$results"
 echo
+# Once more at the end, where one looks first.
+cat "$failures"
 echo "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" = 0 ]

@@ -49,8 +49,9 @@ fails() {
 sim_mutant() {
 	local mutant=$1 scenario=$2 most=$3 out seed
 	out=$log/$mutant.log
-	if RNBD_MUTANT=$mutant "$dir/tests/sim/rnbd-sim" \
-		--scenario "$scenario" --seed 1 --count "$most" >"$out" 2>&1; then
+	# Some crash: what bash says of that is in the file, too.
+	if { RNBD_MUTANT=$mutant "$dir/tests/sim/rnbd-sim" \
+		--scenario "$scenario" --seed 1 --count "$most"; } >"$out" 2>&1; then
 		fails "$mutant" "not found by $most seeds of $scenario"
 		return
 	fi
@@ -59,7 +60,7 @@ sim_mutant() {
 		fails "$mutant" "rnbd-sim failed, but of no seed: see $out"
 		return
 	fi
-	passes "$mutant" "$scenario, seed $seed: $(grep -m 1 '^FAILED' "$out")"
+	passes "$mutant" "$scenario, seed $seed: $(sed -n '/^FAILED/{s/^FAILED: //p;q}' "$out")"
 	if [ "$seed" -gt "${last[$scenario]:-0}" ]; then
 		last[$scenario]=$seed
 	fi

@@ -103,7 +103,7 @@ for c in "${cases[@]}"; do
 	skipped) skipped=$((skipped + 1)) ;;
 	failed)
 		failed=$((failed + 1))
-		echo "FAILED  vm/$c" >&2
+		echo "FAILED  vm/$c"
 		;;
 	esac
 done
