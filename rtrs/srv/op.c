@@ -16,7 +16,6 @@
 #include <string.h>
 
 #include "proto/wire-errno.h"
-#include "proto/wire.h"
 #include "rtrs/base/mutant.h"
 
 /* The longest chain of a reply. */
@@ -263,11 +262,9 @@ parse(struct srv_op *op, struct rtrs_msg_req *msg)
 	if (left > sizeof(hdr))
 		left = sizeof(hdr);
 	memcpy(hdr, chunk + op->off, left);
+	/* Nor may it go beyond what is left of the chunk. */
 	if (rtrs_msg_req_decode(hdr, left, msg))
 		return "bad request header";
-	if (!wire_range_ok(op->off, rtrs_msg_req_len(msg),
-			   path->srv->p.chunk_size))
-		return "header beyond the chunk";
 	if (msg->usr_len > op->off)
 		return "user message larger than the request";
 	op->pub.dir = msg->type == RTRS_MSG_READ ? RTRS_READ : RTRS_WRITE;
@@ -383,8 +380,8 @@ rtrs_srv_op_done(struct rtrs_srv_op *pub, int err)
 		return;
 	}
 	op_free(op);
-	/* The path, or its session, may have waited for just this one. */
-	if (!path->n_running || !path->sess->n_running)
+	/* The path, and perhaps its session, waited for just this one. */
+	if (!path->n_running)
 		srv_work(path->srv, SRV_WORK_TEARDOWN);
 }
 

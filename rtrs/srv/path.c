@@ -208,7 +208,9 @@ bring_up(struct srv_path *path)
 void
 srv_path_info(struct srv_path *path)
 {
-	if (path->state != RTRS_SRV_CONNECTING || !all_connected(path)) {
+	/* There was one receive for it. */
+	assert(path->state == RTRS_SRV_CONNECTING);
+	if (!all_connected(path)) {
 		srv_path_close(path, LOG_LVL_WARNING,
 			       "INFO_REQ with %u of %u connections",
 			       path->n_cons, path->cid_num);

@@ -75,7 +75,8 @@ srv_sess_path_up(struct rtrs_srv_sess *sess, struct srv_path *path)
 void
 srv_sess_path_left(struct rtrs_srv_sess *sess)
 {
-	if (sess->n_connected || !sess->up || sess->going_down)
+	assert(sess->up);
+	if (sess->n_connected || sess->going_down)
 		return;
 	sess->going_down = true;
 	srv_work(sess->srv, SRV_WORK_TEARDOWN);

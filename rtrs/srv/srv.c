@@ -10,10 +10,11 @@
 #define MAX_BATCHES 64
 #define MAX_ROUNDS  8
 
+/* Zeroes have been replaced. */
 static bool
 sizes_ok(const struct rtrs_srv_params *p)
 {
-	return p->queue_depth >= 1 && p->queue_depth <= RTRS_MAX_QUEUE_DEPTH &&
+	return p->queue_depth <= RTRS_MAX_QUEUE_DEPTH &&
 	       p->chunk_size >= RTRS_MIN_CHUNK_SIZE &&
 	       !(p->chunk_size & (p->chunk_size - 1)) &&
 	       rtrs_imm_sizes_ok(p->queue_depth, p->chunk_size);

@@ -106,6 +106,7 @@ on_sess_gone(void *user, const struct rtrs_uuid *sess_uuid)
 	struct fx *f = user;
 
 	f->gones++;
+	f->closed_in_gone = rtrs_srv_closed(f->srv);
 }
 
 static void

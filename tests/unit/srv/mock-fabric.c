@@ -182,9 +182,11 @@ static int
 m_accept(struct fabric_conn *conn, const struct fabric_conn_params *p)
 {
 	struct mock_conn *c = CONN(conn);
-	int err = take_err(&c->m->err_accept);
+	int err = c->m->err_accept;
 
 	ck_assert(!c->accepted && !c->rejected);
+	if (!c->m->n_err_accept || !--c->m->n_err_accept)
+		c->m->err_accept = 0;
 	if (err)
 		return err;
 	c->accepted = true;
@@ -251,8 +253,11 @@ m_conn_free(struct fabric_conn *conn)
 static int
 m_conn_addrs(struct fabric_conn *conn, struct fabric_addrs *ret)
 {
-	*ret = CONN(conn)->addrs;
-	return 0;
+	int err = take_err(&CONN(conn)->m->err_conn_addrs);
+
+	if (!err)
+		*ret = CONN(conn)->addrs;
+	return err;
 }
 
 static unsigned
@@ -273,6 +278,8 @@ m_conn_limits(struct fabric_conn *conn, struct fabric_limits *ret)
 		ret->send_wr = m->limit_wr;
 	if (m->limit_wr && ret->recv_wr > m->limit_wr)
 		ret->recv_wr = m->limit_wr;
+	if (m->limit_recv_wr && ret->recv_wr > m->limit_recv_wr)
+		ret->recv_wr = m->limit_recv_wr;
 	if (m->limit_wr)
 		ret->device = "mock0";
 }

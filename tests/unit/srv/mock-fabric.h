@@ -41,13 +41,15 @@ struct mock_conn {
 };
 
 struct mock {
-	struct fabric_ops ops; /* give this to the engine */
-	unsigned limit_wr;     /* of each queue; 0: none */
-	bool auto_complete;    /* sends complete at the next poll */
+	struct fabric_ops ops;  /* give this to the engine */
+	unsigned limit_wr;      /* of each queue; 0: none */
+	unsigned limit_recv_wr; /* of receives alone; 0: none */
+	bool auto_complete;     /* sends complete at the next poll */
 	bool auto_close; /* disconnect() leads to CLOSED at the next poll */
 	/* Errors to return, once each, when not 0. */
 	int err_ctx_new, err_accept, err_migrate, err_post_send, err_post_recv;
-	int err_mr_reg, err_mw_new, err_mr_dereg;
+	int err_mr_reg, err_mw_new, err_mr_dereg, err_conn_addrs;
+	unsigned n_err_accept; /* so often instead of once */
 	const char *pd_why;
 	unsigned mr_reg_skip; /* this many work before err_mr_reg */
 
