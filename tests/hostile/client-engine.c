@@ -12,7 +12,7 @@ hostile_play(struct stage *s)
 	static struct victim v;
 
 	gateway_start(&g, s);
-	honest_start(&h, s, 300 * NSEC_PER_USEC);
+	honest_start(&h, &g, HONEST_ALONE, 300 * NSEC_PER_USEC);
 	liar_srv_start(&liar, s);
 	victim_start(&v, s, &liar);
 	while (!s->failed && v.state != VICTIM_DONE)

@@ -104,6 +104,8 @@ take_effect(struct disk *d, const struct backend_io *io)
 	uint64_t first = io->off / DISK_SECTOR, n = io->len / DISK_SECTOR;
 	uint64_t version;
 
+	if (d->watch)
+		d->watch(d->watch_user, io);
 	switch (io->op) {
 	case BACKEND_READ:
 		memcpy(io->buf, d->mem + io->off, io->len);

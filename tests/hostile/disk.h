@@ -18,7 +18,10 @@ struct disk {
 	uint64_t bytes;
 	uint32_t block_size;
 	uint8_t *mem;
-	bool stamped; /* the honest one's */
+	bool stamped; /* of who is honest */
+	/* Told of each operation that takes effect; NULL: nobody. */
+	void (*watch)(void *user, const struct backend_io *io);
+	void *watch_user;
 	unsigned inflight;
 };
 

@@ -2,6 +2,7 @@
 #include "tests/hostile/gateway.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -71,11 +72,15 @@ add_rule(struct gw_ruleset *rs, const struct word *words)
 static void
 make_access(struct gateway *g)
 {
-	static const struct word honest[] = {{"action", "bind"},
-					     {"address", "10.0.0.10"},
-					     {"session", HONEST_NAME},
-					     {"export", HONEST_EXPORT},
-					     {0}};
+	static const struct word honest[] = {
+		{"action", "bind"},        {"address", "10.0.0.10"},
+		{"address", "10.0.0.13"},  {"session", HONEST_NAME},
+		{"export", HONEST_EXPORT}, {0}};
+	static const struct word other[] = {{"action", "bind"},
+					    {"address", "10.0.0.14"},
+					    {"session", OTHER_NAME},
+					    {"export", OTHER_EXPORT},
+					    {0}};
 	static const struct word liars[] = {{"action", "allow"},
 					    {"session", LIAR_PREFIX "*"},
 					    {"export", LIAR_PREFIX "*"},
@@ -87,6 +92,7 @@ make_access(struct gateway *g)
 	if (gw_access_new(&p, &g->access) || gw_ruleset_new(&rs))
 		abort();
 	add_rule(rs, honest);
+	add_rule(rs, other);
 	add_rule(rs, liars);
 	gw_access_replace(g->access, rs);
 	g->limits = (struct gw_access_limits){
@@ -103,12 +109,51 @@ make_access(struct gateway *g)
 
 /* --- acceptor */
 
+static unsigned
+host_of(const struct sockaddr_storage *ss)
+{
+	const struct sockaddr_in *sin = (const void *)ss;
+
+	return ntohl(sin->sin_addr.s_addr) & 0xff;
+}
+
+const struct heard *
+gateway_heard(const struct gateway *g, const struct rtrs_msg_conn_req *msg)
+{
+	const struct heard *h;
+
+	for (h = g->heard; h < g->heard + g->n_heard; h++)
+		if (!memcmp(&h->sess, &msg->sess_uuid, sizeof(h->sess)) &&
+		    !memcmp(&h->path, &msg->path_uuid, sizeof(h->path)))
+			return h;
+	return NULL;
+}
+
+static void
+overhear(struct gateway *g, struct rtrs_conn_request *req)
+{
+	const struct rtrs_msg_conn_req *msg = rtrs_conn_request_msg(req);
+	unsigned host = host_of(&rtrs_conn_request_addrs(req)->peer);
+	struct heard *h;
+
+	if (host != HOST_HONEST && host != HOST_HONEST_2)
+		return;
+	h = (struct heard *)gateway_heard(g, msg);
+	if (!h && g->n_heard < HONEST_PATHS)
+		h = &g->heard[g->n_heard++];
+	if (h)
+		*h = (struct heard){.sess = msg->sess_uuid,
+				    .path = msg->path_uuid,
+				    .recon_cnt = msg->recon_cnt};
+}
+
 static void
 on_request(void *user, struct rtrs_conn_request *req)
 {
 	struct gateway *g = user;
 	int err;
 
+	overhear(g, req);
 	err = gw_access_check_connect(g->access,
 				      &rtrs_conn_request_addrs(req)->peer);
 	if (!err)
@@ -180,10 +225,13 @@ make_exports(struct gateway *g)
 
 	disk_init(&g->honest, s, 0, 128 << 10, 512, true);
 	disk_init(&g->liars, s, 1, 64 << 10, 512, false);
+	disk_init(&g->other, s, 3, 128 << 10, 512, true);
 	disk_init(&g->liars_ro, s, 2, 64 << 10, 4096, false);
 	if (gw_exports_new(&s->log, &g->exports) ||
 	    gw_exports_add_backend(g->exports, HONEST_EXPORT, &backend_disk,
 				   &g->honest, g->honest.bytes, false) ||
+	    gw_exports_add_backend(g->exports, OTHER_EXPORT, &backend_disk,
+				   &g->other, g->other.bytes, false) ||
 	    gw_exports_add_backend(g->exports, LIAR_EXPORT, &backend_disk,
 				   &g->liars, g->liars.bytes, false) ||
 	    gw_exports_add_backend(g->exports, LIAR_RO, &backend_disk,
@@ -290,6 +338,7 @@ gateway_stop(struct gateway *g)
 	gw_exports_free(g->exports);
 	gw_access_free(g->access);
 	disk_deinit(&g->honest);
+	disk_deinit(&g->other);
 	disk_deinit(&g->liars);
 	disk_deinit(&g->liars_ro);
 }

@@ -12,9 +12,19 @@
 
 #define HONEST_NAME   "honest"
 #define HONEST_EXPORT "honest-disk"
+#define OTHER_NAME    "other"
+#define OTHER_EXPORT  "other-disk"
 #define LIAR_EXPORT   "liar-disk"
 #define LIAR_RO       "liar-ro" /* a read-only export */
 #define LIAR_PREFIX   "liar-"
+
+/* What it costs to listen to the network: how the honest one's paths connect.
+ */
+struct heard {
+	struct rtrs_uuid sess, path;
+	uint16_t recon_cnt;
+};
+#define HONEST_PATHS 2
 
 struct gateway {
 	struct player worker, acceptor;
@@ -25,7 +35,14 @@ struct gateway {
 	struct gw_access *access;
 	struct gw_server *server;
 	struct rtrs_listener *listener;
-	struct disk honest, liars, liars_ro;
+	struct disk honest, other, liars, liars_ro;
+	struct heard heard[HONEST_PATHS]; /* one for each path */
+	unsigned n_heard;
+	/* Somebody who knew both UUIDs of an honest path gave it up: that ends
+	 * it, which rnbd-security(7) says. */
+	bool stolen;
+	/* So many of the honest paths, from the first on, may be. */
+	unsigned stealable;
 	struct gw_access_limits limits;
 	unsigned queue_depth, jobs;
 	uint32_t chunk_size;
@@ -33,6 +50,9 @@ struct gateway {
 };
 
 void gateway_start(struct gateway *g, struct stage *s);
+/* The honest path that a request names by both UUIDs, or NULL. */
+const struct heard *gateway_heard(const struct gateway *g,
+				  const struct rtrs_msg_conn_req *msg);
 /* Nobody may hold more than the limits allow. */
 void gateway_check(struct gateway *g);
 /* Ends in order; turns of the stage go on in here. */

@@ -9,9 +9,17 @@
 
 /* On this clock computing costs nothing: an I/O takes what disk and net take.
  */
-#define IO_LIMIT_NS (100 * NSEC_PER_MSEC)
+#define IO_LIMIT_NS     (100 * NSEC_PER_MSEC)
+/* When a path of it was stolen, and the other one has to ask for it. */
+#define STOLEN_LIMIT_NS (5 * NSEC_PER_SEC)
 
 static void work(struct honest *h);
+
+static bool
+is_stolen(const struct honest *h)
+{
+	return h->g->stolen && h->who != HONEST_OTHER;
+}
 
 static void
 io_done(struct rnbd_clt_io *io, int err)
@@ -25,7 +33,8 @@ io_done(struct rnbd_clt_io *io, int err)
 	if (err)
 		stage_fail(h->stage, "honest: block %u: %s", a->block,
 			   strerror(-err));
-	else if (stage_now(h->stage) - a->begun > IO_LIMIT_NS)
+	else if (stage_now(h->stage) - a->begun >
+		 (is_stolen(h) ? STOLEN_LIMIT_NS : IO_LIMIT_NS))
 		stage_fail(
 			h->stage, "honest: I/O took %llu us",
 			(unsigned long long)((stage_now(h->stage) - a->begun) /
@@ -150,13 +159,17 @@ turn(struct player *p)
 }
 
 void
-honest_start(struct honest *h, struct stage *s, uint64_t think_ns)
+honest_start(struct honest *h, struct gateway *g, enum honest_who who,
+	     uint64_t think_ns)
 {
-	struct rtrs_path_addr path = {.fabric = s->fabric};
+	bool other = who == HONEST_OTHER;
+	struct stage *s = g->stage;
+	struct rtrs_path_addr paths[HONEST_PATHS] = {{.fabric = s->fabric},
+						     {.fabric = s->fabric}};
 	struct rnbd_clt_params p = {
-		.rtrs = {.name = HONEST_NAME,
-			 .paths = &path,
-			 .n_paths = 1,
+		.rtrs = {.name = other ? OTHER_NAME : HONEST_NAME,
+			 .paths = paths,
+			 .n_paths = who == HONEST_TWICE ? HONEST_PATHS : 1,
 			 .n_cons = 2,
 			 .reconnect_backoff_ms = 10,
 			 .max_reconnect_attempts = -1,
@@ -165,18 +178,25 @@ honest_start(struct honest *h, struct stage *s, uint64_t think_ns)
 			 .now = stage_now(s)},
 		.io_timeout_ms = 60000,
 	};
-	struct sim_node *srv;
+	struct sim_node *second;
 
-	*h = (struct honest){
-		.stage = s, .think_ns = think_ns, .think.fire = think_fire};
-	if (sim_node_new(s->net, "honest", HOST_HONEST, &h->node) ||
-	    sim_node_new(s->net, "address", HOST_GATEWAY, &srv))
+	*h = (struct honest){.stage = s,
+			     .g = g,
+			     .who = who,
+			     .think_ns = think_ns,
+			     .think.fire = think_fire};
+	if (sim_node_new(s->net, other ? "other" : "honest",
+			 other ? HOST_OTHER : HOST_HONEST, &h->node) ||
+	    sim_node_new(s->net, "address", HOST_HONEST_2, &second))
 		abort();
-	path.dst_len = sim_node_addr(srv, STAGE_PORT, &path.dst);
+	for (unsigned i = 0; i < HONEST_PATHS; i++)
+		paths[i].dst_len =
+			sim_node_addr(g->node, STAGE_PORT, &paths[i].dst);
+	paths[1].src_len = sim_node_addr(second, 0, &paths[1].src);
 	p.rtrs.fabric_priv = h->node;
 	if (rnbd_clt_new(&p, &h->clt) ||
-	    rnbd_clt_dev_open(h->clt, HONEST_EXPORT, RNBD_ACCESS_RW, on_opened,
-			      h))
+	    rnbd_clt_dev_open(h->clt, other ? OTHER_EXPORT : HONEST_EXPORT,
+			      RNBD_ACCESS_RW, on_opened, h))
 		abort();
 	h->player = (struct player){
 		.ready = ready, .deadline = deadline, .turn = turn};
@@ -198,7 +218,8 @@ honest_stop(struct honest *h)
 	if (s->failed)
 		return;
 	rnbd_clt_stats(h->clt, &st);
-	if (st.resent || st.timeouts || rtrs_clt_lost_at(rnbd_clt_rtrs(h->clt)))
+	if (!is_stolen(h) && (st.resent || st.timeouts ||
+			      rtrs_clt_lost_at(rnbd_clt_rtrs(h->clt))))
 		stage_fail(s, "honest: was cut off, %llu I/O sent again",
 			   (unsigned long long)st.resent);
 	rnbd_clt_dev_close(h->dev, on_closed, h);

@@ -22,9 +22,17 @@ struct honest_io {
 	uint8_t buf[HONEST_BLOCK];
 };
 
+enum honest_who {
+	HONEST_ALONE, /* by one path */
+	HONEST_TWICE, /* the same by two */
+	HONEST_OTHER, /* another session, with a disk of its own, by one path */
+};
+
 struct honest {
 	struct player player;
 	struct stage *stage;
+	struct gateway *g;
+	enum honest_who who;
 	struct sim_node *node;
 	struct rnbd_clt *clt;
 	struct rnbd_clt_dev *dev;
@@ -38,7 +46,8 @@ struct honest {
 	uint64_t think_ns; /* at most, between two of them */
 };
 
-void honest_start(struct honest *h, struct stage *s, uint64_t think_ns);
+void honest_start(struct honest *h, struct gateway *g, enum honest_who who,
+		  uint64_t think_ns);
 /* Ends in order; turns of the stage go on in here. */
 void honest_stop(struct honest *h);
 

@@ -46,6 +46,7 @@ forget_life(struct liar_clt *l)
 	l->pd = NULL;
 	l->n_cons = l->n_devs = l->tx_next = l->bursts = 0;
 	l->doomed = l->uncertain = l->dead = l->shared = false;
+	l->claims = l->claims_sess = false;
 	rest(l);
 }
 
@@ -115,6 +116,10 @@ pick_uuids(struct liar_clt *l)
 		l->sess_uuid.b[i] = (uint8_t)sim_net_rand(l->stage->net);
 		l->path_uuid.b[i] = (uint8_t)sim_net_rand(l->stage->net);
 	}
+	if (l->thief && choose_percent(c, 60)) {
+		liar_claim(l);
+		return;
+	}
 	if (choose_percent(c, 80))
 		return;
 	l->shared = true;
@@ -134,15 +139,16 @@ begin_life(struct liar_clt *l)
 		return;
 	}
 	l->stage->lives++;
-	pick_uuids(l);
 	/* What is left of the last life may still have the name of that. */
 	snprintf(l->name, sizeof(l->name), LIAR_PREFIX "%u-%u", l->index,
 		 l->n_lives++);
 	l->silent = choose_percent(c, 3);
 	l->cid_num = (uint16_t)(1 + choose(c, 3));
 	l->recon_cnt = (uint16_t)(1 + choose(c, 3));
-	stage_note(l->stage, "liar %u: a life by plan %u%s", l->index,
-		   (unsigned)plan, l->shared ? ", shared" : "");
+	pick_uuids(l);
+	stage_note(l->stage, "liar %u: a life by plan %u%s%s", l->index,
+		   (unsigned)plan, l->shared ? ", shared" : "",
+		   l->claims ? ", claimed" : "");
 	if (plan < 90) {
 		l->state = LIAR_CONNECTS;
 		liar_connect_next(l);
@@ -178,6 +184,8 @@ inform(struct liar_clt *l)
 		for (unsigned i = 0; i < LIAR_RECVS; i++)
 			liar_post_recv(l, &l->cons[k], i);
 	if (choose_percent(c, 96)) {
+		if (liar_claim_fails(l))
+			liar_doom(l);
 		liar_info(l, true);
 		return;
 	}
@@ -229,6 +237,8 @@ established(struct liar_clt *l, struct liar_con *con,
 	check_rsp(l, ev);
 	if (con->must_fail)
 		liar_fail(l, "a malformed conn_req was accepted");
+	if (con->must_miss && !l->g->stolen)
+		liar_fail(l, "joined a path that is up");
 	if (l->state != LIAR_CONNECTS)
 		return;
 	if (!l->pd) {
@@ -453,7 +463,8 @@ timer_fire(struct stage_timer *t)
 		liar_leave(l);
 		break;
 	case LIAR_INFORMS:
-		if (l->shared)
+		/* Whoever else is at it, this one may not stay. */
+		if (l->shared && !(l->claims && l->doomed && !l->g->stolen))
 			liar_leave(l);
 		else
 			late(l);

@@ -7,6 +7,7 @@
  *
  *   liar-clt.c      lives: connecting, INFO, the end; what comes in
  *   liar-connect.c  connection requests, receives
+ *   liar-claim.c    UUIDs that are somebody else's
  *   liar-clt-say.c  what it says once it is connected
  *   liar-draft.c    the RNBD messages in that
  *   liar-judge.c    what a request should lead to
@@ -89,6 +90,7 @@ struct liar_con {
 	enum liar_con_state state;
 	uint16_t cid;
 	bool must_fail;     /* the request was malformed */
+	bool must_miss;     /* it is for a path that is up, and not newer */
 	unsigned sends_out; /* not completed */
 };
 
@@ -127,6 +129,9 @@ struct liar_clt {
 	unsigned n_devs;
 	uint32_t last_id; /* of a device, perhaps closed */
 	bool shared;      /* others may use the same UUIDs */
+	bool thief;       /* knows those of the honest one, for all lives */
+	bool claims;      /* uses some of them */
+	bool claims_sess; /* that of the session */
 	bool doomed;      /* it said something that must end the path */
 	bool uncertain;   /* it said something that may */
 	bool silent;      /* does not answer heartbeats */
@@ -182,6 +187,16 @@ void liar_post(struct liar_clt *l, struct liar_con *con,
 	       struct fabric_send_wr *wr);
 /* An INFO_REQ, by the rules or not. */
 void liar_info(struct liar_clt *l, bool honest);
+
+/* --- liar-claim.c */
+
+/* UUIDs, recon_cnt and name of this life, some of them the honest one's. */
+void liar_claim(struct liar_clt *l);
+/* A request is about to be sent; may make it older than it is. */
+void liar_claim_check(struct liar_clt *l, struct liar_con *con, uint8_t *priv,
+		      size_t len);
+/* Its INFO_REQ must be refused. */
+bool liar_claim_fails(const struct liar_clt *l);
 
 /* --- liar-connect.c */
 

@@ -40,7 +40,7 @@ liar_post_info_recv(struct liar_clt *l)
 
 static void
 connect_one(struct liar_clt *l, const struct rtrs_msg_conn_req *m,
-	    const uint8_t *priv, size_t len, bool must_fail)
+	    uint8_t *priv, size_t len, bool must_fail)
 {
 	struct liar_con *con = &l->cons[l->n_cons];
 	struct sockaddr_storage dst;
@@ -59,6 +59,7 @@ connect_one(struct liar_clt *l, const struct rtrs_msg_conn_req *m,
 				 .state = LC_CONNECTING,
 				 .cid = m->cid,
 				 .must_fail = must_fail};
+	liar_claim_check(l, con, priv, len);
 	if (l->stage->fabric->connect(l->ctx, &p, &con->conn))
 		abort();
 	l->n_cons++;

@@ -18,6 +18,8 @@
 #define HOST_LIAR_SERVER 2
 #define HOST_HONEST      10
 #define HOST_VICTIM      11
+#define HOST_HONEST_2    13 /* where its second path comes from */
+#define HOST_OTHER       14
 #define HOST_LIAR        30
 
 struct stage;
