@@ -42,15 +42,15 @@ ls_answer_info(struct ls_path *path)
 	struct rtrs_desc desc[LS_DEPTH];
 	struct fabric_send_wr wr = {.op = FABRIC_WR_SEND, .num_sge = 1};
 	bool each = path->offer.flags & RTRS_RSP_F_NEW_RKEY || choose(c, 2);
-	unsigned n = each ? LS_DEPTH : 1;
+	unsigned n = each ? l->depth : 1;
 	size_t field;
 	int len;
 
 	for (unsigned i = 0; i < n; i++)
 		desc[i] = (struct rtrs_desc){
-			.addr = path->mr->raddr + (uint64_t)i * LS_CHUNK,
+			.addr = path->mr->raddr + (uint64_t)i * l->chunk,
 			.key = path->mr->rkey,
-			.len = LS_CHUNK * (each ? 1 : LS_DEPTH),
+			.len = l->chunk * (each ? 1 : l->depth),
 		};
 	len = rtrs_msg_info_rsp_encode(desc, (uint16_t)n, tx, LS_TX_LEN);
 	if (ls_lies(l)) {
@@ -63,7 +63,7 @@ ls_answer_info(struct ls_path *path)
 			    choose_lie(c, field == 3 ? 1 : n, 16), 2);
 		else
 			put(tx + 8 + 16 * choose(c, n) + offs[field],
-			    choose_lie(c, LS_CHUNK, 8u * sizes[field]),
+			    choose_lie(c, l->chunk, 8u * sizes[field]),
 			    sizes[field]);
 		path->offer_true = false;
 	}
@@ -93,7 +93,7 @@ make_open_rsp(struct liar_srv *l, uint8_t *tx)
 	struct choice *c = l->stage->choice;
 	const struct rnbd_msg_open_rsp m = {
 		.device_id = 7,
-		.nsectors = LS_DISK / RNBD_SECTOR_SIZE,
+		.nsectors = l->disk_bytes / RNBD_SECTOR_SIZE,
 		.max_hw_sectors = 16,
 		.max_write_zeroes_sectors = 128,
 		.max_discard_sectors = 128,

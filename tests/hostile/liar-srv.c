@@ -119,8 +119,8 @@ pick_offer(struct ls_path *path)
 	*o = (struct rtrs_msg_conn_rsp){
 		.version = RTRS_PROTO_VER,
 		/* It stays the same, or sessions would end for that. */
-		.queue_depth = LS_DEPTH,
-		.max_io_size = LS_CHUNK - LS_HDR,
+		.queue_depth = l->depth,
+		.max_io_size = l->chunk - LS_HDR,
 		.max_hdr_size = LS_HDR,
 		.flags = choose(c, 2) ? RTRS_RSP_F_NEW_RKEY : 0,
 	};
@@ -220,7 +220,7 @@ connect_request(struct liar_srv *l, const struct fabric_event *ev)
 	}
 	if (!path && !m.cid)
 		path = new_path(l, &m.path_uuid);
-	if (!path || path->cons[m.cid].conn || l->closed) {
+	if (!path || path->cons[m.cid].conn || l->closed || l->away) {
 		ops->reject(ev->conn, NULL, 0);
 		return;
 	}
@@ -282,13 +282,13 @@ take_request(struct ls_con *con, uint32_t payload)
 		payload, rtrs_imm_mem_bits(path->offer.queue_depth), &id, &off);
 	if (!path->offer_true || !path->informed)
 		return;
-	if (id >= LS_DEPTH || off >= LS_CHUNK) {
+	if (id >= path->l->depth || off >= path->l->chunk) {
 		stage_fail(s, "the client uses chunk %u offset %u", id, off);
 		return;
 	}
 	ask = &path->asks[id];
-	chunk = path->mem + (size_t)id * LS_CHUNK;
-	if (rtrs_msg_req_decode(chunk + off, LS_CHUNK - off, &ask->hdr) ||
+	chunk = path->mem + (size_t)id * path->l->chunk;
+	if (rtrs_msg_req_decode(chunk + off, path->l->chunk - off, &ask->hdr) ||
 	    ask->hdr.usr_len > off || ask->hdr.usr_len > sizeof(ask->usr)) {
 		odd(path, "is malformed", id);
 		return;
@@ -396,7 +396,11 @@ liar_srv_start(struct liar_srv *l, struct stage *s)
 	struct sockaddr_storage ss;
 	socklen_t len;
 
-	*l = (struct liar_srv){.stage = s, .tick.fire = tick};
+	*l = (struct liar_srv){.stage = s,
+			       .tick.fire = tick,
+			       .depth = LS_DEPTH,
+			       .chunk = LS_CHUNK,
+			       .disk_bytes = LS_DISK};
 	if (sim_node_new(s->net, "liar", HOST_LIAR_SERVER, &l->node))
 		abort();
 	cp.priv = l->node;

@@ -17,8 +17,8 @@
 
 #define LS_PATHS  8
 #define LS_CONS   8
-#define LS_DEPTH  16
-#define LS_CHUNK  16384
+#define LS_DEPTH  16    /* at most, and by default */
+#define LS_CHUNK  16384 /* the same */
 #define LS_HDR    4096
 #define LS_RECVS  24
 #define LS_TX     64 /* buffers of LS_TX_LEN */
@@ -74,6 +74,11 @@ struct liar_srv {
 	struct ls_path paths[LS_PATHS];
 	struct stage_timer tick; /* what it says unasked */
 	enum ls_mood mood;
+	/* Sizes that it says when it does not lie. */
+	uint16_t depth;
+	uint32_t chunk;
+	uint64_t disk_bytes;
+	bool away;   /* lets nobody in for now */
 	bool closed; /* does not begin anything any more */
 	uint64_t conn_reqs, admin_reqs;
 };
