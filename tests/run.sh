@@ -196,7 +196,7 @@ for suite in "${suites[@]}"; do
 		fi
 		;;
 	clang)
-		if build clang clang -Dfuzz=true; then
+		if build clang clang -Doptimization=0 -Dfuzz=true; then
 			run clang clang unit fuzz
 		else
 			broken clang
@@ -205,7 +205,7 @@ for suite in "${suites[@]}"; do
 	asan)
 		export ASAN_OPTIONS=detect_stack_use_after_return=1:abort_on_error=1
 		export UBSAN_OPTIONS=halt_on_error=1:abort_on_error=1:print_stacktrace=1
-		if build asan gcc -Db_sanitize=address,undefined \
+		if build asan gcc -Doptimization=1 -Db_sanitize=address,undefined \
 			-Dsim_seeds=1000 -Dsim_steps=1 -Dhostile_messages=300000; then
 			RNBD_SANITIZER=asan RNBD_TIMEOUT_MULTIPLIER=3 \
 				run asan asan unit fuzz sim hostile faults sanitized
@@ -216,7 +216,7 @@ for suite in "${suites[@]}"; do
 		;;
 	tsan)
 		export TSAN_OPTIONS=halt_on_error=1:abort_on_error=1
-		if build tsan gcc -Db_sanitize=thread; then
+		if build tsan gcc -Doptimization=1 -Db_sanitize=thread; then
 			RNBD_SANITIZER=tsan RNBD_TIMEOUT_MULTIPLIER=3 \
 				run tsan tsan threads
 		else
