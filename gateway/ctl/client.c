@@ -41,9 +41,11 @@ static int
 add(struct clients *all, char *path, struct rpc *rpc, const char *session)
 {
 	struct client c = {.rpc = rpc, .path = path}, *grown;
-	int r = rpc_call(rpc, "version", NULL, &c.version);
+	bool left = false;
+	int r = rpc_call_unless_left(rpc, "version", NULL, &c.version,
+				     all->found ? &left : NULL);
 
-	if (!r && session && strcmp(client_session(&c), session)) {
+	if (left || (!r && session && strcmp(client_session(&c), session))) {
 		client_deinit(&c);
 		return CTL_OK;
 	}
@@ -123,7 +125,7 @@ static int
 look(const struct ctl *ctl, const char *session, bool none_said,
      struct clients *ret)
 {
-	struct clients all = {0};
+	struct clients all = {.found = !ctl->socket};
 	unsigned denied = 0;
 	struct rpc *rpc;
 	int r;
@@ -145,6 +147,8 @@ look(const struct ctl *ctl, const char *session, bool none_said,
 		clients_close(&all);
 		return r;
 	}
+	/* A session that was named is missed, now that it is known. */
+	all.found &= !session;
 	*ret = all;
 	return CTL_OK;
 }
@@ -191,10 +195,14 @@ clients_ask(struct clients *all, const char *method, json_t *params,
 
 	for (unsigned i = 0; i < all->n && !r; i++) {
 		json_t *part = NULL;
+		bool left = false;
 
-		r = rpc_call(all->list[i].rpc, method, json_incref(params),
-			     &part);
-		if (!r)
+		r = rpc_call_unless_left(all->list[i].rpc, method,
+					 json_incref(params), &part,
+					 all->found ? &left : NULL);
+		if (left)
+			r = CTL_OK;
+		else if (!r)
 			json_array_extend(rows, part);
 		json_decref(part);
 	}

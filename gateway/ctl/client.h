@@ -18,6 +18,8 @@ struct client {
 struct clients {
 	struct client *list;
 	unsigned n;
+	/* Found, not named: one that ends before it answers is passed over. */
+	bool found;
 };
 
 /*

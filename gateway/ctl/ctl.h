@@ -80,6 +80,10 @@ int rpc_connect(const char *path, struct rpc **ret);
 void rpc_close(struct rpc *rpc); /* NULL is fine */
 /* Steals params, which may be NULL. *ret is the result, the caller's. */
 int rpc_call(struct rpc *rpc, const char *method, json_t *params, json_t **ret);
+/* The same, but a peer that ends instead of answering is no error that is said:
+ * *ret_left. */
+int rpc_call_unless_left(struct rpc *rpc, const char *method, json_t *params,
+			 json_t **ret, bool *ret_left);
 /* The process on the other side; 0: not known. */
 pid_t rpc_peer(const struct rpc *rpc);
 /* All at once. */

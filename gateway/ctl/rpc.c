@@ -196,7 +196,8 @@ judge(const struct rpc *rpc, const char *method, json_t *answer, json_t **ret)
 }
 
 int
-rpc_call(struct rpc *rpc, const char *method, json_t *params, json_t **ret)
+rpc_call_unless_left(struct rpc *rpc, const char *method, json_t *params,
+		     json_t **ret, bool *ret_left)
 {
 	json_t *req = json_pack("{s:s, s:s, s:o*, s:i}", "jsonrpc", "2.0",
 				"method", method, "params", params, "id", 1);
@@ -213,10 +214,20 @@ rpc_call(struct rpc *rpc, const char *method, json_t *params, json_t **ret)
 	/* Who is turned away is told why, and may be so before it spoke. */
 	if (!r || r == -EPIPE || r == -ECONNRESET)
 		r = read_line(rpc, &line);
+	if (ret_left)
+		*ret_left = r == -EPIPE || r == -ECONNRESET;
+	if (ret_left && *ret_left)
+		return CTL_UNREACHABLE;
 	if (r < 0)
 		return ctl_fail(CTL_UNREACHABLE, "%s: no answer: %s", rpc->path,
 				strerror(-r));
 	return judge(rpc, method, json_loads(line, 0, NULL), ret);
+}
+
+int
+rpc_call(struct rpc *rpc, const char *method, json_t *params, json_t **ret)
+{
+	return rpc_call_unless_left(rpc, method, params, ret, NULL);
 }
 
 int

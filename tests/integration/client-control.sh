@@ -59,6 +59,23 @@ expect 0 '^alpha$' session list sessname csv noheaders
 # One that nobody answers on is passed over.
 python3 -c "import socket; socket.socket(socket.AF_UNIX).bind('$tmp/clients/dead.ctl')"
 [ "$(rows session sessname)" = alpha ] || fail "a dead socket is in the way"
+# So is one that ends while it is asked who it is.
+python3 - "$tmp/clients/ending.ctl" <<-'PY' &
+	import socket, sys
+	s = socket.socket(socket.AF_UNIX)
+	s.bind(sys.argv[1])
+	s.listen()
+	while True:
+	    s.accept()[0].close()
+PY
+ending=$!
+pids+=("$ending")
+# Listed as a socket that listens: state 01.
+until_true grep -q " 00010000 0001 01 .*$tmp/clients/ending.ctl" /proc/net/unix
+[ "$(rows session sessname)" = alpha ] || fail "an ending client is in the way"
+expect 3 'no answer: Connection reset' --socket "$tmp/clients/ending.ctl" session list
+kill "$ending"
+rm "$tmp/clients/ending.ctl"
 
 # --- under load
 fio --name=v --ioengine=nbd --uri="$uri_a" --rw=randrw --bsrange=512-64k \
