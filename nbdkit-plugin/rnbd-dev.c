@@ -240,9 +240,15 @@ dev_lost(struct device *d)
 	if (d->state != DEV_OPEN)
 		return;
 	log_warn(d->c->log, "device '%s': the server closed it", d->name);
-	/* A command finds it when it is open again. */
+	/*
+	 * A command finds it when it is open again: at once, but if it does not
+	 * stay open only each REOPEN_RETRY_MS. A server that opens it and does
+	 * not know it then would be asked all the time else.
+	 */
 	d->state = DEV_WANTED;
-	d->retry_at = 0;
+	d->retry_at = d->c->now < d->reopen_at ? d->reopen_at : 0;
+	d->reopen_at = time_after_ms(d->retry_at ? d->retry_at : d->c->now,
+				     REOPEN_RETRY_MS);
 }
 
 void

@@ -105,7 +105,8 @@ struct device {
 	struct rnbd_dev_stats *stats; /* NULL: not counted */
 	void (*closed)(void *user);
 	void *closed_user;
-	uint64_t retry_at; /* DEV_WANTED after a failure; 0: at once */
+	uint64_t retry_at;  /* DEV_WANTED after a failure; 0: at once */
+	uint64_t reopen_at; /* not earlier, if the server closes it again */
 	int open_err;
 	char name[RNBD_NAME_LEN];
 	char text[512]; /* why opening failed, or failed for good */

@@ -114,6 +114,37 @@ START_TEST(lost_device_is_opened_once_however_many_requests_tell)
 }
 END_TEST
 
+START_TEST(device_that_the_server_loses_again_is_opened_with_pauses)
+{
+	struct test_io t;
+
+	open_disk();
+	submit(&t, RNBD_CLT_READ, 0, 512, 0);
+	for (unsigned i = 0; i < 4; i++) {
+		fake_answer(0, -ENOTCONN, NULL, 0);
+		turn(0);
+		if (i) {
+			ck_assert_uint_eq(fake->n_sent, 0);
+			turn(499);
+			ck_assert_uint_eq(fake->n_sent, 0);
+			turn(1);
+		}
+		ck_assert_uint_eq(fake->n_sent, 1);
+		answer_open(shape(8 + i, SECTORS, 512));
+		ck_assert_uint_eq(fake->n_sent, 1);
+	}
+	answer_all();
+	ck_assert_int_eq(t.calls, 1);
+	ck_assert_int_eq(t.err, 0);
+	/* Long after, it is opened at once. */
+	turn(5000);
+	submit(&t, RNBD_CLT_READ, 0, 512, 0);
+	fake_answer(0, -ENOTCONN, NULL, 0);
+	turn(0);
+	ck_assert_uint_eq(fake->n_sent, 1);
+}
+END_TEST
+
 START_TEST(second_opener_is_served_at_the_next_progress)
 {
 	open_disk();
@@ -452,6 +483,8 @@ main(void)
 	tcase_add_test(tc, device_that_fails_takes_only_its_own_io);
 	tcase_add_test(tc,
 		       lost_device_is_opened_once_however_many_requests_tell);
+	tcase_add_test(
+		tc, device_that_the_server_loses_again_is_opened_with_pauses);
 	tcase_add_loop_test(tc, second_opener_is_served_at_the_next_progress, 0,
 			    2);
 	tcase_add_test(tc, opener_beside_a_device_that_fails_is_told_why);
