@@ -21,6 +21,11 @@
 struct world_options {
 	bool pool; /* no io_uring */
 	bool verbose;
+	/* Without the port, "tcp:127.0.0.1" if NULL. */
+	const char *listen;
+	unsigned io_timeout;         /* seconds, or 0: 10 */
+	unsigned heartbeat;          /* seconds, or 0: 5 */
+	bool invalidate;             /* renewed keys */
 	const char *(*replay)(void); /* words for a failure */
 };
 extern struct world_options world;
