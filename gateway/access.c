@@ -9,6 +9,8 @@
 #include <string.h>
 #include <utlist.h>
 
+#include "gateway/access-text.h"
+
 struct gw_access {
 	struct gw_access_params p;
 	pthread_mutex_t lock;     /* guards all below */
@@ -267,59 +269,6 @@ gw_access_stats(struct gw_access *a, struct gw_access_stats *ret)
 
 /* ----------------------------------------------------------------- rules */
 
-/* "ro", "ro or migration". */
-static void
-modes_text(unsigned modes, char *buf, size_t size)
-{
-	size_t n = 0;
-
-	buf[0] = '\0';
-	for (unsigned m = 0; m <= RNBD_ACCESS_MIGRATION; m++)
-		if (modes & GW_MODE_BIT(m) && n < size)
-			n += (size_t)snprintf(buf + n, size - n, "%s%s",
-					      n ? " or " : "",
-					      rnbd_access_mode_name(m));
-}
-
-/* For the log. */
-static void
-verdict_text(struct gw_verdict v, char buf[GW_NAME_TEXT_MAX])
-{
-	char modes[32];
-
-	switch (v.kind) {
-	case GW_VERDICT_ALLOWED:
-		snprintf(buf, GW_NAME_TEXT_MAX, "allowed");
-		break;
-	case GW_VERDICT_DENIED:
-		snprintf(buf, GW_NAME_TEXT_MAX, "rule %u denies it", v.ordinal);
-		break;
-	case GW_VERDICT_ELSEWHERE:
-		snprintf(buf, GW_NAME_TEXT_MAX,
-			 "rule %u binds the session name to other addresses",
-			 v.ordinal);
-		break;
-	case GW_VERDICT_MODE:
-		modes_text(v.modes, modes, sizeof(modes));
-		snprintf(buf, GW_NAME_TEXT_MAX,
-			 "rule %u allows access mode %s only", v.ordinal,
-			 modes);
-		break;
-	case GW_VERDICT_NO_RULE:
-		snprintf(buf, GW_NAME_TEXT_MAX, "no rule allows it");
-		break;
-	}
-}
-
-/* What was asked for, without its first and last quotation mark. */
-static void
-open_text(const char *dev_name, const char *sess_name,
-	  char buf[GW_NAME_TEXT_MAX])
-{
-	snprintf(buf, GW_NAME_TEXT_MAX, "%.38s' by session '%.38s",
-		 gw_name_text(dev_name).s, gw_name_text(sess_name).s);
-}
-
 /* Counts and logs what a rule refused to peer. */
 static bool
 refuse_by_rule(struct gw_access *a, const struct sockaddr_storage *peer,
@@ -328,7 +277,7 @@ refuse_by_rule(struct gw_access *a, const struct sockaddr_storage *peer,
 {
 	char why[GW_NAME_TEXT_MAX];
 
-	verdict_text(v, why);
+	gw_verdict_text(v, why);
 	return refuse(a, gw_account_addr(a->account, peer, a->p.now()), reason,
 		      what, why);
 }
@@ -366,39 +315,6 @@ gw_access_check_connect(struct gw_access *a,
 	return err;
 }
 
-/* The peer is not told which rule, only what it may not do. */
-static int
-say_session(struct gw_verdict v, const char *sess_name,
-	    char err_text[GW_TEXT_MAX])
-{
-	return gw_text_err(err_text, -EACCES,
-			   v.kind == GW_VERDICT_ELSEWHERE
-				   ? "session name '%s' is bound to other "
-				     "addresses"
-				   : "no access for session '%s' from this "
-				     "address",
-			   gw_name_text(sess_name).s);
-}
-
-static int
-say_open(struct gw_verdict v, const char *sess_name, const char *dev_name,
-	 char err_text[GW_TEXT_MAX])
-{
-	char modes[32];
-
-	if (v.kind != GW_VERDICT_MODE)
-		return gw_text_err(err_text, -EACCES,
-				   "no access to '%.90s' for session '%.90s'",
-				   gw_name_text(dev_name).s,
-				   gw_name_text(sess_name).s);
-	modes_text(v.modes, modes, sizeof(modes));
-	return gw_text_err(err_text, -EACCES,
-			   "session '%.80s' may open '%.80s' with access_mode "
-			   "%s only",
-			   gw_name_text(sess_name).s, gw_name_text(dev_name).s,
-			   modes);
-}
-
 int
 gw_access_check_session(struct gw_access *a,
 			const struct sockaddr_storage *peer,
@@ -418,7 +334,7 @@ gw_access_check_session(struct gw_access *a,
 	unlock_and_wake(a, wake);
 	return v.kind == GW_VERDICT_ALLOWED
 		       ? 0
-		       : say_session(v, sess_name, err_text);
+		       : gw_say_session(v, sess_name, err_text);
 }
 
 static enum gw_access_reason
@@ -446,14 +362,14 @@ gw_access_check_open(struct gw_access *a, const struct sockaddr_storage *peers,
 				    mode);
 		if (v.kind == GW_VERDICT_ALLOWED)
 			continue;
-		open_text(dev_name, sess_name, what);
+		gw_open_text(dev_name, sess_name, what);
 		wake = refuse_by_rule(a, &peers[i], open_reason(v), what, v);
 		break;
 	}
 	unlock_and_wake(a, wake);
 	return v.kind == GW_VERDICT_ALLOWED
 		       ? 0
-		       : say_open(v, sess_name, dev_name, err_text);
+		       : gw_say_open(v, sess_name, dev_name, err_text);
 }
 
 int
@@ -471,13 +387,13 @@ gw_access_check_path(struct gw_access *a, const struct sockaddr_storage *peer,
 	if (a->rules)
 		v = gw_ruleset_open(a->rules, peer, sess_name, dev_name, mode);
 	if (v.kind != GW_VERDICT_ALLOWED) {
-		open_text(dev_name, sess_name, what);
+		gw_open_text(dev_name, sess_name, what);
 		wake = refuse_by_rule(a, peer, GW_ACCESS_PATH_RULE, what, v);
 	}
 	unlock_and_wake(a, wake);
 	return v.kind == GW_VERDICT_ALLOWED
 		       ? 0
-		       : say_open(v, sess_name, dev_name, err_text);
+		       : gw_say_open(v, sess_name, dev_name, err_text);
 }
 
 bool
@@ -514,40 +430,6 @@ gw_access_allows_open(struct gw_access *a, const struct sockaddr_storage *peer,
 
 /* ---------------------------------------------------------------- limits */
 
-static void
-limit_text(const struct gw_access_limits *l, enum gw_access_reason reason,
-	   uint64_t memory, char buf[GW_NAME_TEXT_MAX])
-{
-	switch (reason) {
-	case GW_ACCESS_ADDR_SESSIONS:
-		snprintf(buf, GW_NAME_TEXT_MAX, "address-sessions is %u",
-			 l->addr_sessions);
-		break;
-	case GW_ACCESS_ADDR_CONNECTIONS:
-		snprintf(buf, GW_NAME_TEXT_MAX, "address-connections is %u",
-			 l->addr_connections);
-		break;
-	case GW_ACCESS_ADDR_MEMORY:
-		snprintf(buf, GW_NAME_TEXT_MAX,
-			 "address-memory is %" PRIu64 ", a path takes %" PRIu64,
-			 l->addr_memory, memory);
-		break;
-	case GW_ACCESS_SESSIONS:
-		snprintf(buf, GW_NAME_TEXT_MAX, "max-sessions is %u",
-			 l->sessions);
-		break;
-	case GW_ACCESS_MEMORY:
-		snprintf(buf, GW_NAME_TEXT_MAX,
-			 "max-memory is %" PRIu64 ", a path takes %" PRIu64,
-			 l->memory, memory);
-		break;
-	default:
-		snprintf(buf, GW_NAME_TEXT_MAX, "%s",
-			 gw_access_reason_name(reason));
-		break;
-	}
-}
-
 int
 gw_access_charge(struct gw_access *a, const struct sockaddr_storage *peer,
 		 const struct gw_charge *c)
@@ -565,8 +447,8 @@ gw_access_charge(struct gw_access *a, const struct sockaddr_storage *peer,
 	if (addr)
 		err = gw_account_charge(a->account, addr, c, &reason);
 	if (err < 0 && reason != GW_ACCESS_N_REASONS) {
-		limit_text(gw_account_limits(a->account), reason, c->memory,
-			   why);
+		gw_limit_text(gw_account_limits(a->account), reason, c->memory,
+			      why);
 		wake = refuse(a, addr, reason, "", why);
 	}
 	unlock_and_wake(a, wake);

@@ -1,79 +1,25 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "gateway/daemon.h"
+#include "gateway/daemon-priv.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
-#include <stdatomic.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "gateway/access.h"
-#include "gateway/control-env.h"
-#include "gateway/metrics.h"
 #include "gateway/notify.h"
 #include "gateway/os.h"
 #include "gateway/preflight.h"
 #include "gateway/reload.h"
-#include "gateway/watchdog.h"
-#include "gateway/worker.h"
 #include "rtrs/base/remedy.h"
 
 /* Threads for blocking work, of each pool; they start as they are needed. */
 #define POOL_THREADS 16
 
-struct listener {
-	struct daemon *daemon;
-	struct rtrs_listener *rtrs;
-	struct loop_watch *watch;
-	char addr[RTRS_ADDR_TEXT_MAX];
-};
-
-/* What the daemon and one worker have to say to each other at the end. */
-struct farewell {
-	struct loop_call call;
-	struct daemon *daemon;
-	unsigned index;
-};
-
-struct daemon {
-	struct gw_config *config; /* that it was started with */
-	const struct options *o;  /* of config */
-	struct log *log;
-	uint64_t started;
-	struct gw_exports *exports;
-	struct gw_pool *pool, *remote_pool;
-	struct gw_access *access;
-	struct loop_call access_call; /* to look at its deadline */
-	atomic_bool access_called;
-	struct route *route;
-	struct loop *loop;
-	struct loop_timer *timer;
-	struct loop_watch *on_term, *on_int, *on_hup;
-	struct control *control;
-	struct metrics *metrics;
-	struct control_env env;
-	struct loop_call drain_call; /* posted by the control socket */
-	struct listener listeners[OPT_MAX_LISTENERS];
-	unsigned n_listeners;
-	struct worker *workers[OPT_MAX_WORKERS];
-	/* A worker that is told to stop says so twice: when it has begun, and
-	 * with that taken over all that was on its way, and when it is done. */
-	struct farewell begun[OPT_MAX_WORKERS], done[OPT_MAX_WORKERS];
-	unsigned n_workers, n_begun, n_done;
-	bool draining;
-	struct watchdog *watchdog; /* NULL: nobody wants to know */
-};
-
-/* ------------------------------------------------------------ listeners */
-
-static void
-on_listener_ready(void *user)
-{
-	/* prepare() looks everywhere */
-}
+/* ----------------------------------------------------------------- loop */
 
 static bool
 prepare(void *user)
@@ -98,177 +44,7 @@ prepare(void *user)
 	return busy;
 }
 
-static void
-on_request(void *user, struct rtrs_conn_request *req)
-{
-	struct listener *l = user;
-	struct daemon *d = l->daemon;
-	struct rtrs_uuid uuid = rtrs_conn_request_msg(req)->sess_uuid;
-	int w, r;
-
-	r = gw_access_check_connect(d->access,
-				    &rtrs_conn_request_addrs(req)->peer);
-	if (r < 0) {
-		rtrs_conn_request_reject(req, r);
-		return;
-	}
-	w = route_get(d->route, &uuid);
-	if (w < 0) {
-		rtrs_conn_request_reject(req, w);
-		return;
-	}
-	r = worker_take(d->workers[w], req);
-	if (r < 0) {
-		route_cancel(d->route, &uuid);
-		rtrs_conn_request_reject(req, r);
-	}
-}
-
-static void
-log_listen_error(const struct daemon *d, const struct listen_addr *la, int err)
-{
-	char addr[RTRS_ADDR_TEXT_MAX];
-	const char *remedy = remedy_words(err);
-
-	if (err == -ENODEV && la->addr.ss_family == AF_IB)
-		remedy = "; no InfiniBand port has that GID, and those of RoCE "
-			 "are not listened on: use ip:ADDR";
-	else if (err == -ENODEV)
-		remedy = "; no RDMA device has that address. A driver may be "
-			 "missing (soft-RoCE: rdma link add rxe0 type rxe "
-			 "netdev eth0); tcp: needs none";
-	else if (err == -EADDRINUSE)
-		remedy = "; is another rnbd-gatewayd running? stop it or "
-			 "choose another port";
-	else if (err == -EADDRNOTAVAIL)
-		remedy = "; no interface of this machine has that address";
-	else if (err == -EACCES)
-		remedy = "; ports below 1024 need privileges, choose another";
-	(void)rtrs_addr_text(la->fabric, &la->addr, addr);
-	log_err(d->log, "--listen %s%s%s%s: %s%s", la->text,
-		la->is_one_of ? " (" : "", la->is_one_of ? addr : "",
-		la->is_one_of ? ")" : "", strerror(-err), remedy);
-}
-
-static int
-start_listener(struct daemon *d, const struct listen_addr *la, FILE *out)
-{
-	struct listener *l = &d->listeners[d->n_listeners];
-	struct rtrs_listener_params p = {
-		.fabric = la->fabric,
-		.addr = (const struct sockaddr *)&la->addr,
-		.addr_len = la->addr_len,
-		.rng = os_rng,
-		.log = d->log,
-		.now = os_now(),
-		.request = on_request,
-		.user = l,
-	};
-	struct sockaddr_storage ss;
-	int r;
-
-	l->daemon = d;
-	r = rtrs_listener_new(&p, &l->rtrs);
-	if (r < 0)
-		goto err;
-	r = loop_watch_fd(d->loop, rtrs_listener_fd(l->rtrs), on_listener_ready,
-			  l, &l->watch);
-	if (r < 0)
-		goto err_listener;
-	rtrs_listener_addr(l->rtrs, &ss);
-	(void)rtrs_addr_text(la->fabric, &ss, l->addr);
-	fprintf(out, "listening on %s\n", l->addr);
-	if (fflush(out) == EOF)
-		log_warn(d->log, "cannot print the address: %s",
-			 strerror(errno));
-	log_info(d->log, "listening on %s", l->addr);
-	d->n_listeners++;
-	return 0;
-
-err_listener:
-	rtrs_listener_free(l->rtrs);
-err:
-	log_listen_error(d, la, r);
-	return r;
-}
-
-static void
-free_listeners(struct daemon *d)
-{
-	for (unsigned i = 0; i < d->n_listeners; i++) {
-		loop_unwatch(d->listeners[i].watch);
-		rtrs_listener_free(d->listeners[i].rtrs);
-	}
-	d->n_listeners = 0;
-}
-
 /* ------------------------------------------------------------------ end */
-
-/* On the control thread: all connection requests that were on their way to
- * that worker are taken. */
-static void
-on_worker_begun(struct loop_call *call)
-{
-	struct farewell *f = container_of(call, struct farewell, call);
-	struct daemon *d = f->daemon;
-
-	if (++d->n_begun == d->n_workers)
-		free_listeners(d);
-}
-
-/* On the worker's thread. */
-static void
-stop_worker(struct loop_call *call)
-{
-	struct farewell *f = container_of(call, struct farewell, call);
-
-	worker_stop(f->daemon->workers[f->index]);
-	f->call.fn = on_worker_begun;
-	loop_post(f->daemon->loop, &f->call);
-}
-
-static void
-on_worker_done(struct loop_call *call)
-{
-	struct farewell *f = container_of(call, struct farewell, call);
-	struct daemon *d = f->daemon;
-
-	if (d->watchdog)
-		watchdog_gone(d->watchdog, f->index);
-	if (++d->n_done == d->n_workers)
-		loop_stop(d->loop);
-}
-
-/* On the worker's thread, its last act. */
-static void
-worker_stopped(void *user)
-{
-	struct farewell *f = user;
-
-	f->call.fn = on_worker_done;
-	loop_post(f->daemon->loop, &f->call);
-}
-
-static void
-begin_drain(struct daemon *d)
-{
-	d->draining = true;
-	notify_stopping("draining");
-	control_free(d->control);
-	d->control = NULL;
-	metrics_free(d->metrics);
-	d->metrics = NULL;
-	/* Not freed yet: requests that are on their way still belong to the
-	 * listener's context. */
-	for (unsigned i = 0; i < d->n_listeners; i++) {
-		loop_unwatch(d->listeners[i].watch);
-		d->listeners[i].watch = NULL;
-	}
-	for (unsigned i = 0; i < d->n_workers; i++) {
-		d->begun[i].call.fn = stop_worker;
-		worker_post(d->workers[i], &d->begun[i].call);
-	}
-}
 
 static void
 on_signal(void *user)
@@ -287,19 +63,6 @@ on_signal(void *user)
 }
 
 /* -------------------------------------------------------------- control */
-
-static void
-for_each_listener(void *user,
-		  void (*fn)(void *fn_user, const char *addr,
-			     const struct rtrs_listener_stats *stats),
-		  void *fn_user)
-{
-	const struct daemon *d = user;
-
-	for (unsigned i = 0; i < d->n_listeners; i++)
-		fn(fn_user, d->listeners[i].addr,
-		   rtrs_listener_stats(d->listeners[i].rtrs));
-}
 
 static int
 reload_hook(void *user, char err[CONF_TEXT_MAX])

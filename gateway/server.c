@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * RTRS callbacks to RNBD messages: the life of sessions and requests. What a
- * message does is in session.c (devices) and io.c (data).
+ * message does is in session.c (devices), session-allow.c (who may have them)
+ * and io.c (data).
  */
 #include "gateway/server.h"
 

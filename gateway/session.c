@@ -14,7 +14,6 @@
 #include <string.h>
 #include <utlist.h>
 
-#include "gateway/access.h"
 #include "rtrs/base/mutant.h"
 
 static uint32_t
@@ -278,134 +277,6 @@ gw_sess_close_all(struct gw_sess *sess)
 	}
 }
 
-/* ------------------------------------------------------- who may have it */
-
-/* What the access rules say of an open; a refusal is logged. */
-static int
-check_rules(const struct gw_device *dev, char err_text[GW_TEXT_MAX])
-{
-	const struct gw_sess *sess = dev->sess;
-	struct sockaddr_storage peers[RTRS_MAX_PATHS];
-	unsigned n = rtrs_srv_sess_peers(sess->rtrs, peers, RTRS_MAX_PATHS);
-
-	return gw_access_check_open(sess->srv->p.access, peers, n, sess->name,
-				    dev->name, dev->access_mode, err_text);
-}
-
-/* The same of what is open, or was before the rules changed. */
-static bool
-rules_allow(const struct gw_device *dev, const struct gw_asker *who)
-{
-	for (unsigned i = 0; i < who->n_peers && !RNBD_MUTANT(REVOKE_LATE); i++)
-		if (!gw_access_allows_open(dev->sess->srv->p.access,
-					   &who->peers[i], who->sess_name,
-					   dev->name, dev->access_mode))
-			return false;
-	return true;
-}
-
-/*
- * 0 if the session may have the device; its name is looked up before the open,
- * its export after it. *ret_size as gw_export_allow().
- */
-static int
-check_allowed(const struct gw_device *dev, const struct gw_export *ex,
-	      uint64_t *ret_size, char err_text[GW_TEXT_MAX])
-{
-	const struct gw_sess *sess = dev->sess;
-	struct gw_exports *x = sess->srv->p.exports;
-	struct sockaddr_storage peers[RTRS_MAX_PATHS];
-	struct gw_asker who = {
-		.sess_name = sess->name,
-		.peers = peers,
-		.n_peers =
-			rtrs_srv_sess_peers(sess->rtrs, peers, RTRS_MAX_PATHS),
-	};
-
-	if (!ex)
-		return gw_exports_allow(x, dev->name, &who, err_text);
-	if (!rules_allow(dev, &who))
-		return gw_text_err(err_text, -EACCES,
-				   "the access rules no longer allow it");
-	return gw_export_allow(x, ex, &who, ret_size, err_text);
-}
-
-int
-gw_sess_check_path(struct gw_sess *sess, const struct sockaddr_storage *peer)
-{
-	const struct gw_server_params *p = &sess->srv->p;
-	const struct gw_asker who = {
-		.sess_name = sess->name,
-		.peers = peer,
-		.n_peers = 1,
-	};
-	char err_text[GW_TEXT_MAX];
-	struct gw_device *dev;
-	uint64_t unused;
-	int r;
-
-	DL_FOREACH(sess->devs, dev) {
-		/* On its way out, or checked once more when it is open. */
-		if (dev->state != GW_DEV_OPEN)
-			continue;
-		r = gw_access_check_path(p->access, peer, sess->name, dev->name,
-					 dev->access_mode, err_text);
-		if (r < 0)
-			return r;
-		r = gw_export_allow(p->exports, dev->opened.export, &who,
-				    &unused, err_text);
-		if (r == -EACCES) {
-			log_warn(sess->srv->log,
-				 "session '%s': a path is refused while '%s' "
-				 "is open: %s",
-				 sess->name, dev->name, err_text);
-			return r;
-		}
-	}
-	return 0;
-}
-
-/*
- * A file or device that has grown: kernel clients are told the size by their
- * administrator, and use it without another OPEN.
- */
-static void
-grow(struct gw_device *dev, uint64_t size)
-{
-	struct backend_geometry *g = &dev->backend->geo;
-
-	size -= size % g->logical_block_size;
-	if (size <= g->size_bytes || !dev->backend->ops->grows)
-		return;
-	log_info(dev->sess->srv->log,
-		 "session '%s': '%s' has grown to %" PRIu64 " bytes",
-		 dev->sess->name, dev->name, size);
-	backend_grow(dev->backend, size);
-}
-
-void
-gw_sess_recheck(struct gw_sess *sess)
-{
-	struct gw_device *dev;
-
-	DL_FOREACH(sess->devs, dev) {
-		uint64_t size;
-		int err;
-
-		/* One that is opening is checked when it is open. */
-		if (dev->state != GW_DEV_OPEN)
-			continue;
-		err = check_allowed(dev, dev->opened.export, &size,
-				    dev->err_text);
-		if (err) {
-			gw_device_revoke(dev, dev->err_text);
-			continue;
-		}
-		grow(dev, size);
-		gw_throttled_recheck(dev);
-	}
-}
-
 struct gw_device *
 gw_sess_find_name(const struct gw_sess *sess, const char *dev_name)
 {
@@ -454,7 +325,8 @@ device_settle(struct gw_device *dev)
 		return -ENOTCONN;
 	}
 	/* The export may have left while it was opened. */
-	err = check_allowed(dev, dev->opened.export, &size, dev->err_text);
+	err = gw_device_check_allowed(dev, dev->opened.export, &size,
+				      dev->err_text);
 	if (err)
 		return err;
 	if (dues_reserve(&sess->srv->due, sess->srv->stats.devices + 1))
@@ -544,13 +416,13 @@ start_open(struct gw_req *req, const struct rnbd_msg_open *m)
 	memcpy(dev->name, m->dev_name, sizeof(dev->name));
 	dev->opener = req;
 	/* Before anything is touched for it. */
-	err = check_rules(dev, dev->err_text);
+	err = gw_device_check_rules(dev, dev->err_text);
 	if (err) {
 		refuse_open(req, err, dev->err_text);
 		free(dev);
 		return;
 	}
-	err = check_allowed(dev, NULL, &unused, dev->err_text);
+	err = gw_device_check_allowed(dev, NULL, &unused, dev->err_text);
 	if (err) {
 		fail_open(req, dev->name, err, dev->err_text);
 		free(dev);

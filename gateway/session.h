@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The inside of the RNBD server, shared by server.c, session.c and io.c.
+ * The inside of the RNBD server, shared by server.c, session.c,
+ * session-allow.c and io.c.
  *
  *   gw_server  one worker's server; owns its sessions and the rtrs_srv
  *   gw_sess    one client, from its first path up until its last path down
@@ -165,16 +166,8 @@ void gw_req_done(struct gw_req *req, int err);
 /* session.c */
 void gw_sess_open_dev(struct gw_req *req, const struct rnbd_msg_open *m);
 void gw_sess_close_dev(struct gw_req *req, uint32_t device_id);
-/*
- * May a path from peer join the session, with what it has open? -EACCES, which
- * is logged.
- */
-int gw_sess_check_path(struct gw_sess *sess,
-		       const struct sockaddr_storage *peer);
 /* Closes all devices as by CLOSE; those still opening close afterwards. */
 void gw_sess_close_all(struct gw_sess *sess);
-/* Closes those that may not stay, and lets the rest grow. */
-void gw_sess_recheck(struct gw_sess *sess);
 /* The open device of that name, or NULL. */
 struct gw_device *gw_sess_find_name(const struct gw_sess *sess,
 				    const char *dev_name);
@@ -183,6 +176,26 @@ void gw_device_revoke(struct gw_device *dev, const char *why);
 struct gw_device *gw_sess_find_dev(struct gw_sess *sess, uint32_t device_id);
 /* The close of a device that has nothing in flight any more. */
 void gw_device_start_close(struct gw_device *dev);
+
+/* session-allow.c */
+/* What the access rules say of an open; a refusal is logged. */
+int gw_device_check_rules(const struct gw_device *dev,
+			  char err_text[GW_TEXT_MAX]);
+/*
+ * 0 if the session may have the device; its name is looked up before the open,
+ * its export after it. *ret_size as gw_export_allow().
+ */
+int gw_device_check_allowed(const struct gw_device *dev,
+			    const struct gw_export *ex, uint64_t *ret_size,
+			    char err_text[GW_TEXT_MAX]);
+/*
+ * May a path from peer join the session, with what it has open? -EACCES, which
+ * is logged.
+ */
+int gw_sess_check_path(struct gw_sess *sess,
+		       const struct sockaddr_storage *peer);
+/* Closes those that may not stay, and lets the rest grow. */
+void gw_sess_recheck(struct gw_sess *sess);
 
 /* io.c */
 /* One less in flight; what drains and has drained is closed soon. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Inside the RNBD client session. Three nouns, three files: the session
- * (rnbd-clt.c), its devices (rnbd-dev.c), their I/O (rnbd-io.c).
+ * Inside the RNBD client session. Three nouns: the session (rnbd-clt.c), its
+ * devices (rnbd-dev.c; what is said about them rnbd-dev-msg.c, their shape
+ * rnbd-dev-shape.c, commands rnbd-ask.c), their I/O (rnbd-io.c).
  *
  *   link_up -> SESS_INFO -> OPEN of every device -> what waits is sent
  *
@@ -184,7 +185,26 @@ uint64_t devs_deadline(const struct rnbd_clt *c);
 void devs_free(struct rnbd_clt *c);
 /* The server does not know the id any more: open again. */
 void dev_lost(struct device *d);
+/* It is closed, or was never open: whoever closed it is told. */
+void dev_closed(struct device *d);
+/* One of those who wait is told; err 0: it is open. */
+void opener_finish(struct device *d, struct opener *o, int err,
+		   const char *text);
+/* All of them are. */
+void openers_finish(struct device *d, int err, const char *text);
+/* The device is open: whoever wants no more than its mode allows has it. */
+void openers_serve(struct device *d);
 
+/* what is said about devices (rnbd-dev-msg.c) */
+/* 0: OPEN is out. */
+int dev_send_open(struct device *d);
+void dev_send_close(struct device *d);
+/* CLOSE, then OPEN in the mode that is wanted now; I/O waits meanwhile. */
+void dev_turn(struct device *d);
+/* The answer to any of them: d->admin.done. */
+void dev_admin_done(struct admin *a, int err);
+
+/* the shape of devices (rnbd-dev-shape.c) */
 /* Fills ret; false if no disk can have this shape. */
 bool dev_shape(const struct rnbd_clt *c, const struct rnbd_msg_open_rsp *m,
 	       struct rnbd_clt_geometry *ret);
@@ -194,10 +214,6 @@ bool dev_shape_fits(const struct device *d, const struct rnbd_clt_geometry *now,
 		    char *text, size_t len);
 /* From here on users see this shape. */
 void dev_reshape(struct device *d, const struct rnbd_clt_geometry *now);
-/* 0: OPEN is out. */
-int dev_send_open(struct device *d);
-/* CLOSE, then OPEN in the mode that is wanted now; I/O waits meanwhile. */
-void dev_turn(struct device *d);
 
 /* commands on devices (rnbd-ask.c) */
 /* Is there something for ask_start()? */

@@ -12,8 +12,9 @@ PARTS = {
     "server (rtrs/srv/)": lambda f: f.startswith("rtrs/srv/"),
     "session of the plugin (nbdkit-plugin/rnbd-*)":
         lambda f: f.startswith("nbdkit-plugin/rnbd-"),
-    "gateway/server.c, session.c, io.c": lambda f: f in (
-        "gateway/server.c", "gateway/session.c", "gateway/io.c"),
+    "gateway/server.c, session*.c, io.c": lambda f: f in (
+        "gateway/server.c", "gateway/session.c",
+        "gateway/session-allow.c", "gateway/io.c"),
     "all": lambda f: True,
     "all but rtrs/fabric/verbs-*": lambda f: "fabric/verbs-" not in f,
 }

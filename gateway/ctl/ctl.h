@@ -8,6 +8,8 @@
  *   commands.c  the table of commands, which is also the help
  *   rpc.c       the socket
  *   fields.c    the columns of each noun
+ *   value.c     what stands in a row, and as text
+ *   choice.c    which fields of a table are printed
  *   table.c     rows as a table, CSV, JSON or XML
  *   list.c ...  the commands, by what they do
  *   map.h       those that map devices of a server on this machine
@@ -87,7 +89,22 @@ int ctl_call(const struct ctl *ctl, const char *method, json_t *params,
  * the rows of all of them. */
 json_t *ctl_try(const struct ctl *ctl, const char *method);
 
-/* --- table.c */
+/* --- value.c */
+
+/* Text that cannot steer a terminal. */
+void print_text(const char *s);
+/* 1536 with unit 0 is "1.5K". buf has at least 32 bytes. */
+const char *bytes_text(json_int_t bytes, char unit, char *buf, size_t len);
+/* bytes in units; 0: as they are. */
+double scaled(json_int_t bytes, char unit);
+/* 1500 is "1.5us"; 0, which is none, is "-". */
+const char *time_text(double ns, char *buf, size_t len);
+/* The value at a.b.c; NULL: not there. */
+const json_t *json_at(const json_t *row, const char *key);
+json_int_t json_num(const json_t *row, const char *key);
+const char *json_str(const json_t *row, const char *key);
+
+/* --- fields.c */
 
 enum column_kind {
 	COL_TEXT,
@@ -115,6 +132,8 @@ struct table {
 extern const struct table session_table, device_table, path_table, export_table,
 	map_table;
 
+/* --- choice.c */
+
 /* Numbers of fields as the user chose them; false: one is unknown. */
 #define TABLE_MAX_COLUMNS 40
 struct choice {
@@ -125,6 +144,8 @@ bool table_choose(const struct table *t, const char *fields, bool json,
 		  struct choice *ret, char *err, size_t err_len);
 /* Whether text is a list of fields, for words that are not options. */
 bool table_knows(const struct table *t, const char *text);
+
+/* --- table.c */
 
 /*
  * Prints rows, an array, in the format of ctl. tree, if not NULL, prints what
@@ -147,17 +168,6 @@ int ctl_show_rows(const struct ctl *ctl, const struct table *t, json_t *rows,
 		  const char *name, const char *sess);
 /* "ops" and "latency" of stats, a line per operation. */
 void ctl_print_op_table(const struct ctl *ctl, const json_t *st);
-
-/* Text that cannot steer a terminal. */
-void print_text(const char *s);
-/* 1536 with unit 0 is "1.5K". buf has at least 32 bytes. */
-const char *bytes_text(json_int_t bytes, char unit, char *buf, size_t len);
-/* 1500 is "1.5us"; 0, which is none, is "-". */
-const char *time_text(double ns, char *buf, size_t len);
-/* The value at a.b.c; NULL: not there. */
-const json_t *json_at(const json_t *row, const char *key);
-json_int_t json_num(const json_t *row, const char *key);
-const char *json_str(const json_t *row, const char *key);
 
 /* --- commands.c */
 

@@ -41,6 +41,7 @@ more_alive 4
 # runs on, and must not say that all is well.
 tid=$(grep -l '^worker-1$' /proc/"$pid_gw"/task/*/comm | cut -d/ -f5)
 [ -n "$tid" ] || fail "no thread is called worker-1"
+mkfifo "$tmp/go"
 python3 - "$tid" "$tmp/stopped" "$tmp/go" <<-'EOF' &
 	import ctypes, os, sys
 	libc = ctypes.CDLL(None, use_errno=True)
@@ -56,7 +57,6 @@ python3 - "$tid" "$tmp/stopped" "$tmp/go" <<-'EOF' &
 EOF
 tracer=$!
 pids+=("$tracer")
-mkfifo "$tmp/go"
 stopped_or_refused() {
 	[ -s "$tmp/stopped" ] || ! kill -0 "$tracer" 2>/dev/null
 }

@@ -461,7 +461,7 @@ changed_behind(void)
 	uint32_t rw = 0, ro = 0;
 	unsigned replies = 0;
 
-	steps(i, 300) {
+	steps(i, 160) {
 		unsigned id = i % 8;
 		struct peer_reply r;
 		struct usr u;

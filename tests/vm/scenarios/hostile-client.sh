@@ -52,8 +52,10 @@ for keys in "${modes[@]}"; do
 	[ $rc = 0 ] || fail "always-invalidate $keys: an answer was not as expected"
 	pid=pid_gw_$keys
 	until_true few_fds "${!pid}" "${before[$keys]}"
+	# A slow machine gives the rate limit of the log more time.
 	lines=$(wc -l <"$tmp/gw_$keys.log")
-	[ "$lines" -lt 1500 ] || fail "the log has $lines lines"
+	[ "$lines" -lt $((1000 + 5 * SECONDS)) ] ||
+		fail "the log has $lines lines after $SECONDS s"
 done
 for keys in "${modes[@]}"; do
 	pid=pid_gw_$keys

@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What is said about a device, OPEN, EXPLAIN and CLOSE, and what answers do. */
+#include "nbdkit-plugin/rnbd-priv.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <utlist.h>
+
+#include "rtrs/base/mutant.h"
+
+/* The server in words: "tcp:192.0.2.1:1234", of the first path. */
+static void
+server_text(const struct rnbd_clt *c, char *buf, size_t len)
+{
+	char addr[RTRS_ADDR_TEXT_MAX];
+	struct rtrs_clt_path_info info;
+
+	if (rtrs_clt_path_info(c->rtrs, 0, &info) < 0) {
+		snprintf(buf, len, "the server");
+		return;
+	}
+	(void)rtrs_addr_text(info.addr.fabric, &info.addr.dst, addr);
+	snprintf(buf, len, "%s", addr);
+}
+
+/* What an OPEN error means to the person who asked for the device. */
+static void
+open_error_text(struct device *d, int err, const char *explained)
+{
+	char at[128];
+
+	server_text(d->c, at, sizeof(at));
+	if (explained[0]) {
+		snprintf(d->text, sizeof(d->text), "%s (at %s)", explained, at);
+		return;
+	}
+	switch (-err) {
+	case ENOENT:
+		snprintf(d->text, sizeof(d->text),
+			 "no such export '%.254s' at %s", d->name, at);
+		break;
+	case EPERM:
+		snprintf(d->text, sizeof(d->text),
+			 "busy: '%.254s' at %s is already open for writing by "
+			 "another session (access_mode=ro is still possible)",
+			 d->name, at);
+		break;
+	case ENOTBLK:
+		snprintf(d->text, sizeof(d->text),
+			 "'%.254s' at %s is not a block device", d->name, at);
+		break;
+	case EACCES:
+	case EROFS:
+		snprintf(d->text, sizeof(d->text),
+			 "'%.254s' at %s may not be opened with "
+			 "access_mode=%s: %s",
+			 d->name, at, rnbd_access_mode_name(d->mode),
+			 strerror(-err));
+		break;
+	case EINVAL:
+		snprintf(d->text, sizeof(d->text),
+			 "%s refuses the name '%.254s' (\"..\" is not allowed, "
+			 "nor are overlong names)",
+			 at, d->name);
+		break;
+	default:
+		snprintf(d->text, sizeof(d->text),
+			 "cannot open '%.254s' at %s: %s", d->name, at,
+			 strerror(-err));
+	}
+}
+
+static void
+dev_failed(struct device *d)
+{
+	d->state = DEV_FAILED;
+	log_err(d->c->log, "device '%s': %s", d->name, d->text);
+	ask_finish(d, -EINVAL, d->text);
+	ios_fail(d->c, d, -EIO);
+}
+
+static int
+send_close(struct device *d)
+{
+	struct rnbd_msg_close m = {.device_id = d->id};
+
+	rnbd_msg_close_encode(&m, d->admin.usr);
+	d->admin.dir = RTRS_WRITE;
+	d->admin.usr_len = RNBD_CLOSE_LEN;
+	d->admin.data_len = 0;
+	return admin_send(&d->admin);
+}
+
+void
+dev_send_close(struct device *d)
+{
+	d->state = DEV_CLOSING;
+	if (send_close(d) < 0)
+		dev_closed(d);
+}
+
+void
+dev_turn(struct device *d)
+{
+	/* Or no path is up: whoever closes the session closes the device. */
+	d->state = send_close(d) < 0 ? DEV_WANTED : DEV_TURNING;
+	d->retry_at = 0;
+}
+
+static void
+dev_opened(struct device *d, const struct rnbd_msg_open_rsp *m)
+{
+	struct rnbd_clt_geometry g;
+
+	if (!dev_shape(d->c, m, &g)) {
+		snprintf(d->text, sizeof(d->text),
+			 "the server describes an impossible disk: %" PRIu64
+			 " sectors, blocks of %u bytes",
+			 m->nsectors, m->logical_block_size);
+		if (!d->was_open) {
+			openers_finish(d, -EINVAL, d->text);
+			d->id = m->device_id;
+			dev_send_close(d);
+		} else {
+			dev_failed(d);
+		}
+		return;
+	}
+	if (d->was_open && !RNBD_MUTANT(GEO_UNCHECKED) &&
+	    !dev_shape_fits(d, &g, d->text, sizeof(d->text))) {
+		dev_failed(d);
+		return;
+	}
+	if (d->was_open)
+		log_info(d->c->log, "device '%s': open again, %s", d->name,
+			 rnbd_access_mode_name(d->mode));
+	dev_reshape(d, &g);
+	if (!RNBD_MUTANT(ID_STALE) || !d->was_open)
+		d->id = m->device_id;
+	d->incarnation++;
+	if (!d->was_open && d->c->counts)
+		d->stats = rnbd_stats_device(d->c->counts, d->name);
+	d->was_open = true;
+	d->open_err = 0;
+	d->state = DEV_OPEN;
+	openers_serve(d);
+	ask_finish(d, 0, "");
+	ios_release(d->c);
+}
+
+/*
+ * Those who have the device only read, and it could not be opened for writing:
+ * that is the end for those who wanted to, and no more.
+ */
+static bool
+dev_turn_failed(struct device *d)
+{
+	struct opener *o, *tmp;
+
+	for (const struct rnbd_clt_dev *h = d->handles; h; h = h->next)
+		if (h->mode != RNBD_ACCESS_RO)
+			return false;
+	if (d->mode == RNBD_ACCESS_RO)
+		return false;
+	LL_FOREACH_SAFE(d->openers, o, tmp)
+		if (o->handle->mode != RNBD_ACCESS_RO)
+			opener_finish(d, o, d->open_err, d->text);
+	d->state = d->n_handles ? DEV_WANTED : DEV_GONE;
+	d->retry_at = 0;
+	d->open_err = 0;
+	return true;
+}
+
+/* OPEN failed and the reason is in d->text. */
+static void
+dev_open_failed(struct device *d)
+{
+	ask_finish(d, d->open_err, d->text);
+	if (d->was_open && d->n_handles && dev_turn_failed(d))
+		return;
+	if (d->was_open) {
+		/* Said once per kind of error, not at each try. */
+		log_warn(d->c->log, "device '%s': cannot open again: %s",
+			 d->name, d->text);
+		d->state = DEV_WANTED;
+		d->retry_at = time_after_ms(d->c->now, REOPEN_RETRY_MS);
+		return;
+	}
+	openers_finish(d, d->open_err, d->text);
+	d->state = DEV_GONE;
+}
+
+static void
+explained(struct device *d, int err)
+{
+	char text[RNBD_EXPLAIN_RSP_LEN] = "";
+
+	if (!err)
+		rnbd_msg_explain_rsp_decode(d->admin.data, RNBD_EXPLAIN_RSP_LEN,
+					    text);
+	open_error_text(d, d->open_err, text);
+	dev_open_failed(d);
+}
+
+static void
+dev_explain(struct device *d, int err)
+{
+	if (d->was_open && d->open_err == err) {
+		/* The same as at the last try: no need to ask again. */
+		ask_finish(d, err, d->text);
+		d->state = DEV_WANTED;
+		d->retry_at = time_after_ms(d->c->now, REOPEN_RETRY_MS);
+		return;
+	}
+	d->open_err = err;
+	d->state = DEV_EXPLAIN;
+	rnbd_msg_explain_encode(d->admin.usr);
+	d->admin.dir = RTRS_READ;
+	d->admin.usr_len = RNBD_EXPLAIN_LEN;
+	d->admin.data_len = RNBD_EXPLAIN_RSP_LEN;
+	memset(d->admin.data, 0, sizeof(d->admin.data));
+	if (admin_send(&d->admin) < 0)
+		explained(d, -ECONNABORTED);
+}
+
+void
+dev_admin_done(struct admin *a, int err)
+{
+	struct device *d = container_of(a, struct device, admin);
+	struct rnbd_msg_open_rsp m;
+
+	switch (d->state) {
+	case DEV_OPENING:
+		if (err == -ECONNABORTED) {
+			d->state = DEV_WANTED;
+			d->retry_at = 0;
+			return;
+		}
+		if (!err)
+			err = rnbd_msg_open_rsp_decode(a->data, a->data_len,
+						       &m);
+		if (err)
+			dev_explain(d, err);
+		else
+			dev_opened(d, &m);
+		break;
+	case DEV_EXPLAIN:
+		explained(d, err);
+		break;
+	case DEV_CLOSING:
+	case DEV_TURNING:
+		if (d->close_waits) {
+			d->close_waits = false;
+			dev_send_close(d);
+			break;
+		}
+		if (err && err != -ECONNABORTED)
+			log_warn(d->c->log, "device '%s': CLOSE failed: %s",
+				 d->name, strerror(-err));
+		if (d->state == DEV_CLOSING)
+			dev_closed(d);
+		else
+			d->state = DEV_WANTED;
+		break;
+	case DEV_FAILED:
+	case DEV_GONE:
+		/* Nobody waits for it any more, but the server has opened it.
+		 */
+		if (!err && a->data_len == RNBD_OPEN_RSP_LEN &&
+		    !rnbd_msg_open_rsp_decode(a->data, a->data_len, &m)) {
+			d->id = m.device_id;
+			dev_send_close(d);
+		}
+		break;
+	case DEV_OPEN:
+		if (!err)
+			err = rnbd_msg_open_rsp_decode(a->data, a->data_len,
+						       &m);
+		ask_answered(d, err, &m);
+		break;
+	case DEV_WANTED:
+		break; /* the session was lost meanwhile */
+	}
+}
+
+int
+dev_send_open(struct device *d)
+{
+	struct rnbd_msg_open m = {.access_mode = (uint8_t)d->mode};
+
+	memcpy(m.dev_name, d->name, sizeof(m.dev_name));
+	rnbd_msg_open_encode(&m, d->admin.usr);
+	d->admin.dir = RTRS_READ;
+	d->admin.usr_len = RNBD_OPEN_LEN;
+	d->admin.data_len = RNBD_OPEN_RSP_LEN;
+	memset(d->admin.data, 0, sizeof(d->admin.data));
+	return admin_send(&d->admin);
+}
