@@ -370,10 +370,19 @@ client_cut(struct client *c)
 }
 
 void
+client_shut(struct client *c)
+{
+	for (unsigned d = 0; d < 2; d++) {
+		if (c->devs[d])
+			rnbd_wait_close(c->wait, c->devs[d]);
+		c->devs[d] = NULL;
+	}
+}
+
+void
 client_stop(struct client *c)
 {
-	for (unsigned d = 0; d < 2; d++)
-		rnbd_wait_close(c->wait, c->devs[d]);
+	client_shut(c);
 	progress_stop(c->helper);
 	rnbd_wait_free(c->wait, 1000);
 	free(c->paths);

@@ -59,6 +59,8 @@ void server_stop(struct server *s);
 
 void client_start(struct client *c, const char *addr);
 void client_open(struct client *c);
+/* Closes what client_open() opened; client_stop() may follow. */
+void client_shut(struct client *c);
 /* Each kind of I/O to both devices, read back. */
 void client_work(struct client *c, uint8_t tag);
 /* One write of a block to a device, read back. */
