@@ -24,6 +24,8 @@
 #define RDMA_EACH 10
 /* How long a daemon may take to forget a session that has left. */
 #define SETTLE_NS (20 * NSEC_PER_SEC)
+/* And the memory that it had for it. */
+#define FREE_NS   (2 * NSEC_PER_SEC)
 
 static const char *const rdma_kinds[] = {"pd", "cq",    "qp",
 					 "mr", "cm_id", "srq"};
@@ -155,8 +157,15 @@ take(struct sample *s, const struct sample *want)
 		look(s);
 	}
 	s->rss = resident((unsigned)getpid());
-	if (opt.daemon)
+	if (!opt.daemon)
+		return;
+	/* Nothing but memory tells that a session's buffers are gone. */
+	end = clock_now() + FREE_NS;
+	s->daemon_rss = resident(opt.daemon);
+	while (want && s->daemon_rss > want->daemon_rss && clock_now() < end) {
+		nanosleep(&tv, NULL);
 		s->daemon_rss = resident(opt.daemon);
+	}
 }
 
 static void
@@ -315,6 +324,7 @@ main(int argc, char **argv)
 		opt.daemon = (unsigned)strtoul(argv[3], NULL, 0);
 		opt.rdma = strncmp(argv[2], "tcp:", 4) != 0;
 		world.io_timeout = 60;
+		world.connect_timeout = 30; /* emulated machines */
 		return churn(argv[2], count, maps);
 	}
 	world_make_files();

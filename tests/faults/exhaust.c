@@ -336,6 +336,7 @@ parse(int argc, char **argv)
 			 * round's time is over before. */
 			world.io_timeout = 600;
 			world.heartbeat = 600;
+			world.connect_timeout = 600;
 			break;
 		case 'S':
 			opt.side = !strcmp(optarg, "client")   ? FAULT_CLIENT

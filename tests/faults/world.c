@@ -203,13 +203,18 @@ static const char *const dev_names[] = {"m", "f"};
 static int
 client_params(struct client *c, const char *addr)
 {
-	char timeout[16], heartbeat[16];
+	char timeout[16], heartbeat[16], connect[16];
 	const char *const keys[][2] = {
-		{"sessname", "exhaust"},  {"path", addr},
-		{"device-path", "m"},     {"connections", "2"},
-		{"io-timeout", timeout},  {"open-timeout", timeout},
-		{"connect-timeout", "3"}, {"reconnect-delay", "0.01"},
-		{"zero", "trust"},        {"heartbeat-interval", heartbeat},
+		{"sessname", "exhaust"},
+		{"path", addr},
+		{"device-path", "m"},
+		{"connections", "2"},
+		{"io-timeout", timeout},
+		{"open-timeout", timeout},
+		{"connect-timeout", connect},
+		{"reconnect-delay", "0.01"},
+		{"zero", "trust"},
+		{"heartbeat-interval", heartbeat},
 	};
 	char text[PARAMS_ERR_MAX] = "";
 	int r = 0;
@@ -218,6 +223,8 @@ client_params(struct client *c, const char *addr)
 		 world.io_timeout ? world.io_timeout : 10);
 	snprintf(heartbeat, sizeof(heartbeat), "%u",
 		 world.heartbeat ? world.heartbeat : 5);
+	snprintf(connect, sizeof(connect), "%u",
+		 world.connect_timeout ? world.connect_timeout : 3);
 	params_init(&c->params);
 	for (size_t i = 0; i < ARRAY_SIZE(keys) && !r; i++)
 		r = params_set(&c->params, keys[i][0], keys[i][1], text);

@@ -25,6 +25,7 @@ struct world_options {
 	const char *listen;
 	unsigned io_timeout;         /* seconds, or 0: 10 */
 	unsigned heartbeat;          /* seconds, or 0: 5 */
+	unsigned connect_timeout;    /* seconds, or 0: 3 */
 	bool invalidate;             /* renewed keys */
 	const char *(*replay)(void); /* words for a failure */
 };
