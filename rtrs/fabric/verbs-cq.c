@@ -140,6 +140,25 @@ flush_one(struct vb_conn *c, struct fabric_wc *ret)
 	return false;
 }
 
+/*
+ * A queue that cannot be read may hold what no event will tell of again. Its
+ * connection ends, which needs nothing of it: what is owed is flushed.
+ */
+static int
+poll_device(struct vb_conn *c, int n, struct ibv_wc *wc)
+{
+	int k = ibv_poll_cq(c->cq, n, wc);
+
+	if (k >= 0)
+		return k;
+	if (c->state == VB_LIVE) {
+		log_err(c->ctx->log, "%s: completions cannot be fetched",
+			c->dev->name);
+		vb_conn_die(c, -EIO);
+	}
+	return 0;
+}
+
 static int
 poll_conn(struct vb_conn *c, struct fabric_wc *wc, int n)
 {
@@ -151,8 +170,8 @@ poll_conn(struct vb_conn *c, struct fabric_wc *wc, int n)
 		translate(c, &c->stash, &wc[got++]);
 	}
 	while (got < n) {
-		k = ibv_poll_cq(c->cq, n - got < BATCH ? n - got : BATCH, hw);
-		if (k <= 0)
+		k = poll_device(c, n - got < BATCH ? n - got : BATCH, hw);
+		if (!k)
 			break;
 		for (int i = 0; i < k; i++)
 			translate(c, &hw[i], &wc[got++]);
@@ -191,17 +210,26 @@ vb_cq_peek(struct vb_conn *c)
 	if (c->state == VB_CLOSED)
 		return true;
 	if (!c->stashed)
-		c->stashed = ibv_poll_cq(c->cq, 1, &c->stash) > 0;
+		c->stashed = poll_device(c, 1, &c->stash) > 0;
 	return c->stashed;
 }
 
 bool
 vb_cq_arm(struct vb_conn *c)
 {
+	int r;
+
 	if (c->state == VB_CLOSED)
 		return true;
 	if (!c->armed) {
-		if (ibv_req_notify_cq(c->cq, 0))
+		r = ibv_req_notify_cq(c->cq, 0);
+		/* One that is closing has a time limit. */
+		if (r && c->state == VB_LIVE) {
+			log_err(c->ctx->log, "%s: no events of completions: %s",
+				c->dev->name, strerror(r));
+			vb_conn_die(c, -EIO);
+		}
+		if (r)
 			return true;
 		c->armed = true;
 	}

@@ -242,14 +242,16 @@ vb_accept_send(struct vb_conn *c)
 		.rnr_retry_count = 7,
 	};
 
-	vb_conn_set_state(c, VB_LIVE);
 	errno = 0;
 	if (rdma_accept(c->id, &cp) < 0) {
 		log_dbg(c->ctx->log, "verbs: connection %p: accept: %s",
 			(void *)c, strerror(errno));
+		/* Still accepting: there is nothing to be disconnected, and
+		 * the end of the id, which is not put off, tells the peer. */
 		vb_conn_die(c, -ECONNRESET);
 		return;
 	}
+	vb_conn_set_state(c, VB_LIVE);
 	vb_conn_rnr_timer(c);
 	vb_conn_hot(c);
 }

@@ -13,6 +13,8 @@ enum fault_mode fault_mode(void);
 void *fault_track(void *addr, size_t size, const void *site);
 void fault_untrack(const void *addr);
 void fault_mapped(long bytes);
+/* n more of them. */
+void fault_rdma(enum fault_rdma what, int n);
 
 /* For libraries that let us allocate for them. */
 void *fault_malloc(size_t size);

@@ -18,6 +18,7 @@
 
 static struct {
 	atomic_uint kinds;
+	enum fault_side only;
 	enum fault_mode mode;
 	unsigned long nth, width;
 	atomic_ulong calls, hits;
@@ -26,10 +27,30 @@ static struct {
 } fault;
 
 static _Thread_local unsigned paused;
+static _Thread_local enum fault_side this_side;
 
 static const char *const kind_names[FAULT_N_KINDS] = {
-	"mem", "desc", "net", "xfer", "disk", "thread", "uring", "verbs",
+	"mem",   "desc",  "net",  "xfer", "disk", "thread",
+	"uring", "verbs", "post", "poll", "end",
 };
+
+static const char *const rdma_names[FAULT_N_RDMA] = {
+	[FAULT_PD] = "PD",
+	[FAULT_CQ] = "CQ",
+	[FAULT_QP] = "QP",
+	[FAULT_SRQ] = "SRQ",
+	[FAULT_MR] = "MR",
+	[FAULT_MW] = "MW",
+	[FAULT_CM_ID] = "CM ID",
+	[FAULT_CHANNEL] = "event channel",
+	[FAULT_COMP] = "completion channel",
+};
+
+const char *
+fault_rdma_name(unsigned i)
+{
+	return i < FAULT_N_RDMA ? rdma_names[i] : NULL;
+}
 
 const char *
 fault_kind_name(unsigned i)
@@ -90,6 +111,24 @@ void
 fault_disarm(void)
 {
 	atomic_store(&fault.kinds, 0);
+}
+
+void
+fault_set_side(enum fault_side side)
+{
+	this_side = side;
+}
+
+enum fault_side
+fault_get_side(void)
+{
+	return this_side;
+}
+
+void
+fault_only(enum fault_side side)
+{
+	fault.only = side;
 }
 
 unsigned long
@@ -159,7 +198,7 @@ fault_hit(unsigned kind, const char *name, const void *site)
 
 	if (!(atomic_load_explicit(&fault.kinds, memory_order_relaxed) &
 	      kind) ||
-	    paused)
+	    paused || (fault.only && this_side && this_side != fault.only))
 		return false;
 	n = atomic_fetch_add(&fault.calls, 1) + 1;
 	if (!fault.nth || n < fault.nth || n >= fault.nth + fault.width)
@@ -195,6 +234,7 @@ static struct block table[TABLE_SIZE];
 static pthread_mutex_t table_lock = PTHREAD_MUTEX_INITIALIZER;
 static size_t n_blocks, n_used;
 static atomic_size_t mapped;
+static atomic_uint rdma[FAULT_N_RDMA];
 static const char gone;
 
 static struct block *
@@ -263,6 +303,12 @@ fault_mapped(long bytes)
 	atomic_fetch_add(&mapped, (size_t)bytes);
 }
 
+void
+fault_rdma(enum fault_rdma what, int n)
+{
+	atomic_fetch_add(&rdma[what], (unsigned)n);
+}
+
 static unsigned
 count_fds(void)
 {
@@ -286,6 +332,8 @@ fault_live(struct fault_live *ret)
 	ret->blocks = n_blocks;
 	pthread_mutex_unlock(&table_lock);
 	ret->mapped = atomic_load(&mapped);
+	for (unsigned i = 0; i < FAULT_N_RDMA; i++)
+		ret->rdma[i] = atomic_load(&rdma[i]);
 	ret->fds = count_fds();
 	fault_resume();
 }

@@ -2,9 +2,9 @@
 /*
  * Calls that fail on purpose. The linker puts these wrappers (meson.build has
  * the list) between the tree's own code and libc, liburing and verbs: the n-th
- * call of the chosen kinds fails, once or several times, and what was allocated
- * or mapped is counted, with the place that asked for it. libevent and jansson
- * allocate through them, too.
+ * call of the chosen kinds fails, once or several times, and what was
+ * allocated, mapped, or made on an RDMA device is counted, with the place that
+ * asked for memory. libevent and jansson allocate through them, too.
  *
  * A driver in the same process uses the functions below. A program that was
  * linked with the wrappers takes its orders from the environment:
@@ -32,9 +32,19 @@ enum fault_kind {
 	FAULT_DISK = 1 << 4, /* pread, pwrite, fdatasync, fallocate, ... */
 	FAULT_THREAD = 1 << 5,
 	FAULT_URING = 1 << 6,
-	FAULT_VERBS = 1 << 7,
+	FAULT_VERBS = 1 << 7, /* resources of RDMA, and connecting */
+	FAULT_POST = 1 << 8,  /* work requests, windows, asking for events */
+	FAULT_POLL = 1 << 9,  /* fetching completions and events */
+	FAULT_END = 1 << 10,  /* giving resources of RDMA back */
 };
-#define FAULT_N_KINDS 8
+#define FAULT_N_KINDS 11
+
+/* Which calls count, where a client and a server are in one process. */
+enum fault_side {
+	FAULT_NO_SIDE, /* counts for both */
+	FAULT_CLIENT = 1 << 0,
+	FAULT_SERVER = 1 << 1,
+};
 
 enum fault_mode {
 	FAULT_FAIL,
@@ -52,6 +62,11 @@ int fault_mode_parse(const char *word);
 void fault_arm(unsigned kinds, enum fault_mode mode, unsigned long nth,
 	       unsigned long width);
 void fault_disarm(void);
+/* This thread's side, and that of the threads it makes from now on. */
+void fault_set_side(enum fault_side side);
+enum fault_side fault_get_side(void);
+/* The next fault_arm() means this side only; FAULT_NO_SIDE: both. */
+void fault_only(enum fault_side side);
 /* Calls since fault_arm(), and how many of them failed. */
 unsigned long fault_calls(void);
 unsigned long fault_hits(void);
@@ -62,10 +77,26 @@ const char *fault_where(void);
 void fault_pause(void);
 void fault_resume(void);
 
+/* What a process has of an RDMA device. */
+enum fault_rdma {
+	FAULT_PD,
+	FAULT_CQ,
+	FAULT_QP,
+	FAULT_SRQ,
+	FAULT_MR,
+	FAULT_MW,
+	FAULT_CM_ID,
+	FAULT_CHANNEL, /* of events of the connection manager */
+	FAULT_COMP,    /* of completions */
+	FAULT_N_RDMA
+};
+const char *fault_rdma_name(unsigned i);
+
 struct fault_live {
 	size_t blocks; /* allocated by the tree's code, not freed */
 	size_t mapped; /* bytes */
 	unsigned fds;  /* open in this process */
+	unsigned rdma[FAULT_N_RDMA];
 };
 void fault_live(struct fault_live *ret);
 /* Forgets the blocks that there are: only later ones are listed. */

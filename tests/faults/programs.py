@@ -9,6 +9,7 @@ start says so in a line; what fails later is an error of that request, and works
 when it is tried again. No crash, no hang, nothing left allocated at the end.
 
 usage: programs.py daemon|plugin KINDS [MODE [STEP [WIDTH]]]
+RNBD_FAULTS_LISTEN: "ip:ADDRESS", for RDMA; without the port (tcp:127.0.0.1)
 """
 import os
 import re
@@ -22,6 +23,7 @@ GATEWAYD = os.environ["RNBD_GATEWAYD"]
 GATEWAYD_FAULTY = os.environ["RNBD_GATEWAYD_FAULTY"]
 PLUGIN = os.environ["RNBD_PLUGIN"]
 PLUGIN_FAULTY = os.environ["RNBD_PLUGIN_FAULTY"]
+LISTEN = os.environ.get("RNBD_FAULTS_LISTEN", "tcp:127.0.0.1")
 HANGS = 40  # seconds
 
 CLIENT = r"""
@@ -110,7 +112,7 @@ class Program:
 def start_daemon(faulty, env):
     argv = [GATEWAYD_FAULTY if faulty else GATEWAYD, "--foreground",
             "--workers", "1", "--queue-depth", "16", "--sandbox", "no",
-            "--listen", "tcp:127.0.0.1:0", "--export", "disk=file:" + disk]
+            "--listen", LISTEN + ":0", "--export", "disk=file:" + disk]
     d = Program("daemon", argv, env if faulty else None, subprocess.PIPE)
     line = d.proc.stdout.readline()
     if not line:

@@ -81,14 +81,19 @@ world_make_files(void)
 	f = fopen(config_path, "we");
 	if (!f ||
 	    fprintf(f,
-		    "[gateway]\nlisten = tcp:127.0.0.1:0\nworkers = 1\n"
+		    "[gateway]\nlisten = %s:0\nworkers = 1\n"
 		    "queue-depth = 16\ncontrol = %s\n"
-		    "metrics = 127.0.0.1:0\n%s"
+		    "metrics = 127.0.0.1:0\n%s%s"
+		    "heartbeat-interval = %u\n"
 		    "[export]\nname = m\nbackend = memory:1M\n"
 		    "[export]\nname = f\nbackend = file:%s\n"
-		    "[rule]\naddress = 127.0.0.0/8\naction = allow\n",
-		    control_path, world.pool ? "no-io-uring = yes\n" : "",
-		    disk_path) < 0 ||
+		    "[rule]\naddress = %s\naction = allow\n",
+		    world.listen ? world.listen : "tcp:127.0.0.1", control_path,
+		    world.pool ? "no-io-uring = yes\n" : "",
+		    world.invalidate ? "always-invalidate = yes\n" : "",
+		    world.heartbeat ? world.heartbeat * 1000 : 5000, disk_path,
+		    world.listen ? strchr(world.listen, ':') + 1
+				 : "127.0.0.0/8") < 0 ||
 	    fclose(f))
 		die("no configuration");
 }
@@ -151,7 +156,10 @@ static void *
 server_run(void *arg)
 {
 	struct server *s = arg;
-	int r = daemon_run(s->d);
+	int r;
+
+	fault_set_side(FAULT_SERVER);
+	r = daemon_run(s->d);
 
 	if (r)
 		die("the daemon ends with %d: %s", r, last_error);
@@ -164,6 +172,7 @@ server_start(struct server *s)
 	int i, r = -1;
 
 	memset(s, 0, sizeof(*s));
+	fault_set_side(FAULT_SERVER);
 	for (i = 0; i < TRIES && r; i++)
 		r = server_try(s);
 	if (r)
@@ -171,6 +180,7 @@ server_start(struct server *s)
 	fault_pause();
 	if (pthread_create(&s->thread, NULL, server_run, s))
 		die("no thread");
+	fault_set_side(FAULT_NO_SIDE);
 	fault_resume();
 }
 
@@ -179,7 +189,9 @@ server_stop(struct server *s)
 {
 	kill(getpid(), SIGTERM);
 	pthread_join(s->thread, NULL);
+	fault_set_side(FAULT_SERVER);
 	daemon_free(s->d);
+	fault_set_side(FAULT_NO_SIDE);
 	gw_config_deinit(&s->config);
 	cmdline_deinit(&s->cl);
 }
@@ -191,15 +203,28 @@ static const char *const dev_names[] = {"m", "f"};
 static int
 client_params(struct client *c, const char *addr)
 {
+	char timeout[16], heartbeat[16], connect[16];
 	const char *const keys[][2] = {
-		{"sessname", "exhaust"},  {"path", addr},
-		{"device-path", "m"},     {"connections", "2"},
-		{"io-timeout", "10"},     {"open-timeout", "10"},
-		{"connect-timeout", "3"}, {"reconnect-delay", "0.01"},
+		{"sessname", "exhaust"},
+		{"path", addr},
+		{"device-path", "m"},
+		{"connections", "2"},
+		{"io-timeout", timeout},
+		{"open-timeout", timeout},
+		{"connect-timeout", connect},
+		{"reconnect-delay", "0.01"},
+		{"zero", "trust"},
+		{"heartbeat-interval", heartbeat},
 	};
 	char text[PARAMS_ERR_MAX] = "";
 	int r = 0;
 
+	snprintf(timeout, sizeof(timeout), "%u",
+		 world.io_timeout ? world.io_timeout : 10);
+	snprintf(heartbeat, sizeof(heartbeat), "%u",
+		 world.heartbeat ? world.heartbeat : 5);
+	snprintf(connect, sizeof(connect), "%u",
+		 world.connect_timeout ? world.connect_timeout : 3);
 	params_init(&c->params);
 	for (size_t i = 0; i < ARRAY_SIZE(keys) && !r; i++)
 		r = params_set(&c->params, keys[i][0], keys[i][1], text);
@@ -246,6 +271,7 @@ client_start(struct client *c, const char *addr)
 	int r = -1;
 
 	memset(c, 0, sizeof(*c));
+	fault_set_side(FAULT_CLIENT);
 	for (int i = 0; i < TRIES && r; i++)
 		r = client_try(c, addr);
 	if (r)
@@ -351,16 +377,26 @@ client_cut(struct client *c)
 }
 
 void
+client_shut(struct client *c)
+{
+	for (unsigned d = 0; d < 2; d++) {
+		if (c->devs[d])
+			rnbd_wait_close(c->wait, c->devs[d]);
+		c->devs[d] = NULL;
+	}
+}
+
+void
 client_stop(struct client *c)
 {
-	for (unsigned d = 0; d < 2; d++)
-		rnbd_wait_close(c->wait, c->devs[d]);
+	client_shut(c);
 	progress_stop(c->helper);
 	rnbd_wait_free(c->wait, 1000);
 	free(c->paths);
 	params_deinit(&c->params);
 	free(c->buf);
 	free(c->want);
+	fault_set_side(FAULT_NO_SIDE);
 }
 
 /* --- the control socket, metrics */

@@ -21,6 +21,12 @@
 struct world_options {
 	bool pool; /* no io_uring */
 	bool verbose;
+	/* Without the port, "tcp:127.0.0.1" if NULL. */
+	const char *listen;
+	unsigned io_timeout;         /* seconds, or 0: 10 */
+	unsigned heartbeat;          /* seconds, or 0: 5 */
+	unsigned connect_timeout;    /* seconds, or 0: 3 */
+	bool invalidate;             /* renewed keys */
 	const char *(*replay)(void); /* words for a failure */
 };
 extern struct world_options world;
@@ -54,6 +60,8 @@ void server_stop(struct server *s);
 
 void client_start(struct client *c, const char *addr);
 void client_open(struct client *c);
+/* Closes what client_open() opened; client_stop() may follow. */
+void client_shut(struct client *c);
 /* Each kind of I/O to both devices, read back. */
 void client_work(struct client *c, uint8_t tag);
 /* One write of a block to a device, read back. */

@@ -350,11 +350,40 @@ WRAPPED(int, statx, int fd, const char *path, int flags, unsigned mask,
 
 /* ------------------------------------------------- threads, io_uring */
 
+struct begin {
+	void *(*fn)(void *);
+	void *arg;
+	enum fault_side side;
+};
+
+void *__real_malloc(size_t size);
+void __real_free(void *p);
+
+static void *
+begin_thread(void *p)
+{
+	struct begin b = *(struct begin *)p;
+
+	__real_free(p);
+	fault_set_side(b.side);
+	return b.fn(b.arg);
+}
+
 WRAPPED(int, pthread_create, pthread_t *t, const pthread_attr_t *attr,
 	void *(*fn)(void *), void *arg)
 {
+	struct begin *b;
+	int r;
+
 	FAIL(FAULT_THREAD, "pthread_create", EAGAIN, EAGAIN);
-	return __real_pthread_create(t, attr, fn, arg);
+	b = __real_malloc(sizeof(*b));
+	if (!b)
+		return EAGAIN;
+	*b = (struct begin){fn, arg, fault_get_side()};
+	r = __real_pthread_create(t, attr, begin_thread, b);
+	if (r)
+		__real_free(b);
+	return r;
 }
 
 WRAPPED(int, io_uring_queue_init_params, unsigned entries,

@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# vm: time=1500
+# Each call of libibverbs and librdmacm fails once, the client's and then the
+# daemon's, through connecting, opening, I/O, a reconnect and closing: no crash,
+# no hang, nothing left, and the next session works.
+. "$RNBD_SRCDIR/tests/vm/functions.sh"
+need rdma
+
+exhaust=$RNBD_BUILD/tests/faults/exhaust
+[ -x "$exhaust" ] || fail "no $exhaust"
+before=$(rdma resource show)
+begin=$SECONDS rounds=0
+
+# calls ARGUMENT...: of both sides.
+calls() {
+	local side n
+	for side in client server; do
+		"$exhaust" --listen "ip:$VM_ADDR0" --side $side "$@" \
+			>"$tmp/calls.log" 2>&1 ||
+			fail "$side $*: $(tail -n 60 "$tmp/calls.log")"
+		say "$side, $*: $(tail -n 1 "$tmp/calls.log")"
+		n=$(sed -n 's/.*calm round; \([0-9]*\) rounds.*/\1/p' "$tmp/calls.log")
+		rounds=$((rounds + n))
+		[ "$(rdma resource show)" = "$before" ] ||
+			fail "left on the device: $(rdma resource show)"
+	done
+}
+
+# Each of those that make something or connect, and of those that give it back.
+# Of the others a share: VM_ARG_FAULTS=all has each of them.
+share=${VM_ARG_FAULTS:-some}
+step() {
+	if [ "$share" = all ]; then echo 1; else echo "$1"; fi
+}
+calls --kinds verbs
+calls --kinds end --step "$(step 2)"
+calls --kinds post --step "$(step 29)"
+calls --kinds poll --step "$(step 29)"
+# With renewed keys there are windows, to be made and bound.
+calls --kinds verbs --width 5 --invalidate --step "$(step 9)"
+calls --kinds post --invalidate --step "$(step 61)"
+say "$rounds rounds with a failure in $((SECONDS - begin)) s"
+
+# The daemon and nbdkit themselves, begun anew for each.
+if [ -z "${RNBD_SANITIZER:-}" ]; then
+	export RNBD_FAULTS_LISTEN=ip:$VM_ADDR0
+	export RNBD_GATEWAYD_FAULTY=$RNBD_BUILD/tests/faults/rnbd-gatewayd-faulty
+	export RNBD_PLUGIN_FAULTY=$RNBD_BUILD/tests/faults/nbdkit-rnbd-plugin-faulty.so
+	for side in daemon plugin; do
+		"$RNBD_SRCDIR/tests/faults/programs.py" $side verbs fail \
+			"$(step 11)" >"$tmp/calls.log" 2>&1 ||
+			fail "$side: $(tail -n 60 "$tmp/calls.log")"
+		say "$(tail -n 1 "$tmp/calls.log")"
+	done
+	[ "$(rdma resource show)" = "$before" ] ||
+		fail "left on the device: $(rdma resource show)"
+fi
