@@ -154,7 +154,8 @@ static const struct {
 static bool
 wanted(const struct hostile_case *c, char **only)
 {
-	if (names.kernel && !c->kernel)
+	if ((names.kernel && !c->kernel) ||
+	    (names.without && !strcmp(names.without, c->name)))
 		return false;
 	if (!*only)
 		return true;
@@ -202,7 +203,8 @@ static void
 usage(void)
 {
 	fprintf(stderr, "usage: hostile-client [--kernel] [--port N] "
-			"[--source ADDR] ADDR CALM DISK RODISK [CASE...]\n");
+			"[--source ADDR] [--without CASE] ADDR CALM DISK "
+			"RODISK [CASE...]\n");
 	exit(2);
 }
 
@@ -213,6 +215,7 @@ main(int argc, char **argv)
 		{"kernel", no_argument, NULL, 'k'},
 		{"port", required_argument, NULL, 'p'},
 		{"source", required_argument, NULL, 's'},
+		{"without", required_argument, NULL, 'w'},
 		{NULL, 0, NULL, 0},
 	};
 	const char *source = NULL;
@@ -230,6 +233,9 @@ main(int argc, char **argv)
 			break;
 		case 's':
 			source = optarg;
+			break;
+		case 'w':
+			names.without = optarg;
 			break;
 		default:
 			usage();

@@ -496,9 +496,7 @@ changed_behind(void)
 		else
 			peer_poke(p, 1, p->chunks[id].addr, p->chunks[id].key,
 				  data, sizeof(data));
-		do
-			got = peer_wait(p, PEER_MS, &r);
-		while (got == PEER_SENT);
+		got = peer_outcome(p, &r);
 		expect(got != PEER_LATE, "no answer and no end");
 		if (got == PEER_ENDED) {
 			peer_free(p);

@@ -14,9 +14,10 @@ struct hostile_case {
 };
 
 struct hostile_names {
-	const char *disk; /* free for the cases to write; of 1 MiB or more */
-	const char *ro;   /* read-only for the server */
-	bool kernel;      /* the peer is the kernel's server */
+	const char *disk;    /* free for the cases to write; of 1 MiB or more */
+	const char *ro;      /* read-only for the server */
+	bool kernel;         /* the peer is the kernel's server */
+	const char *without; /* a case that is left out, or NULL */
 };
 extern struct hostile_names names;
 

@@ -553,22 +553,32 @@ peer_wait(struct peer *p, int ms, struct peer_reply *ret)
 	}
 }
 
+enum peer_got
+peer_outcome(struct peer *p, struct peer_reply *ret)
+{
+	uint64_t end = rv_now_ms() + PEER_MS, now;
+	enum peer_got got;
+
+	/* Answers to heartbeats are sent, too: they must not prolong it. */
+	do {
+		now = rv_now_ms();
+		got = peer_wait(p, now < end ? (int)(end - now) : 0, ret);
+	} while (got == PEER_SENT);
+	return got;
+}
+
 struct peer_reply
 peer_reply(struct peer *p)
 {
 	struct peer_reply r;
 
-	for (;;) {
-		switch (peer_wait(p, PEER_MS, &r)) {
-		case PEER_REPLY:
-			return r;
-		case PEER_SENT:
-			break;
-		case PEER_ENDED:
-			bail("the path ended instead of a reply");
-		case PEER_LATE:
-			bail("no reply in %d ms", PEER_MS);
-		}
+	switch (peer_outcome(p, &r)) {
+	case PEER_REPLY:
+		return r;
+	case PEER_ENDED:
+		bail("the path ended instead of a reply");
+	default:
+		bail("no reply in %d ms", PEER_MS);
 	}
 }
 

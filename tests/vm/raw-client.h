@@ -151,6 +151,8 @@ enum peer_got {
 };
 /* Heartbeats are answered meanwhile. */
 enum peer_got peer_wait(struct peer *p, int ms, struct peer_reply *ret);
+/* The next that is no completion of a send, within PEER_MS in all. */
+enum peer_got peer_outcome(struct peer *p, struct peer_reply *ret);
 /* A reply must come. */
 struct peer_reply peer_reply(struct peer *p);
 /* The reply to the only request under way must be this one. */

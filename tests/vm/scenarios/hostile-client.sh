@@ -9,11 +9,17 @@ sum=$(sha256sum <"$tmp/fixed")
 # Two gateways, and two such clients at once, for most of a case is waiting.
 declare -A port=([no]=1234 [yes]=1235) before client
 
+# soft-RoCE of 6.1 loses a queue pair with a bound window when a request that is
+# under way meets its end: both sides are in error, and no completion says so.
 hostile() { # KEYS CASE...
-	local keys=$1
+	local keys=$1 without=()
 	shift
+	if [ "$VM_RELEASE" = 6.1 ] && [ "$keys" = yes ]; then
+		without=(--without changed-behind)
+	fi
 	timeout 850 "$RNBD_BUILD/tests/vm/hostile-client" \
-		--port "${port[$keys]}" "$VM_ADDR0" calm disk fixed "$@"
+		--port "${port[$keys]}" "${without[@]}" \
+		"$VM_ADDR0" calm disk fixed "$@"
 }
 fds() { # PID
 	find "/proc/$1/fd" -mindepth 1 | wc -l
