@@ -165,7 +165,7 @@ build_plain() {
 # gcc warns of what is not so when it optimizes less: only here no error.
 build_asan() {
 	build asan gcc -Doptimization=1 -Dwerror=false \
-		-Db_sanitize=address,undefined -Dsim_seeds=1000 -Dsim_steps=1 \
+		-Db_sanitize=address,undefined -Dsim_seeds=500 -Dsim_steps=1 \
 		-Dhostile_messages=300000
 }
 

@@ -33,18 +33,22 @@ list() {
 	done
 }
 
-# Lines "SCENARIO KERNEL" of the scenarios named or of all: the longest first,
-# but pairs of guests last, for the run before one leaves half the machine idle.
-# A scenario that was given as a path is named by it.
+# Lines "SCENARIO KERNEL" of the scenarios named, or of the whole suite: the
+# longest first, but pairs of guests last, for the run before one leaves half the
+# machine idle. A scenario that was given as a path is named by it.
 cases() {
-	local f k name
-	[ $# -gt 0 ] || set -- "$here"/scenarios/*.sh
+	local f k name whole=''
+	if [ $# = 0 ]; then
+		whole=yes
+		set -- "$here"/scenarios/*.sh
+	fi
 	for f in "$@"; do
 		name=$f
 		[[ $f == */* ]] || f=$here/scenarios/$f.sh
 		[ -f "$f" ] || die "no scenario $f"
 		header "$f"
 		[[ $f != "$here/scenarios/"* ]] || name=$(basename "$f" .sh)
+		[ -z "$whole" ] || kernels=${suite:-$kernels}
 		for k in ${kernels/,/ }; do
 			echo "$guests $time $name $k"
 		done
@@ -55,11 +59,12 @@ cases() {
 header() {
 	local word
 	nics=1 mtu=1500 mem=1024 time=120 guests=1 kernels=6.1,6.12 build=yes
-	where=guest
+	where=guest suite=''
 	# shellcheck disable=SC2013  # words are meant
 	for word in $(sed -n 's/^# vm://p' "$1"); do
 		[[ $word =~ ^(nics|mtu|mem|time|guests)=[0-9]+$ ||
 			$word =~ ^kernels=6\.(1|12|1,6\.12)$ ||
+			$word =~ ^suite=6\.(1|12)$ ||
 			$word =~ ^(build=(yes|no)|where=(guest|host))$ ]] ||
 			die "$1: unknown word '$word' in its '# vm:' line"
 		declare -g "$word"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# vm: time=300
+# vm: time=300 suite=6.12
 # Every form of an RDMA address, at the gateway and at the plugin.
 . "$RNBD_SRCDIR/tests/vm/functions.sh"
 need nbdkit nbdinfo ip

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# vm: time=300
+# vm: time=300 suite=6.1
 # The verbs fabric keeps the fabric contract, over IPv4 and IPv6.
 . "$RNBD_SRCDIR/tests/vm/functions.sh"
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# vm: time=300
+# vm: time=300 suite=6.1
 # Without root: permissions and the limit of pinned memory, which is told with
 # numbers before the kernel says ENOMEM.
 . "$RNBD_SRCDIR/tests/vm/functions.sh"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# vm: where=host time=700
+# vm: where=host time=700 suite=6.12
 # Kernel's client, our daemon on a disk whose writes are recorded: each prefix of
 # the record keeps what flushes and FUA promised; ext4 recovers at each of 200.
 set -euo pipefail

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# vm: time=600
+# vm: time=600 suite=6.1
 # Sessions over RDMA that come and go, and maps of one of them, with I/O: the
 # daemon's descriptors, resident memory and RDMA resources, and the client's
 # too, are what they were.
@@ -17,7 +17,7 @@ truncate -s 1M "$tmp/disk"
 before=$(rdma resource show)
 gateway_listen=ip:$VM_ADDR0 start_gateway gw --workers 1 --queue-depth 16 \
 	--export m=memory:1M --export "f=file:$tmp/disk"
-"$churn" "${VM_ARG_SESSIONS:-600}" "$path_gw" "$pid_gw" "${VM_ARG_MAPS:-1000}" ||
+"$churn" "${VM_ARG_SESSIONS:-300}" "$path_gw" "$pid_gw" "${VM_ARG_MAPS:-1000}" ||
 	fail "something grew"
 stop "$pid_gw" || fail "the gateway ended with $?"
 [ "$(rdma resource show)" = "$before" ] ||

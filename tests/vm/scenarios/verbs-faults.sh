@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# vm: time=1500
+# vm: time=1500 suite=6.12
 # Each call of libibverbs and librdmacm fails once, the client's and then the
 # daemon's, through connecting, opening, I/O, a reconnect and closing: no crash,
 # no hang, nothing left, and the next session works.
@@ -33,12 +33,12 @@ step() {
 	if [ "$share" = all ]; then echo 1; else echo "$1"; fi
 }
 calls --kinds verbs
-calls --kinds end --step "$(step 2)"
-calls --kinds post --step "$(step 29)"
-calls --kinds poll --step "$(step 29)"
+calls --kinds end --step "$(step 3)"
+calls --kinds post --step "$(step 61)"
+calls --kinds poll --step "$(step 61)"
 # With renewed keys there are windows, to be made and bound.
-calls --kinds verbs --width 5 --invalidate --step "$(step 9)"
-calls --kinds post --invalidate --step "$(step 61)"
+calls --kinds verbs --width 5 --invalidate --step "$(step 17)"
+calls --kinds post --invalidate --step "$(step 131)"
 say "$rounds rounds with a failure in $((SECONDS - begin)) s"
 
 # The daemon and nbdkit themselves, begun anew for each.
@@ -48,7 +48,7 @@ if [ -z "${RNBD_SANITIZER:-}" ]; then
 	export RNBD_PLUGIN_FAULTY=$RNBD_BUILD/tests/faults/nbdkit-rnbd-plugin-faulty.so
 	for side in daemon plugin; do
 		"$RNBD_SRCDIR/tests/faults/programs.py" $side verbs fail \
-			"$(step 11)" >"$tmp/calls.log" 2>&1 ||
+			"$(step 23)" >"$tmp/calls.log" 2>&1 ||
 			fail "$side: $(tail -n 60 "$tmp/calls.log")"
 		say "$(tail -n 1 "$tmp/calls.log")"
 	done
