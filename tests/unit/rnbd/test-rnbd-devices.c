@@ -142,6 +142,10 @@ START_TEST(device_that_the_server_loses_again_is_opened_with_pauses)
 	fake_answer(0, -ENOTCONN, NULL, 0);
 	turn(0);
 	ck_assert_uint_eq(fake->n_sent, 1);
+	answer_open(shape(20, SECTORS, 512));
+	answer_all();
+	ck_assert_int_eq(t.calls, 1);
+	ck_assert_int_eq(t.err, 0);
 }
 END_TEST
 
