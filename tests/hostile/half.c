@@ -305,17 +305,17 @@ work(struct half *h)
 		}
 		h->state = HALF_WAITS;
 		wait_for(h, COMPANY_NS);
-		/* fall through */
+		__attribute__((fallthrough));
 	case HALF_WAITS:
 		if (!has_company(h) && h->timer.armed)
 			return;
 		h->state = HALF_WORKS;
 		h->last_end = stage_now(h->stage);
 		wait_for(h, PATIENCE_NS);
-		/* fall through */
+		__attribute__((fallthrough));
 	case HALF_WORKS:
 		/* A device that the liar opens and the gateway does not know
-		 * is opened again and again, for as long as an I/O waits. */
+		 * is opened again, with pauses, for as long as an I/O waits. */
 		if (h->stage->messages >= h->stage->budget)
 			h->left = 0;
 		if (rnbd_clt_failed(h->clt) || (!h->left && !h->n_busy)) {
