@@ -101,6 +101,12 @@ tally() {
 	echo "$counts" >>"$results"
 }
 
+# tests DIR LABEL ARGUMENT...: by meson; the logs say what came out.
+tests() {
+	RNBD_SUITE=$2 meson test -C "$1" --no-rebuild --print-errorlogs \
+		-t "${RNBD_TIMEOUT_MULTIPLIER:-1}" "${@:3}" || :
+}
+
 # run DIR LABEL MESON_SUITE...
 #
 # Whole programs under load have time limits that a machine with other work
@@ -115,42 +121,39 @@ run() {
 	done
 	log=$dir/meson-logs/testlog again=()
 	rm -f "$log"*
-	RNBD_SUITE=$label meson test -C "$dir" --no-rebuild \
-		--print-errorlogs -t "${RNBD_TIMEOUT_MULTIPLIER:-1}" \
-		"${args[@]}" || :
+	tests "$dir" "$label" "${args[@]}"
 	mapfile -t bad < <(python3 tests/count.py --failed "$log")
 	if [ ${#bad[@]} -gt 0 ] && [ ${#bad[@]} -le $few ] &&
 		! printf '%s\n' "${bad[@]}" | grep -qvE '^(integration|faults)/'; then
 		again=("$log-again")
-		RNBD_SUITE=$label meson test -C "$dir" --no-rebuild \
-			--print-errorlogs -t "${RNBD_TIMEOUT_MULTIPLIER:-1}" \
-			--logbase testlog-again --num-processes 1 "${bad[@]}" || :
+		tests "$dir" "$label" --logbase testlog-again \
+			--num-processes 1 "${bad[@]}"
 	fi
 	tally "$label" "$log" "${again[@]}"
 }
 
-# The guests' scenarios: their own runner counts them.
+# counted LABEL LOG: of a runner that counts by itself, on its last line.
+counted() {
+	local counts
+	counts=$(tail -n 1 "$2" |
+		grep -E '^[0-9]+ passed, [0-9]+ failed, [0-9]+ skipped$') ||
+		counts="0 passed, 1 failed, 0 skipped"
+	grep -E '^(FAILED|FLAKY) ' "$2" >>"$failures" || :
+	echo "$1: $counts"
+	echo "$counts" >>"$results"
+}
+
 run_vm() {
 	RNBD_BUILD=$base/gcc tests/vm/suite.sh "$base/vm" |
 		tee "$base/vm/suite.log" || :
-	grep -E '^[0-9]+ passed, [0-9]+ failed, [0-9]+ skipped$' \
-		"$base/vm/suite.log" >"$base/vm/counts" ||
-		echo "0 passed, 1 failed, 0 skipped" >"$base/vm/counts"
-	grep -E '^(FAILED|FLAKY) ' "$base/vm/suite.log" >>"$failures" || :
-	echo "vm: $(cat "$base/vm/counts")"
-	cat "$base/vm/counts" >>"$results"
+	counted vm "$base/vm/suite.log"
 }
 
 # Deliberate bugs, to see that the simulator finds them.
 run_mutants() {
 	tests/sim/mutants.sh "$base/mutants" 2>&1 |
 		tee "$base/mutants.log" || :
-	grep '^FAILED ' "$base/mutants.log" >>"$failures" || :
-	tail -n 1 "$base/mutants.log" |
-		grep -E '^[0-9]+ passed, [0-9]+ failed, [0-9]+ skipped$' \
-			>"$base/mutants.counts" ||
-		echo "0 passed, 1 failed, 0 skipped" >"$base/mutants.counts"
-	cat "$base/mutants.counts" >>"$results"
+	counted mutants "$base/mutants.log"
 }
 
 broken() {
