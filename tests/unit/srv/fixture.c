@@ -227,16 +227,33 @@ fx_path_init(struct fx *f, struct fx_path *p, uint8_t sess, uint8_t path,
 	memset(p->req.path_uuid.b, path, sizeof(p->req.path_uuid.b));
 }
 
+void
+fx_init_two(struct fx *f, struct fx_path *a, struct fx_path *b, unsigned caps,
+	    const struct rtrs_srv_params *p)
+{
+	fx_init(f, caps, p);
+	fx_path_init(f, a, 1, 1, 2);
+	fx_path_init(f, b, 1, 2, 2);
+	b->peer = OTHER;
+}
+
 struct mock_conn *
-fx_connect(struct fx_path *p, uint16_t cid)
+fx_knock(struct fx_path *p, uint16_t cid)
 {
 	uint8_t buf[RTRS_CONN_REQ_LEN];
-	struct mock_conn *c;
 
 	p->req.cid = cid;
 	rtrs_msg_conn_req_encode(&p->req, buf);
-	c = mock_connect(&p->f->m, buf, sizeof(buf), p->local, p->peer);
-	p->con[cid] = c;
+	p->con[cid] =
+		mock_connect(&p->f->m, buf, sizeof(buf), p->local, p->peer);
+	return p->con[cid];
+}
+
+struct mock_conn *
+fx_connect(struct fx_path *p, uint16_t cid)
+{
+	struct mock_conn *c = fx_knock(p, cid);
+
 	fx_run(p->f);
 	return c;
 }

@@ -76,6 +76,11 @@ struct fx_path {
 /* The path and session numbers become UUIDs. */
 void fx_path_init(struct fx *f, struct fx_path *p, uint8_t sess, uint8_t path,
 		  uint16_t cid_num);
+/* The usual: two paths of a session, from two addresses. */
+void fx_init_two(struct fx *f, struct fx_path *a, struct fx_path *b,
+		 unsigned caps, const struct rtrs_srv_params *p);
+/* A request of one connection arrives; nobody has looked at it. */
+struct mock_conn *fx_knock(struct fx_path *p, uint16_t cid);
 /* Sends the request of one connection; the outcome is in the connection. */
 struct mock_conn *fx_connect(struct fx_path *p, uint16_t cid);
 void fx_connect_all(struct fx_path *p);

@@ -18,10 +18,7 @@ static struct fx_path a, b;
 static void
 start(const struct rtrs_srv_params *sp)
 {
-	fx_init(&f, FABRIC_CAP_MW_PD, sp);
-	fx_path_init(&f, &a, 1, 1, 2);
-	fx_path_init(&f, &b, 1, 2, 2);
-	b.peer = OTHER;
+	fx_init_two(&f, &a, &b, FABRIC_CAP_MW_PD, sp);
 }
 
 static void
@@ -72,13 +69,10 @@ parked(const struct mock_conn *c)
 static struct mock_conn *
 take_unjudged(struct fx_path *p, uint16_t cid)
 {
-	uint8_t buf[RTRS_CONN_REQ_LEN];
+	struct mock_conn *c = fx_knock(p, cid);
 
-	p->req.cid = cid;
-	rtrs_msg_conn_req_encode(&p->req, buf);
-	p->con[cid] = mock_connect(&f.m, buf, sizeof(buf), p->local, p->peer);
 	rtrs_listener_progress(f.lsn, f.now);
-	return p->con[cid];
+	return c;
 }
 
 START_TEST(what_is_not_judged_yet_is_pending)

@@ -11,10 +11,7 @@ static void
 start(const struct rtrs_srv_params *sp)
 {
 	memset(data, 0xa5, sizeof(data));
-	fx_init(&f, FABRIC_CAP_MW_PD, sp);
-	fx_path_init(&f, &a, 1, 1, 2);
-	fx_path_init(&f, &b, 1, 2, 2);
-	b.peer = OTHER;
+	fx_init_two(&f, &a, &b, FABRIC_CAP_MW_PD, sp);
 	fx_path_up(&a);
 }
 

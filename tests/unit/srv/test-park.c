@@ -12,10 +12,7 @@ static struct rtrs_srv_sess *sess[MANY];
 static void
 setup(void)
 {
-	fx_init(&f, 0, NULL);
-	fx_path_init(&f, &a, 1, 1, 2);
-	fx_path_init(&f, &b, 1, 2, 2);
-	b.peer = OTHER;
+	fx_init_two(&f, &a, &b, 0, NULL);
 }
 
 static void

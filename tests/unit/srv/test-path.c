@@ -11,10 +11,7 @@ static struct fx_path a, b;
 static void
 start(unsigned caps, const struct rtrs_srv_params *sp)
 {
-	fx_init(&f, caps, sp);
-	fx_path_init(&f, &a, 1, 1, 2);
-	fx_path_init(&f, &b, 1, 2, 2);
-	b.peer = OTHER;
+	fx_init_two(&f, &a, &b, caps, sp);
 }
 
 static void
