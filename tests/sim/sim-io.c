@@ -89,8 +89,8 @@ ended(struct rnbd_clt_io *io, int err)
 		break;
 	}
 	w->digest = w->digest * 31 + (uint64_t)-err + a->tag;
-	/* From here on the memory is ours again: nobody may look at it. */
-	if (io->buf)
+	/* From here on the memory is ours again: nobody may send it. */
+	if (a->op == RNBD_CLT_WRITE)
 		memset(io->buf, 0xdb, io->len);
 	free(io->buf);
 	io->buf = NULL;

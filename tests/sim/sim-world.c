@@ -80,13 +80,11 @@ world_chance(struct world *w, unsigned percent)
 void
 world_note(struct world *w, const char *fmt, ...)
 {
-	char line[512];
 	va_list ap;
 
 	va_start(ap, fmt);
-	vsnprintf(line, sizeof(line), fmt, ap);
+	sim_net_vnote(w->net, fmt, ap);
 	va_end(ap);
-	sim_net_note(w->net, "%s", line);
 }
 
 void

@@ -377,17 +377,23 @@ trace_time(struct sim_net *net)
 }
 
 void
+sim_net_vnote(struct sim_net *net, const char *fmt, va_list ap)
+{
+	if (!net->trace)
+		return;
+	trace_time(net);
+	vfprintf(net->trace, fmt, ap);
+	fputc('\n', net->trace);
+}
+
+void
 sim_net_note(struct sim_net *net, const char *fmt, ...)
 {
 	va_list ap;
 
-	if (!net->trace)
-		return;
-	trace_time(net);
 	va_start(ap, fmt);
-	vfprintf(net->trace, fmt, ap);
+	sim_net_vnote(net, fmt, ap);
 	va_end(ap);
-	fputc('\n', net->trace);
 }
 
 void

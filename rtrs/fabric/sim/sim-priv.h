@@ -255,6 +255,7 @@ struct fabric_conn {
 	bool peer_timer, resume_timer;
 	unsigned max_send_wr, max_recv_wr, sq_used, rq_used;
 	struct sim_sqe *sq;
+	struct sim_sqe *sq_new; /* the first that was not issued */
 	struct sim_rqe *rq;
 	struct sim_pkt *inq; /* arrived, in order; the first waits */
 	unsigned wcs;        /* not yet polled, late ones included */

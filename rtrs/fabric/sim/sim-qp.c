@@ -143,6 +143,7 @@ sim_qp_flush(struct fabric_conn *conn)
 		DL_DELETE(conn->sq, sqe);
 		free(sqe);
 	}
+	conn->sq_new = NULL;
 	while ((rqe = conn->rq)) {
 		if (rqe->by_count && !rqe->wr.addr &&
 		    sim_net_below(conn->link->net, 2)) {
@@ -165,6 +166,7 @@ sim_qp_drop(struct fabric_conn *conn)
 	DL_FOREACH_SAFE(conn->sq, sqe, tmp)
 		free(sqe);
 	conn->sq = NULL;
+	conn->sq_new = NULL;
 	DL_FOREACH_SAFE(conn->rq, rqe, rtmp)
 		free(rqe);
 	conn->rq = NULL;
@@ -302,6 +304,8 @@ sim_post_send(struct fabric_conn *conn, const struct fabric_send_wr *list)
 	for (wr = list; wr; wr = wr->next) {
 		sqe = sqe_new(conn, wr);
 		DL_APPEND(conn->sq, sqe);
+		if (!conn->sq_new)
+			conn->sq_new = sqe;
 		if (flushed)
 			continue;
 		if (wr->op == FABRIC_WR_MW_BIND)
@@ -366,9 +370,8 @@ sim_qp_issue(struct fabric_conn *conn)
 
 	if (!sim_conn_alive(conn))
 		return;
-	DL_FOREACH(conn->sq, sqe) {
-		if (sqe->issued)
-			continue;
+	while ((sqe = conn->sq_new)) {
+		conn->sq_new = sqe->next;
 		sqe->issued = true;
 		sqe->issued_at = conn->link->net->now;
 		if (sqe->wr.op == FABRIC_WR_MW_BIND ||

@@ -21,6 +21,7 @@
 #ifndef RTRS_FABRIC_SIM_SIM_H
 #define RTRS_FABRIC_SIM_SIM_H
 
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -102,6 +103,8 @@ void sim_net_trace(struct sim_net *net, FILE *to);
 /* A line of the caller's, with the time in front. */
 void sim_net_note(struct sim_net *net, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
+void sim_net_vnote(struct sim_net *net, const char *fmt, va_list ap)
+	__attribute__((format(printf, 2, 0)));
 
 uint64_t sim_net_now(const struct sim_net *net);
 /* When the next event is due; TIME_NEVER when nothing is under way. */
