@@ -94,12 +94,34 @@ send_close(struct device *d)
 	return admin_send(&d->admin);
 }
 
+/* What became of CLOSE, if it was sent at all. */
+static void
+dev_close_ended(struct device *d, int err)
+{
+	/* Without it the server keeps the device from others. */
+	if (err == -ENOMEM && ++d->close_tries < CLOSE_TRIES) {
+		d->close_waits = true;
+		d->retry_at = time_after_ms(d->c->now, CLOSE_RETRY_MS);
+		return;
+	}
+	if (err && err != -ECONNABORTED)
+		log_warn(d->c->log,
+			 "device '%s': CLOSE failed: %s; the server may have "
+			 "it open until the session ends",
+			 d->name, strerror(-err));
+	dev_closed(d);
+}
+
 void
 dev_send_close(struct device *d)
 {
+	int r;
+
 	d->state = DEV_CLOSING;
-	if (send_close(d) < 0)
-		dev_closed(d);
+	d->close_waits = false;
+	r = send_close(d);
+	if (r < 0)
+		dev_close_ended(d, r);
 }
 
 void
@@ -251,19 +273,16 @@ dev_admin_done(struct admin *a, int err)
 		explained(d, err);
 		break;
 	case DEV_CLOSING:
-	case DEV_TURNING:
-		if (d->close_waits) {
-			d->close_waits = false;
+		if (d->close_waits)
 			dev_send_close(d);
-			break;
-		}
+		else
+			dev_close_ended(d, err);
+		break;
+	case DEV_TURNING:
 		if (err && err != -ECONNABORTED)
 			log_warn(d->c->log, "device '%s': CLOSE failed: %s",
 				 d->name, strerror(-err));
-		if (d->state == DEV_CLOSING)
-			dev_closed(d);
-		else
-			d->state = DEV_WANTED;
+		d->state = DEV_WANTED;
 		break;
 	case DEV_FAILED:
 	case DEV_GONE:

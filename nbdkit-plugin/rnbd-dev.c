@@ -336,6 +336,13 @@ openers_expire(struct device *d)
 	d->state = d->admin.busy && !d->admin.waiting ? DEV_FAILED : DEV_GONE;
 }
 
+/* The end of the session ends that, too: devs_session_lost(). */
+static bool
+close_waits_for_memory(const struct device *d)
+{
+	return d->state == DEV_CLOSING && d->close_waits && !d->admin.busy;
+}
+
 void
 devs_progress(struct rnbd_clt *c)
 {
@@ -358,6 +365,8 @@ devs_progress(struct rnbd_clt *c)
 		if (d->state == DEV_WANTED && c->state == CLT_READY &&
 		    d->retry_at <= c->now)
 			dev_try_open(d);
+		if (close_waits_for_memory(d) && d->retry_at <= c->now)
+			dev_send_close(d);
 		if (d->state == DEV_FAILED && !d->n_handles)
 			d->state = DEV_GONE;
 		if (d->state == DEV_GONE) {
@@ -387,6 +396,8 @@ devs_deadline(const struct rnbd_clt *c)
 			return 0;
 		if (ask_is_due(d))
 			return 0;
+		if (close_waits_for_memory(d))
+			t = time_min(t, d->retry_at);
 		if (d->openers && c->open_timeout_ms)
 			t = time_min(t, d->openers->deadline);
 		if (d->state == DEV_GONE && !d->admin.busy)

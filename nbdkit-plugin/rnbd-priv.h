@@ -16,6 +16,9 @@
 #include "nbdkit-plugin/rnbd-stats.h"
 
 #define REOPEN_RETRY_MS 500
+/* CLOSE is tried so often, with such pauses, if there is no memory for it. */
+#define CLOSE_TRIES     10
+#define CLOSE_RETRY_MS  500
 
 enum clt_state {
 	CLT_DOWN,     /* no path is up, or was ever */
@@ -100,12 +103,14 @@ struct device {
 	unsigned n_handles; /* given out, or to be by openers */
 	struct rnbd_clt_dev *handles;
 	struct opener *openers;
-	bool close_waits;             /* CLOSE, for the answer to ask's OPEN */
+	bool close_waits; /* CLOSE, for the answer to ask's OPEN or for memory
+			   */
+	unsigned close_tries;
 	struct ask *ask;              /* NULL: none under way */
 	struct rnbd_dev_stats *stats; /* NULL: not counted */
 	void (*closed)(void *user);
 	void *closed_user;
-	uint64_t retry_at;  /* DEV_WANTED after a failure; 0: at once */
+	uint64_t retry_at;  /* DEV_WANTED, DEV_CLOSING after a failure */
 	uint64_t reopen_at; /* not earlier, if the server closes it again */
 	int open_err;
 	char name[RNBD_NAME_LEN];

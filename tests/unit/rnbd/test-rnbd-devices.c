@@ -427,6 +427,53 @@ START_TEST(device_is_closed_whatever_the_server_says)
 }
 END_TEST
 
+/* Once at either end, here for good, or here until the session is lost. */
+START_TEST(close_without_memory_is_tried_again)
+{
+	enum {
+		HERE,
+		THERE,
+		FOR_GOOD,
+		UNTIL_LOST
+	};
+	unsigned tries;
+
+	open_disk();
+	fake->submit_err = _i == THERE ? 0 : -ENOMEM;
+	rnbd_clt_dev_close(dev, on_closed, NULL);
+	if (_i == THERE)
+		fake_answer(0, -ENOMEM, NULL, 0);
+	want("disk", RNBD_ACCESS_RW);
+	turn(0);
+	ck_assert_uint_eq(fake->n_sent, 0);
+	ck_assert_uint_eq(rnbd_clt_deadline(clt), now + 500 * MS);
+	turn(499);
+	ck_assert_int_eq(closed_calls, 0);
+	if (_i == UNTIL_LOST) {
+		fake_link_down();
+		ck_assert_int_eq(closed_calls, 1);
+		return;
+	}
+	if (_i == FOR_GOOD) {
+		hear();
+		turn(1);
+		for (tries = 2; !closed_calls; tries++)
+			turn(500);
+		ck_assert_uint_eq(tries, 10);
+		ck_assert_ptr_nonnull(strstr(heard, "CLOSE failed"));
+		return;
+	}
+	fake->submit_err = 0;
+	turn(1);
+	ck_assert_uint_eq(fake->n_sent, 1);
+	ck_assert_uint_eq(sent_type(0), RNBD_MSG_CLOSE);
+	fake_answer(0, 0, NULL, 0);
+	ck_assert_int_eq(closed_calls, 1);
+	turn(0);
+	ck_assert_uint_eq(sent_type(0), RNBD_MSG_OPEN);
+}
+END_TEST
+
 START_TEST(close_of_a_lost_device_needs_no_server)
 {
 	open_disk();
@@ -508,6 +555,7 @@ main(void)
 	tcase_add_test(tc, refused_writer_whose_reader_has_gone_is_the_last);
 	tcase_add_loop_test(tc, device_is_closed_whatever_the_server_says, 0,
 			    3);
+	tcase_add_loop_test(tc, close_without_memory_is_tried_again, 0, 4);
 	tcase_add_test(tc, close_of_a_lost_device_needs_no_server);
 	tcase_add_loop_test(tc, freed_while_it_is_closed, 0, 2);
 	tcase_add_test(tc, closed_by_the_end_of_its_last_io_in_a_freed_session);
