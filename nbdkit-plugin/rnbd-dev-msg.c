@@ -124,12 +124,61 @@ dev_send_close(struct device *d)
 		dev_close_ended(d, r);
 }
 
+/* The server has it open as it was; so have its users. */
+static void
+dev_turn_later(struct device *d, int err)
+{
+	log_warn(d->c->log, "device '%s': CLOSE failed: %s", d->name,
+		 strerror(-err));
+	d->state = DEV_OPEN;
+	d->retry_at = time_after_ms(d->c->now, CLOSE_RETRY_MS);
+	ask_finish(d, err, "no memory to close it; it stays as it was");
+	ios_release(d->c);
+}
+
+void
+dev_turn_on(struct device *d)
+{
+	int r;
+
+	/*
+	 * A kernel server gives the id of a device that is closed to the next
+	 * one, whatever is under way for the last.
+	 */
+	if (d->n_out)
+		return;
+	d->close_waits = false;
+	r = send_close(d);
+	if (r == -ENOMEM)
+		dev_turn_later(d, r);
+	else if (r < 0)
+		/* No path: whoever closes the session closes the device. */
+		d->state = DEV_WANTED;
+}
+
 void
 dev_turn(struct device *d)
 {
-	/* Or no path is up: whoever closes the session closes the device. */
-	d->state = send_close(d) < 0 ? DEV_WANTED : DEV_TURNING;
+	d->state = DEV_TURNING;
+	d->close_waits = true;
 	d->retry_at = 0;
+	dev_turn_on(d);
+}
+
+/* The server has it open as what it cannot be used as. */
+static void
+dev_useless(struct device *d, uint32_t id)
+{
+	int r;
+
+	dev_failed(d);
+	d->id = id;
+	r = send_close(d);
+	if (r < 0 && r != -ECONNABORTED)
+		log_warn(d->c->log,
+			 "device '%s': CLOSE failed: %s; the server has it "
+			 "open until the session ends",
+			 d->name, strerror(-r));
 }
 
 static void
@@ -147,13 +196,13 @@ dev_opened(struct device *d, const struct rnbd_msg_open_rsp *m)
 			d->id = m->device_id;
 			dev_send_close(d);
 		} else {
-			dev_failed(d);
+			dev_useless(d, m->device_id);
 		}
 		return;
 	}
 	if (d->was_open && !RNBD_MUTANT(GEO_UNCHECKED) &&
 	    !dev_shape_fits(d, &g, d->text, sizeof(d->text))) {
-		dev_failed(d);
+		dev_useless(d, m->device_id);
 		return;
 	}
 	if (d->was_open)
@@ -279,6 +328,10 @@ dev_admin_done(struct admin *a, int err)
 			dev_close_ended(d, err);
 		break;
 	case DEV_TURNING:
+		if (err == -ENOMEM) {
+			dev_turn_later(d, err);
+			break;
+		}
 		if (err && err != -ECONNABORTED)
 			log_warn(d->c->log, "device '%s': CLOSE failed: %s",
 				 d->name, strerror(-err));

@@ -98,11 +98,24 @@ name_is_closing(const struct device *d)
 	return false;
 }
 
+/*
+ * Requests are under way with the id of a device that is not open any more: the
+ * server may give it to the one that is opened next.
+ */
+static bool
+strays_are_out(const struct rnbd_clt *c)
+{
+	for (const struct device *o = c->devices; o; o = o->next)
+		if (o->state != DEV_OPEN && o->n_out)
+			return true;
+	return false;
+}
+
 static void
 dev_try_open(struct device *d)
 {
 	/* An answer to the last message may still be on its way. */
-	if (d->admin.busy || name_is_closing(d))
+	if (d->admin.busy || name_is_closing(d) || strays_are_out(d->c))
 		return;
 	d->mode = wanted_mode(d);
 	d->state = DEV_OPENING;
@@ -193,6 +206,33 @@ err_free_opener:
 	return -ENOMEM;
 }
 
+/* The server has it open, and no CLOSE is out. */
+static bool
+is_open_there(const struct device *d)
+{
+	return d->c->state == CLT_READY &&
+	       (d->state == DEV_OPEN ||
+		(d->state == DEV_TURNING && d->close_waits));
+}
+
+/* Nobody has it any more. */
+static void
+dev_let_go(struct device *d)
+{
+	if (!is_open_there(d)) {
+		dev_closed(d);
+		return;
+	}
+	if (d->admin.busy) {
+		/* A command: an OPEN that the CLOSE overtakes would stay. */
+		d->state = DEV_CLOSING;
+		d->close_waits = true;
+		ask_finish(d, -ENOENT, CLOSED_MEANWHILE);
+		return;
+	}
+	dev_send_close(d);
+}
+
 void
 rnbd_clt_dev_close(struct rnbd_clt_dev *dev, void (*closed)(void *user),
 		   void *user)
@@ -207,18 +247,7 @@ rnbd_clt_dev_close(struct rnbd_clt_dev *dev, void (*closed)(void *user),
 	}
 	d->closed = closed;
 	d->closed_user = user;
-	if (d->state != DEV_OPEN || d->c->state != CLT_READY) {
-		dev_closed(d);
-		return;
-	}
-	if (d->admin.busy) {
-		/* A command: an OPEN that the CLOSE overtakes would stay. */
-		d->state = DEV_CLOSING;
-		d->close_waits = true;
-		ask_finish(d, -ENOENT, CLOSED_MEANWHILE);
-		return;
-	}
-	dev_send_close(d);
+	dev_let_go(d);
 }
 
 void
@@ -276,6 +305,7 @@ devs_session_lost(struct rnbd_clt *c)
 		case DEV_TURNING:
 		case DEV_WANTED:
 			d->state = DEV_WANTED;
+			d->close_waits = false;
 			d->retry_at = 0;
 			break;
 		case DEV_CLOSING: /* the server closes what a session had */
@@ -318,6 +348,7 @@ openers_expire(struct device *d)
 {
 	struct rnbd_clt *c = d->c;
 	struct opener *o = d->openers;
+	int err = -ETIMEDOUT;
 
 	if (!o || !c->open_timeout_ms)
 		return;
@@ -327,11 +358,19 @@ openers_expire(struct device *d)
 	/* The first in the list waits longest. */
 	if (d->openers->deadline > c->now)
 		return;
-	session_silent_text(c, d->text, sizeof(d->text));
+	/* The server may have said why, each time. */
+	if (c->state == CLT_READY && d->open_err && d->state != DEV_EXPLAIN)
+		err = d->open_err;
+	else
+		session_silent_text(c, d->text, sizeof(d->text));
 	while (d->openers && d->openers->deadline <= c->now)
-		opener_finish(d, d->openers, -ETIMEDOUT, d->text);
+		opener_finish(d, d->openers, err, d->text);
 	if (d->n_handles)
 		return;
+	if (is_open_there(d)) {
+		dev_let_go(d);
+		return;
+	}
 	/* An answer may still come: the object stays until then. */
 	d->state = d->admin.busy && !d->admin.waiting ? DEV_FAILED : DEV_GONE;
 }
@@ -341,6 +380,20 @@ static bool
 close_waits_for_memory(const struct device *d)
 {
 	return d->state == DEV_CLOSING && d->close_waits && !d->admin.busy;
+}
+
+/* It is open in another mode than those who have it, or want it, need. */
+static bool
+turn_is_due(const struct device *d)
+{
+	return d->state == DEV_OPEN && d->c->state == CLT_READY &&
+	       d->mode != wanted_mode(d) && !d->admin.busy;
+}
+
+static bool
+turn_waits(const struct device *d)
+{
+	return d->state == DEV_TURNING && d->close_waits;
 }
 
 void
@@ -357,9 +410,10 @@ devs_progress(struct rnbd_clt *c)
 		if (d->state == DEV_OPEN && d->openers)
 			openers_serve(d);
 		openers_expire(d);
-		if (d->state == DEV_OPEN && c->state == CLT_READY &&
-		    d->mode != wanted_mode(d) && !d->admin.busy)
+		if (turn_is_due(d) && d->retry_at <= c->now)
 			dev_turn(d);
+		else if (turn_waits(d))
+			dev_turn_on(d);
 		if (ask_is_due(d))
 			ask_start(d);
 		if (d->state == DEV_WANTED && c->state == CLT_READY &&
@@ -382,17 +436,19 @@ devs_progress(struct rnbd_clt *c)
 uint64_t
 devs_deadline(const struct rnbd_clt *c)
 {
+	bool strays = strays_are_out(c);
 	uint64_t t = TIME_NEVER;
 
 	for (const struct device *d = c->devices; d; d = d->next) {
 		if (d->state == DEV_WANTED && c->state == CLT_READY &&
-		    !d->admin.busy && !name_is_closing(d))
+		    !d->admin.busy && !name_is_closing(d) && !strays)
 			t = time_min(t, d->retry_at);
 		if (d->openers && (d->state == DEV_FAILED ||
 				   c->state >= CLT_FAILED || is_served(d)))
 			return 0;
-		if (d->state == DEV_OPEN && c->state == CLT_READY &&
-		    d->mode != wanted_mode(d) && !d->admin.busy)
+		if (turn_is_due(d))
+			t = time_min(t, d->retry_at);
+		if (turn_waits(d) && !d->n_out)
 			return 0;
 		if (ask_is_due(d))
 			return 0;

@@ -185,9 +185,31 @@ io_is_late(struct rnbd_clt *c, struct rnbd_clt_io *io)
 	return io->deadline <= c->now;
 }
 
+/* There are as many as permits; those that wait to be sent again have none. */
+static struct piece *
+piece_new(struct rnbd_clt *c)
+{
+	struct piece *p = c->free_pieces;
+
+	if (p) {
+		LL_DELETE(c->free_pieces, p);
+		return p;
+	}
+	p = calloc(1, sizeof(*p));
+	if (!p)
+		return NULL;
+	p->c = c;
+	p->extra = true;
+	return p;
+}
+
 static void
 piece_free(struct rnbd_clt *c, struct piece *p)
 {
+	if (p->extra) {
+		free(p);
+		return;
+	}
 	p->io = NULL;
 	LL_PREPEND(c->free_pieces, p);
 }
@@ -224,9 +246,12 @@ piece_done(struct rtrs_clt_req *req, int err)
 	struct rnbd_clt *c = p->c;
 	int final = 0;
 
+	d->n_out--;
 	if (err == -ENOTCONN) {
-		/* The server no longer knows the device; it may come back. */
-		dev_lost(d);
+		/* The server no longer knows the device; it may come back, or
+		 * has done so since. */
+		if (p->incarnation == d->incarnation)
+			dev_lost(d);
 		err = -ECONNABORTED;
 	}
 	if (err == -ECONNABORTED) {
@@ -262,7 +287,7 @@ static int
 piece_send(struct rnbd_clt *c, struct piece *p, struct rtrs_permit *permit)
 {
 	struct rnbd_clt_io *io = p->io;
-	const struct device *d = io->dev->d;
+	struct device *d = io->dev->d;
 	struct rnbd_msg_io m = {
 		.device_id = d->id,
 		.sector = p->off >> RNBD_SECTOR_SHIFT,
@@ -328,8 +353,10 @@ piece_send(struct rnbd_clt *c, struct piece *p, struct rtrs_permit *permit)
 	}
 	rnbd_msg_io_encode(&m, usr);
 	r = rtrs_clt_submit(c->rtrs, &p->req);
-	if (!r)
+	if (!r) {
+		d->n_out++;
 		io_was_sent(c, io);
+	}
 	return r;
 }
 
@@ -394,13 +421,13 @@ static bool
 piece_cut(struct rnbd_clt *c, struct piece *p)
 {
 	uint64_t max = piece_max(p->io);
-	struct piece *rest = c->free_pieces;
+	struct piece *rest;
 
 	if (p->len <= max)
 		return true;
+	rest = piece_new(c);
 	if (!rest)
 		return false;
-	LL_DELETE(c->free_pieces, rest);
 	rest->io = p->io;
 	rest->off = p->off + max;
 	rest->len = p->len - (uint32_t)max;
@@ -460,19 +487,21 @@ dispatch_one(struct rnbd_clt *c, struct rnbd_clt_io *io)
 	uint64_t left = io->off + io->len - io->next_off;
 	uint64_t max = piece_max(io);
 	struct rtrs_permit *permit;
-	struct piece *p = c->free_pieces;
+	struct piece *p;
 	int r;
 
 	if (!max) { /* what was offered once is not offered any more */
 		io_fail(c, io, -EOPNOTSUPP);
 		return true;
 	}
-	if (!p)
-		return false; /* as many are held as there are permits */
 	permit = take_permit(c, io->con_hint);
 	if (!permit)
 		return false;
-	LL_DELETE(c->free_pieces, p);
+	p = piece_new(c);
+	if (!p) {
+		rtrs_clt_permit_put(c->rtrs, permit);
+		return false; /* whatever ends gives one back */
+	}
 	p->io = io;
 	p->off = io->next_off;
 	p->len = (uint32_t)(left < max ? left : max);
@@ -698,6 +727,8 @@ ios_resize(struct rnbd_clt *c)
 		pieces[i].len = p->len;
 		DL_APPEND(c->again, &pieces[i]);
 		i++;
+		if (p->extra)
+			free(p);
 	}
 	for (; i < n; i++) {
 		pieces[i].c = c;

@@ -58,7 +58,7 @@ enum dev_state {
 	DEV_OPENING, /* OPEN is under way */
 	DEV_EXPLAIN, /* OPEN failed, the reason was asked for */
 	DEV_OPEN,
-	DEV_TURNING, /* CLOSE is under way, to be opened in another mode */
+	DEV_TURNING, /* CLOSE waits or is under way, to be opened again */
 	DEV_CLOSING, /* CLOSE is under way */
 	DEV_FAILED,  /* for good; text says why */
 	DEV_GONE,    /* closed, to be freed at the next progress */
@@ -100,17 +100,18 @@ struct device {
 	unsigned incarnation; /* OPENs that succeeded */
 	struct rnbd_clt_geometry geo;
 	struct admin admin;
+	unsigned n_out;     /* pieces that are under way */
 	unsigned n_handles; /* given out, or to be by openers */
 	struct rnbd_clt_dev *handles;
 	struct opener *openers;
-	bool close_waits; /* CLOSE, for the answer to ask's OPEN or for memory
-			   */
+	/* CLOSE: for the answer to ask's OPEN, for memory, or for pieces. */
+	bool close_waits;
 	unsigned close_tries;
 	struct ask *ask;              /* NULL: none under way */
 	struct rnbd_dev_stats *stats; /* NULL: not counted */
 	void (*closed)(void *user);
 	void *closed_user;
-	uint64_t retry_at;  /* DEV_WANTED, DEV_CLOSING after a failure */
+	uint64_t retry_at;  /* of what is to be sent, after a failure */
 	uint64_t reopen_at; /* not earlier, if the server closes it again */
 	int open_err;
 	char name[RNBD_NAME_LEN];
@@ -131,6 +132,7 @@ struct piece {
 	uint64_t off;
 	uint32_t len;
 	unsigned incarnation;      /* of the device that it was sent to */
+	bool extra;                /* not of c->pieces: freed when it ends */
 	struct piece *prev, *next; /* held, or free (next only) */
 };
 
@@ -207,6 +209,8 @@ int dev_send_open(struct device *d);
 void dev_send_close(struct device *d);
 /* CLOSE, then OPEN in the mode that is wanted now; I/O waits meanwhile. */
 void dev_turn(struct device *d);
+/* Sends the CLOSE of a turn, if it can go. */
+void dev_turn_on(struct device *d);
 /* The answer to any of them: d->admin.done. */
 void dev_admin_done(struct admin *a, int err);
 

@@ -117,6 +117,18 @@ sent_io(unsigned i)
 }
 
 void
+closes(uint32_t id)
+{
+	struct rnbd_msg_close m;
+
+	ck_assert_uint_eq(sent_type(0), RNBD_MSG_CLOSE);
+	ck_assert_int_eq(rnbd_msg_close_decode(fake->sent[0].usr,
+					       fake->sent[0].usr_len, &m),
+			 0);
+	ck_assert_uint_eq(m.device_id, id);
+}
+
+void
 answer_greeting(void)
 {
 	struct rnbd_msg_sess_info m = {.ver = 2};

@@ -38,6 +38,8 @@ void turn(uint64_t ms);
 /* The i-th request that is out. */
 uint16_t sent_type(unsigned i);
 struct rnbd_msg_io sent_io(unsigned i);
+/* The first that is out is the CLOSE of this device. */
+void closes(uint32_t id);
 
 void answer_greeting(void);
 struct rnbd_msg_open_rsp shape(uint32_t id, uint64_t nsectors, uint16_t lbs);

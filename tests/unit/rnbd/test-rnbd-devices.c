@@ -73,6 +73,10 @@ START_TEST(device_that_fails_takes_only_its_own_io)
 	ck_assert_int_eq(out_a.err, -EIO);
 	ck_assert_int_eq(held_a.err, -EIO);
 	ck_assert_ptr_nonnull(strstr(heard, "device 'a': the device shrank"));
+	/* The server has it open again, for nothing. */
+	ck_assert_uint_eq(fake->n_sent, 2);
+	ck_assert_uint_eq(sent_type(1), RNBD_MSG_CLOSE);
+	fake_answer(1, 0, NULL, 0);
 	ck_assert_int_eq(out_b.calls + held_b.calls, 0);
 	answer_open_at(0, shape(3, SECTORS, 512));
 	ck_assert_uint_eq(fake->n_sent, 2);

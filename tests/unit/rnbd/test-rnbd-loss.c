@@ -390,8 +390,10 @@ START_TEST(a_device_that_shrank_or_changed_blocks_fails)
 	open_disk();
 	submit(&t, RNBD_CLT_WRITE, 0, 512, 0);
 	fake_link_down();
-	come_back(_i ? shape(1, SECTORS, 4096) : shape(1, SECTORS - 1, 512));
-	ck_assert_uint_eq(fake->n_sent, 0);
+	come_back(_i ? shape(3, SECTORS, 4096) : shape(3, SECTORS - 1, 512));
+	ck_assert_uint_eq(fake->n_sent, 1);
+	closes(3);
+	answer_all();
 	turn(1);
 	ck_assert_int_eq(t.calls, 1);
 	ck_assert_int_eq(t.err, -EIO);

@@ -112,6 +112,124 @@ START_TEST(first_writer_turns_the_mapping)
 }
 END_TEST
 
+/* The server may give its id to whatever is opened next. */
+START_TEST(turn_waits_for_what_is_under_way)
+{
+	struct rnbd_clt_dev *reader;
+	struct test_io out, next;
+
+	open_reader();
+	reader = dev;
+	submit(&out, RNBD_CLT_READ, 0, 512, 0);
+	want_disk(RNBD_ACCESS_RW);
+	dev = reader;
+	submit(&next, RNBD_CLT_READ, 0, 512, 0);
+	turn(0);
+	ck_assert_uint_eq(fake->n_sent, 1);
+	ck_assert_uint_eq(rnbd_clt_deadline(clt), now + 5000 * MS);
+	if (_i == 0) {
+		fake_answer(0, 0, buf, 512);
+		ck_assert_uint_eq(rnbd_clt_deadline(clt), 0);
+		turn(0);
+		answer_close();
+		asks_for(RNBD_ACCESS_RW);
+		answer_open(shape(8, SECTORS, 512));
+		ck_assert_uint_eq(sent_io(0).device_id, 8);
+		answer_all();
+	} else {
+		/* Or for the end of the session. */
+		fake_link_down();
+		be_ready();
+		asks_for(RNBD_ACCESS_RW);
+		answer_open(shape(8, SECTORS, 512));
+		ck_assert_uint_eq(fake->n_sent, 2);
+		answer_all();
+	}
+	turn(0);
+	ck_assert_int_eq(out.calls + next.calls, 2);
+	ck_assert_int_eq(out.err + next.err, 0);
+}
+END_TEST
+
+/* All let go of it meanwhile. */
+START_TEST(turn_that_waits_ends_with_its_last_user)
+{
+	struct rnbd_clt_dev *reader;
+	struct test_io t;
+
+	rnbd_clt_free(clt);
+	new_session(5000, 1000);
+	open_reader();
+	reader = dev;
+	submit(&t, RNBD_CLT_READ, 0, 512, 0);
+	want_disk(RNBD_ACCESS_RW);
+	turn(1000);
+	ck_assert_int_eq(open_err, -ETIMEDOUT);
+	fake_answer(0, 0, buf, 512);
+	turn(0);
+	closes(7);
+	let_go(reader);
+	answer_all();
+	turn(0);
+	ck_assert_uint_eq(fake->n_sent, 0);
+	ck_assert_uint_eq(rnbd_clt_deadline(clt), TIME_NEVER);
+}
+END_TEST
+
+/* Nor is anything opened while requests for what was closed are out. */
+START_TEST(open_waits_for_requests_of_a_device_that_was_closed)
+{
+	struct test_io t[2];
+
+	be_ready();
+	dev = opened("disk", RNBD_ACCESS_RW, shape(0, SECTORS, 512));
+	submit(&t[0], RNBD_CLT_WRITE, 0, 512, 0);
+	submit(&t[1], RNBD_CLT_WRITE, 512, 512, 0);
+	fake_answer(0, -ENOTCONN, NULL, 0);
+	want("other", RNBD_ACCESS_RW);
+	turn(0);
+	ck_assert_uint_eq(fake->n_sent, 1);
+	ck_assert_uint_gt(rnbd_clt_deadline(clt), now);
+	fake_answer(0, -ENOTCONN, NULL, 0);
+	ck_assert_uint_le(rnbd_clt_deadline(clt), now);
+	turn(0);
+	ck_assert_uint_eq(fake->n_sent, 2);
+	ck_assert_uint_eq(sent_type(0), RNBD_MSG_OPEN);
+	ck_assert_uint_eq(sent_type(1), RNBD_MSG_OPEN);
+}
+END_TEST
+
+/* At this end, or at the other. */
+START_TEST(turn_without_memory_leaves_it_as_it_was)
+{
+	struct rnbd_clt_dev *reader;
+	struct test_io t;
+
+	open_reader();
+	reader = dev;
+	fake->submit_err = _i ? 0 : -ENOMEM;
+	want_disk(RNBD_ACCESS_RW);
+	fake->submit_err = 0;
+	if (_i)
+		fake_answer(0, -ENOMEM, NULL, 0);
+	dev = reader;
+	submit(&t, RNBD_CLT_READ, 0, 512, 0);
+	ck_assert_uint_eq(sent_io(0).device_id, 7);
+	answer_all();
+	turn(0);
+	ck_assert_int_eq(t.err, 0);
+	ck_assert_uint_eq(rnbd_clt_deadline(clt), now + 500 * MS);
+	turn(499);
+	ck_assert_uint_eq(fake->n_sent, 0);
+	turn(1);
+	answer_close();
+	asks_for(RNBD_ACCESS_RW);
+	answer_open(shape(8, SECTORS, 512));
+	ck_assert_int_eq(open_calls, 2);
+	ck_assert_int_eq(open_err, 0);
+}
+END_TEST
+
 START_TEST(last_writer_leaves_it_to_the_readers)
 {
 	struct rnbd_clt_dev *writer;
@@ -231,6 +349,10 @@ main(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, reader_shares_what_a_writer_has);
 	tcase_add_test(tc, first_writer_turns_the_mapping);
+	tcase_add_loop_test(tc, turn_waits_for_what_is_under_way, 0, 2);
+	tcase_add_test(tc, turn_that_waits_ends_with_its_last_user);
+	tcase_add_test(tc, open_waits_for_requests_of_a_device_that_was_closed);
+	tcase_add_loop_test(tc, turn_without_memory_leaves_it_as_it_was, 0, 2);
 	tcase_add_test(tc, last_writer_leaves_it_to_the_readers);
 	tcase_add_test(tc, writer_that_is_refused_harms_no_reader);
 	tcase_add_test(tc, lost_while_it_turns);

@@ -348,28 +348,79 @@ START_TEST(sent_at_its_deadline_it_has_no_time_left_for_another_loss)
 }
 END_TEST
 
+/* They have no permits: others have room to be sent. */
+START_TEST(requests_that_wait_for_a_device_leave_room_for_others)
+{
+	struct rnbd_clt_dev *a, *b;
+	static struct test_io lost[8], t;
+	unsigned i;
+
+	be_ready();
+	a = opened("a", RNBD_ACCESS_RW, shape(1, SECTORS, 512));
+	b = opened("b", RNBD_ACCESS_RW, shape(2, SECTORS, 512));
+	dev = a;
+	for (i = 0; i < ARRAY_SIZE(lost); i++)
+		submit(&lost[i], RNBD_CLT_WRITE, i * 512, 512, 0);
+	ck_assert_uint_eq(fake->n_sent, ARRAY_SIZE(lost));
+	for (i = 0; i < ARRAY_SIZE(lost); i++)
+		fake_answer(0, -ENOTCONN, NULL, 0);
+	turn(0);
+	ck_assert_uint_eq(sent_type(0), RNBD_MSG_OPEN);
+	fake_answer(0, -ENOENT, NULL, 0);
+	answer_all(); /* EXPLAIN */
+	dev = b;
+	for (i = 0; i < 2; i++) {
+		submit(&t, RNBD_CLT_READ, 0, 2 * MAX_IO, 0);
+		ck_assert_uint_eq(fake->n_sent, 2);
+		ck_assert_uint_eq(sent_io(0).device_id, 2);
+		answer_all();
+		ended(&t, 0);
+	}
+	/* And go with the session, or in the next one. */
+	fake_link_down();
+	if (_i)
+		return;
+	fake_link_up(8, MAX_IO);
+	answer_greeting();
+	answer_open(shape(3, SECTORS, 512));
+	answer_all();
+	turn(0);
+	for (i = 0; i < ARRAY_SIZE(lost); i++)
+		ended(&lost[i], 0);
+}
+END_TEST
+
+static void
+asked(void *user, int err, uint64_t size, const char *text)
+{
+	(void)user, (void)size, (void)text;
+	ck_assert_int_eq(err, 0);
+}
+
 /* The part that the first opening acknowledged is answered last. */
 START_TEST(fua_counts_from_the_oldest_acknowledgement)
 {
 	struct rnbd_msg_open_rsp m = shape(7, SECTORS, 512);
+	uint8_t b[RNBD_OPEN_RSP_LEN];
 	struct test_io t;
+	char text[128];
 
 	m.cache_policy = RNBD_CACHE_WRITEBACK;
 	be_ready();
 	dev = opened("disk", RNBD_ACCESS_RW, m);
 	submit(&t, RNBD_CLT_WRITE, 0, 2 * MAX_IO, RNBD_CLT_F_FUA);
+	/* Somebody asks for it, and it has another id since. */
+	ck_assert_int_eq(rnbd_clt_dev_ask(clt, "disk", RNBD_CLT_RESIZE, asked,
+					  NULL, text, sizeof(text)),
+			 0);
+	turn(0);
+	ck_assert_uint_eq(sent_type(2), RNBD_MSG_OPEN);
+	m.device_id = 8;
+	rnbd_msg_open_rsp_encode(&m, b);
+	fake_answer(2, 0, b, sizeof(b));
+	/* The last of the old one says nothing of the new. */
 	fake_answer(0, -ENOTCONN, NULL, 0);
 	turn(0);
-	ck_assert_uint_eq(fake->n_sent, 2);
-	/* OPEN came second; its answer sends the lost one again. */
-	ck_assert_uint_eq(sent_type(1), RNBD_MSG_OPEN);
-	{
-		uint8_t b[RNBD_OPEN_RSP_LEN];
-
-		m.device_id = 8;
-		rnbd_msg_open_rsp_encode(&m, b);
-		fake_answer(1, 0, b, sizeof(b));
-	}
 	ck_assert_uint_eq(fake->n_sent, 2);
 	ck_assert_uint_eq(sent_io(1).device_id, 8);
 	fake_answer(1, 0, NULL, 0);
@@ -416,6 +467,9 @@ main(void)
 	tcase_add_test(tc, time_that_was_not_measured_is_not_taken);
 	tcase_add_test(
 		tc, sent_at_its_deadline_it_has_no_time_left_for_another_loss);
+	tcase_add_loop_test(
+		tc, requests_that_wait_for_a_device_leave_room_for_others, 0,
+		2);
 	tcase_add_test(tc, fua_counts_from_the_oldest_acknowledgement);
 	suite_add_tcase(suite, tc);
 	srunner_run_all(sr, CK_ENV);

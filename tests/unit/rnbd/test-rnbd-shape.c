@@ -60,7 +60,9 @@ START_TEST(impossible_shape_after_a_loss_is_the_end_of_the_device)
 	open_disk();
 	submit(&t, RNBD_CLT_READ, 0, 512, 0);
 	fake_link_down();
-	come_back(shape(1, SECTORS, 1000));
+	come_back(shape(3, SECTORS, 1000));
+	closes(3);
+	answer_all();
 	turn(0);
 	ck_assert_int_eq(t.err, -EIO);
 	ck_assert_ptr_nonnull(strstr(rnbd_clt_dev_failed(dev), "impossible"));
