@@ -187,7 +187,7 @@ struct rtrs_clt_path {
 	uint64_t grace;        /* draining: time to close in order */
 
 	/* The server may still execute what was out when it was lost. */
-	bool unfenced;
+	bool unfenced, asked;
 	uint64_t quiesce;  /* unfenced: for so long at most */
 	uint64_t fence_at; /* the next probe; or the end of the present one */
 	struct clt_con fence;
@@ -310,6 +310,8 @@ void clt_connect_info_rsp(struct rtrs_clt_path *path, uint32_t len);
 /* fence.c */
 /* The path was lost with requests out. */
 void clt_fence_raise(struct rtrs_clt_path *path);
+/* The server closes it, too: it can be asked at once. */
+void clt_fence_hurry(struct rtrs_clt_path *path);
 /* The server has nothing left of it. */
 void clt_fence_passed(struct rtrs_clt_path *path);
 /* The path goes, and nobody asks any more. */

@@ -1,23 +1,25 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A path was lost with requests out, and nothing confirms that the server lost
- * it too. What it has not received yet, or not read yet, it may still execute,
- * long after the same requests were sent again on another path and overwritten
- * by others. So the path is "unfenced", and its requests are not sent again,
- * until one of these:
+ * A path was lost with requests out. What the server has not received yet, or
+ * not read yet, or not done yet, it may still execute, long after the same
+ * requests were sent again on another path and overwritten by others. So the
+ * path is "unfenced", and its requests are not sent again, until one of these:
  *
- *   - all its connections were closed with confirmation (path.c);
  *   - the path itself is connected again: a server accepts connection 0 of a
  *     path only when it has nothing left of the former one;
  *   - the server says by another path that it has nothing left of this one;
  *   - params.quiesce_ms are over.
  *
- * The third needs no message of its own. A connection request for the lost path
- * with a larger recon_cnt, sent along the route of a path that is up, tells the
- * server that the lost one is given up: rnbd-gatewayd closes it and answers
- * when it is gone, a kernel server refuses while it still has it (-ECONNRESET)
- * and is asked again. When it is gone the request is one for a second path with
- * the same two addresses, which is refused with -EEXIST: that is the answer.
+ * That both ends closed all its connections is not enough: nothing more begins,
+ * but a kernel server disconnects first, and waits for its disk then.
+ *
+ * The second needs no message of its own. A connection request for the lost
+ * path with a larger recon_cnt, sent along the route of a path that is up,
+ * tells the server that the lost one is given up: rnbd-gatewayd closes it and
+ * answers when it is gone, a kernel server refuses while it still has it
+ * (-ECONNRESET) and is asked again. When it is gone the request is one for a
+ * second path with the same two addresses, which is refused with -EEXIST: that
+ * is the answer.
  */
 #include "rtrs/clt/clt.h"
 
@@ -46,8 +48,22 @@ clt_fence_raise(struct rtrs_clt_path *path)
 	const struct rtrs_clt *clt = path->clt;
 
 	path->unfenced = true;
+	path->asked = false;
 	path->fence_at = time_after_ms(clt->now, GRACE_MS);
 	path->quiesce = time_after_ms(clt->now, clt->p.quiesce_ms);
+}
+
+void
+clt_fence_hurry(struct rtrs_clt_path *path)
+{
+	/* The last one goes by command, and none is left to ask by. */
+	if (path->removing && path->clt->n_paths == 1) {
+		clt_fence_passed(path);
+		return;
+	}
+	if (!path->asked)
+		path->fence_at = path->clt->now;
+	path->asked = true;
 }
 
 void
@@ -129,6 +145,7 @@ probe(struct rtrs_clt_path *path, const struct rtrs_clt_path *route)
 	log_dbg(clt->log,
 		"session %s: path %s: asks the server whether it is gone",
 		clt->name, clt_addr_words(path, addr));
+	path->asked = true;
 	path->fence_fab = route->fab;
 	if (route->fab->ops->connect(route->fab->ctx, &p, &path->fence.conn)) {
 		path->fence.conn = NULL;

@@ -305,9 +305,10 @@ is_quiet(struct rtrs_clt_path *path)
 {
 	bool closed = all_closed(path);
 
-	if (closed && (!path->unconfirmed || RNBD_MUTANT(RESET_IS_PROOF)) &&
-	    path->unfenced && path->inflight)
+	if (closed && path->unfenced && RNBD_MUTANT(RESET_IS_PROOF))
 		clt_fence_passed(path);
+	else if (closed && path->unfenced && !path->unconfirmed)
+		clt_fence_hurry(path);
 	if (fails_over(path))
 		return !path->unfenced;
 	return closed || (path->state != RTRS_CLT_CLOSING &&

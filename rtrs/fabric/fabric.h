@@ -230,7 +230,8 @@ struct fabric_event {
 	int err;
 	/*
 	 * CLOSED: true when the peer's side is known to be gone too, so that
-	 * nothing that was posted here can be executed there any more.
+	 * nothing that was posted here can arrive there any more. (What has
+	 * arrived may still be at work.)
 	 */
 	bool confirmed;
 	/* Bytes live until the next poll of this context. len may exceed what

@@ -91,7 +91,7 @@ enum tcp_state {
 /* How a connection died: what disconnect() has left to do. */
 enum tcp_death {
 	TCP_DEATH_BROKEN, /* reset, time-out: nothing known of the peer */
-	TCP_DEATH_LEFT,   /* the peer executes nothing any more */
+	TCP_DEATH_LEFT,   /* the peer takes nothing any more */
 	TCP_DEATH_ENDED,  /* by us; the peer has been told, or sees a FIN */
 };
 

@@ -127,6 +127,17 @@ fx_deinit(struct fx *f)
 }
 
 void
+fx_fence_answer(struct fx *f, int err)
+{
+	struct rtrs_msg_conn_rsp rsp = {.version = RTRS_PROTO_VER, .err = err};
+	uint8_t buf[RTRS_CONN_RSP_LEN];
+
+	rtrs_msg_conn_rsp_encode(&rsp, buf);
+	mock_rejected(mock_last_conn(&f->m), buf, sizeof(buf));
+	fx_run(f);
+}
+
+void
 fx_run(struct fx *f)
 {
 	/* Until quiet, as a caller that obeys arm() would. */

@@ -46,6 +46,8 @@ void fx_open(struct fx *f);
 void fx_deinit(struct fx *f);
 void fx_note(struct fx *f, char what);
 
+/* What the server says of the path that it was asked about last. */
+void fx_fence_answer(struct fx *f, int err);
 void fx_run(struct fx *f);
 void fx_run_at(struct fx *f, uint64_t now);
 void fx_accept_conn(struct fx *f, struct fabric_conn *c);

@@ -51,12 +51,8 @@ probe(struct fx *f)
 static void
 answer(struct fx *f, int err)
 {
-	struct rtrs_msg_conn_rsp rsp = {.version = RTRS_PROTO_VER, .err = err};
-	uint8_t buf[RTRS_CONN_RSP_LEN];
-
-	rtrs_msg_conn_rsp_encode(&rsp, buf);
-	mock_rejected(probe(f), buf, sizeof(buf));
-	fx_run(f);
+	probe(f);
+	fx_fence_answer(f, err);
 }
 
 static void
@@ -113,19 +109,28 @@ START_TEST(accepted_says_so_too)
 }
 END_TEST
 
-START_TEST(not_asked_when_confirmed)
+/* Both ends have closed it, and its requests may be at work still. */
+START_TEST(asked_at_once_when_confirmed)
 {
 	struct fx f;
 	struct fx_req r;
-	unsigned n;
+	unsigned n, n_conns;
 
 	up(&f, &r);
-	n = f.m.n_conns;
+	n = f.m.n_sends;
+	n_conns = f.m.n_conns;
 	f.m.confirmed = true;
 	lose(&f, 0);
+	ck_assert_uint_eq(f.m.n_conns, n_conns + 1);
+	ck_assert_uint_eq(f.m.n_sends, n);
+	/* A kernel server waits for its disk. */
+	answer(&f, -ECONNRESET);
+	fx_run_at(&f, f.now + MSEC(249));
+	ck_assert_uint_eq(f.m.n_conns, n_conns + 1);
+	fx_run_at(&f, f.now + MSEC(1));
+	answer(&f, -EEXIST);
 	check_resent(&f, &r);
-	fx_run_at(&f, f.now + SEC(1));
-	ck_assert_uint_eq(f.m.n_conns, n);
+	ck_assert_uint_eq(f.m.n_conns, n_conns + 2);
 	fx_deinit(&f);
 }
 END_TEST
@@ -312,7 +317,7 @@ main(void)
 
 	tcase_add_loop_test(tc, sent_again_when_the_server_says_so, 0, 3);
 	tcase_add_test(tc, accepted_says_so_too);
-	tcase_add_test(tc, not_asked_when_confirmed);
+	tcase_add_test(tc, asked_at_once_when_confirmed);
 	tcase_add_test(tc, asked_until_it_is_gone);
 	tcase_add_test(tc, not_for_ever);
 	tcase_add_test(tc, link_waits_for_the_fence);

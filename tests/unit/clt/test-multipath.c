@@ -60,6 +60,8 @@ START_TEST(requests_fail_over_after_closed)
 	fx_run(&f);
 	ck_assert_uint_eq(f.m.n_sends, n);
 	all_closed(&f, 0, true);
+	ck_assert_uint_eq(f.m.n_sends, n);
+	fx_fence_answer(&f, -EEXIST);
 	ck_assert_uint_eq(f.m.n_sends, n + 2);
 	ck_assert_str_eq(f.order, "");
 	ck_assert(rtrs_clt_is_up(f.clt));
@@ -98,6 +100,7 @@ START_TEST(bounced_write_fails_over_with_its_data)
 	submit_write(&f, &w);
 	rtrs_clt_path_reset(f.clt, 0);
 	fx_run(&f);
+	fx_fence_answer(&f, -EEXIST);
 	s = mock_last_send(&f.m);
 	ck_assert_ptr_eq(s->conn, fx_conn(&f, 1, 1));
 	ck_assert_mem_eq(s->bytes, w.data, 512);
@@ -121,6 +124,7 @@ START_TEST(request_that_fits_no_other_path_is_reported)
 		0);
 	rtrs_clt_path_reset(f.clt, 0);
 	fx_run(&f);
+	fx_fence_answer(&f, -EEXIST);
 	ck_assert_str_eq(f.order, "r");
 	ck_assert_int_eq(w.err, -ECONNABORTED);
 	fx_deinit(&f);
@@ -173,6 +177,8 @@ START_TEST(gap_is_told_even_if_another_path_closes_it)
 		fx_submit(&f, &b, RTRS_WRITE, RTRS_PERMIT_IO, usr32, 32, 0),
 		-ECONNABORTED);
 	all_closed(&f, 0, true);
+	ck_assert_str_eq(f.order, "rD");
+	fx_fence_answer(&f, -EEXIST);
 	ck_assert_str_eq(f.order, "rDU");
 	ck_assert_int_eq(a.err, -ECONNABORTED);
 	submit_write(&f, &b);

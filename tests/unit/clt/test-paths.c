@@ -172,6 +172,7 @@ START_TEST(removed_path_hands_its_requests_over)
 	ck_assert_int_eq(rtrs_clt_remove_path(f.clt, id_of(&f, 0), &c.op), 0);
 	ck_assert_uint_eq(c.n_done, 0);
 	fx_run(&f);
+	fx_fence_answer(&f, -EEXIST);
 	ck_assert_uint_eq(c.n_done, 1);
 	ck_assert_int_eq(c.err, 0);
 	/* What was second is first now, and is still called the same. */

@@ -486,6 +486,7 @@ START_TEST(user_message_is_copied)
 	/* Even for the path that takes it over. */
 	rtrs_clt_path_reset(f.clt, 0);
 	fx_run(&f);
+	fx_fence_answer(&f, -EEXIST);
 	ck_assert_ptr_eq(mock_last_send(&f.m)->conn, fx_conn(&f, 1, 1));
 	ck_assert_mem_eq(mock_last_send(&f.m)->bytes, usr32, 32);
 	fx_deinit(&f);
