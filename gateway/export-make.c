@@ -92,6 +92,7 @@ export_open_params(const struct gw_export *ex, struct backend_open_params *ret)
 {
 	*ret = (struct backend_open_params){
 		.fd = -1,
+		.cancel_fd = -1,
 		.path = ex->spec.path,
 		.size = ex->size_bytes,
 		.store = ex->store,

@@ -162,6 +162,7 @@ open_searched(const struct gw_export *ex, const struct gw_open_params *p,
 		.read_only = read_only,
 		.path = path,
 		.fd = -1,
+		.cancel_fd = -1,
 	};
 	int err;
 

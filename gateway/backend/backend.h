@@ -123,6 +123,9 @@ struct backend_open_params {
 	/* For messages; file backends without fd open it. nbd: the URI and
 	 * what follows it. */
 	const char *path;
+	/* nbd: open() ends early, with -ECANCELED, when this is readable; -1:
+	 * none. Others do not wait. */
+	int cancel_fd;
 	uint64_t size; /* memory, null: bytes, a multiple of 512 */
 	/* memory: its memory_store; null: any address that is the export's */
 	void *store;

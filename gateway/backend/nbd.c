@@ -438,10 +438,10 @@ nbd_backend_close(struct backend *base)
 }
 
 static int
-open_connected(struct nbd_backend *b, char err_text[GW_TEXT_MAX])
+open_connected(struct nbd_backend *b, int cancel_fd, char err_text[GW_TEXT_MAX])
 {
 	struct nbd_set set;
-	int err = nbd_set_connect(&b->params, -1, &set, err_text);
+	int err = nbd_set_connect(&b->params, cancel_fd, &set, err_text);
 
 	if (err)
 		return err;
@@ -468,7 +468,7 @@ nbd_open(const struct backend_open_params *p, struct backend **ret)
 	if (err)
 		goto err;
 	b->base.id = b->params.id;
-	err = open_connected(b, err_text);
+	err = open_connected(b, p->cancel_fd, err_text);
 	if (err)
 		goto err;
 	if (p->exec && !p->events) {

@@ -149,6 +149,7 @@ rig_open_file(struct rig *r, const char *path, bool read_only, bool buffered,
 		.log = &r->log,
 		.path = path,
 		.fd = -1,
+		.cancel_fd = -1,
 		.read_only = read_only,
 		.buffered = buffered,
 	};

@@ -35,7 +35,8 @@ struct fixture {
 static void
 fixture_init(struct fixture *f, int i)
 {
-	struct backend_open_params p = {.fd = -1, .size = BYTES};
+	struct backend_open_params p = {
+		.fd = -1, .cancel_fd = -1, .size = BYTES};
 
 	rig_init(&f->r, i % 2);
 	f->kind = (enum kind)(i / 2);
@@ -277,7 +278,7 @@ END_TEST
 START_TEST(mappings_of_one_store_share_bytes_and_identity)
 {
 	struct memory_store *store;
-	struct backend_open_params p = {.fd = -1};
+	struct backend_open_params p = {.fd = -1, .cancel_fd = -1};
 	struct backend *a, *b;
 	struct rig r;
 	char buf[512], back[512];
@@ -303,7 +304,8 @@ END_TEST
 
 START_TEST(odd_sizes_are_refused)
 {
-	struct backend_open_params p = {.fd = -1, .size = 1000};
+	struct backend_open_params p = {
+		.fd = -1, .cancel_fd = -1, .size = 1000};
 	struct memory_store *store;
 	struct backend *b;
 

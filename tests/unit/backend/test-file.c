@@ -88,7 +88,7 @@ END_TEST
 
 START_TEST(a_handed_over_descriptor_is_owned_even_on_failure)
 {
-	struct backend_open_params p = {.read_only = true};
+	struct backend_open_params p = {.cancel_fd = -1, .read_only = true};
 	struct backend *b;
 
 	p.fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
