@@ -139,25 +139,38 @@ say_unopened(int err, const struct gw_spec *spec, char err_text[GW_TEXT_MAX])
 			   hint);
 }
 
-/* A file that cannot be served is better told now than to the first client. */
 int
-export_look(const struct gw_exports *x, const struct gw_export *ex,
-	    uint64_t *ret_size, char err_text[GW_TEXT_MAX])
+export_look_by(const struct gw_export *ex, struct backend_open_params *params,
+	       uint64_t *ret_size, char err_text[GW_TEXT_MAX])
 {
-	struct backend_open_params params;
+	char text[GW_TEXT_MAX] = "";
 	struct backend *b;
 	int err;
 
-	export_open_params(ex, &params);
-	params.log = x->log;
-	err = ex->ops->open(&params, &b);
+	params->err_text = text;
+	err = ex->ops->open(params, &b);
 	if (!err) {
 		if (b->geo.read_only && !ex->spec.read_only)
 			err = -EACCES;
 		*ret_size = b->geo.size_bytes;
 		ex->ops->close(b);
 	}
+	if (*text)
+		return gw_text_err(err_text, err, "export '%s': %s",
+				   gw_name_text(ex->spec.name).s, text);
 	return err ? say_unopened(err, &ex->spec, err_text) : 0;
+}
+
+/* A file that cannot be served is better told now than to the first client. */
+int
+export_look(const struct gw_exports *x, const struct gw_export *ex,
+	    uint64_t *ret_size, char err_text[GW_TEXT_MAX])
+{
+	struct backend_open_params params;
+
+	export_open_params(ex, &params);
+	params.log = x->log;
+	return export_look_by(ex, &params, ret_size, err_text);
 }
 
 /* Whoever names it may have it; but is it what they meant? */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The inside of the export table, shared by export.c (the table), export-open.c
- * (mappings) and export-make.c (what an entry is made of).
+ * (mappings), export-make.c (what an entry is made of) and export-look.c (looks
+ * at other servers).
  */
 #ifndef GATEWAY_EXPORT_PRIV_H
 #define GATEWAY_EXPORT_PRIV_H
@@ -61,6 +62,11 @@ int export_make(const struct gw_exports *x, const struct gw_spec *spec,
 /* The size that a file or device has now; errors as gw_exports_add(). */
 int export_look(const struct gw_exports *x, const struct gw_export *ex,
 		uint64_t *ret_size, char err_text[GW_TEXT_MAX]);
+/* The same by params of export_open_params(), which may be made before; any
+ * thread that has a reference. */
+int export_look_by(const struct gw_export *ex,
+		   struct backend_open_params *params, uint64_t *ret_size,
+		   char err_text[GW_TEXT_MAX]);
 /* Makes what is behind it larger; *ret_size is what it has then. */
 int export_grow(const struct gw_exports *x, const struct gw_export *ex,
 		uint64_t size, uint64_t *ret_size, char err_text[GW_TEXT_MAX]);
@@ -72,6 +78,10 @@ void export_free(struct gw_export *ex);
 /* --- export.c */
 
 struct gw_export *export_find(const struct gw_exports *x, const char *name);
+int export_say_unknown(const char *name, char err_text[GW_TEXT_MAX]);
+/* What clients get from now on. Without the lock. */
+void export_set_size(struct gw_exports *x, struct gw_export *ex,
+		     uint64_t size_bytes);
 /* Any thread, without the lock. NULL is fine. */
 void export_unref(struct gw_exports *x, struct gw_export *ex);
 

@@ -185,8 +185,8 @@ gw_exports_add_backend(struct gw_exports *x, const char *name,
 	return insert(x, ex);
 }
 
-static int
-say_unknown(const char *name, char err_text[GW_TEXT_MAX])
+int
+export_say_unknown(const char *name, char err_text[GW_TEXT_MAX])
 {
 	return gw_text_err(err_text, -ENOENT,
 			   "export '%s': there is none of that name",
@@ -207,7 +207,7 @@ gw_exports_remove(struct gw_exports *x, const char *name,
 	}
 	pthread_mutex_unlock(&x->lock);
 	if (!slot)
-		return say_unknown(name, err_text);
+		return export_say_unknown(name, err_text);
 	log_info(x->log, "export '%s': removed", gw_name_text(name).s);
 	export_unref(x, slot->ex);
 	free(slot);
@@ -243,7 +243,23 @@ gw_exports_set_limits(struct gw_exports *x, const char *name, uint64_t iops,
 	if (ex)
 		set_limits(ex, iops, bandwidth);
 	pthread_mutex_unlock(&x->lock);
-	return ex ? 0 : say_unknown(name, err_text);
+	return ex ? 0 : export_say_unknown(name, err_text);
+}
+
+void
+export_set_size(struct gw_exports *x, struct gw_export *ex, uint64_t size_bytes)
+{
+	uint64_t before;
+
+	pthread_mutex_lock(&x->lock);
+	before = ex->size_bytes;
+	ex->size_bytes = size_bytes;
+	pthread_mutex_unlock(&x->lock);
+	if (size_bytes != before)
+		log_info(x->log,
+			 "export '%s': %" PRIu64 " bytes now, %" PRIu64
+			 " before",
+			 gw_name_text(ex->spec.name).s, size_bytes, before);
 }
 
 int
@@ -251,27 +267,20 @@ gw_exports_resize(struct gw_exports *x, const char *name, uint64_t size,
 		  uint64_t *ret_size, char err_text[GW_TEXT_MAX])
 {
 	struct gw_export *ex = export_find(x, name);
-	uint64_t now = 0, before;
+	uint64_t now;
 	int err = 0;
 
 	/* Only this thread takes it out of the table. */
 	if (!ex)
-		return say_unknown(name, err_text);
-	before = now = ex->size_bytes;
+		return export_say_unknown(name, err_text);
+	now = ex->size_bytes;
 	if (size)
 		err = export_grow(x, ex, size, &now, err_text);
 	else if (ex->spec.path)
 		err = export_look(x, ex, &now, err_text);
 	if (err)
 		return err;
-	pthread_mutex_lock(&x->lock);
-	ex->size_bytes = now;
-	pthread_mutex_unlock(&x->lock);
-	if (now != before)
-		log_info(x->log,
-			 "export '%s': %" PRIu64 " bytes now, %" PRIu64
-			 " before",
-			 gw_name_text(name).s, now, before);
+	export_set_size(x, ex, now);
 	*ret_size = now;
 	return 0;
 }

@@ -64,11 +64,38 @@ int gw_exports_set_limits(struct gw_exports *x, const char *name, uint64_t iops,
  * Looks at the file or device again. With a size, which may not be less than it
  * has, a file, memory or null export is made that large first. *ret_size is
  * what clients get with their next open; those that have it open are let in by
- * gw_server_recheck(). Blocking. -ENOENT; -EINVAL; -EROFS; -ENOMEM; those of
- * open(2) and ftruncate(2).
+ * gw_server_recheck(). Blocking: a server that is not there for as long as its
+ * connect-timeout, so see gw_exports_look(). -ENOENT; -EINVAL; -EROFS; -ENOMEM;
+ * those of open(2) and ftruncate(2).
  */
 int gw_exports_resize(struct gw_exports *x, const char *name, uint64_t size,
 		      uint64_t *ret_size, char err_text[GW_TEXT_MAX]);
+
+/* Whether there is one of that name, and it is on another server. */
+bool gw_exports_is_remote(const struct gw_exports *x, const char *name);
+/* The caller's, lent until done(). */
+struct gw_look {
+	struct gw_exec *exec; /* where it waits */
+	int cancel_fd;        /* readable: it is to end soon; -1: none */
+	void (*done)(struct gw_look *look);
+	/* For done(). 0: clients get what was seen with their next open. */
+	int err;
+	char err_text[GW_TEXT_MAX];
+	/* Its own: */
+	struct gw_job job;
+	struct gw_exports *exports;
+	struct gw_export *export;
+	struct backend_open_params params;
+	uint64_t size_bytes;
+};
+/*
+ * What gw_exports_resize() does without a size, without waiting. -ENOENT: it
+ * does not begin. Otherwise done() is called by exec on the thread of this
+ * call, with an error as there, -ENOENT if the export has left the table
+ * meanwhile, or -ECANCELED. One export may be looked at by several at once.
+ */
+int gw_exports_look(struct gw_exports *x, const char *name,
+		    struct gw_look *look, char err_text[GW_TEXT_MAX]);
 
 /*
  * Makes the table what specs say, all or nothing. An export stays, and its
