@@ -31,6 +31,8 @@ struct control_env {
 		void *fn_user);
 	/* Reads the configuration again: 0, or a negative errno with words. */
 	int (*reload)(void *user, char err[CONF_TEXT_MAX]);
+	/* The workers are told to end: they are asked no more. */
+	bool draining;
 	/* Starts the end of the daemon; returns at once. */
 	void (*drain)(void *user);
 	void *user;

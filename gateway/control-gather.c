@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "gateway/control-env.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
 /* On the control thread. */
@@ -35,8 +36,15 @@ static struct gather *
 gather_new(struct control_env *env, struct control_call *call, void *arg)
 {
 	unsigned n = env->n_workers;
-	struct gather *g = calloc(1, sizeof(*g) + n * sizeof(*g->parts));
+	struct gather *g;
 
+	/* A loop that has ended takes no calls: they would never come back. */
+	if (env->draining) {
+		free(arg);
+		control_fail_errno(call, -EBUSY, "the daemon is draining");
+		return NULL;
+	}
+	g = calloc(1, sizeof(*g) + n * sizeof(*g->parts));
 	if (!g) {
 		free(arg);
 		control_reply(call, NULL);

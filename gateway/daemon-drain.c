@@ -54,7 +54,7 @@ worker_stopped(void *user)
 void
 begin_drain(struct daemon *d)
 {
-	d->draining = true;
+	d->draining = d->env.draining = true;
 	notify_stopping("draining");
 	control_free(d->control);
 	d->control = NULL;
