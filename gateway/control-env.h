@@ -31,6 +31,10 @@ struct control_env {
 		void *fn_user);
 	/* Reads the configuration again: 0, or a negative errno with words. */
 	int (*reload)(void *user, char err[CONF_TEXT_MAX]);
+	/* Where other servers are asked, until cancel_fd is readable. */
+	struct gw_exec *remote;
+	int cancel_fd;
+	unsigned n_looks; /* under way there */
 	/* The workers are told to end: they are asked no more. */
 	bool draining;
 	/* Starts the end of the daemon; returns at once. */

@@ -2,7 +2,8 @@
 /*
  * The exports: what there is, and changes that last until the next reload or
  * the end of the daemon. Files are opened on the control thread, which keeps
- * only those waiting who come or ask.
+ * only those waiting who come or ask. Another server may be away: it is asked
+ * on another thread, for as long as it takes.
  */
 #include "gateway/control-env.h"
 
@@ -168,10 +169,62 @@ control_export_limits(void *user, struct control_call *call)
 		recheck(env, call);
 }
 
+/* Of an export that is on another server. */
+struct remote_look {
+	struct gw_look base;
+	struct control_env *env;
+	struct control_call *call;
+};
+
+static void
+remote_look_done(struct gw_look *base)
+{
+	struct remote_look *l = container_of(base, struct remote_look, base);
+
+	l->env->n_looks--;
+	if (base->err < 0)
+		control_fail_errno(l->call, base->err, base->err_text);
+	else
+		recheck(l->env, l->call);
+	free(l);
+}
+
+static void
+remote_look_start(struct control_env *env, struct control_call *call)
+{
+	struct remote_look *l = calloc(1, sizeof(*l));
+	char text[GW_TEXT_MAX] = "";
+	int r;
+
+	if (!l) {
+		control_reply(call, NULL);
+		return;
+	}
+	*l = (struct remote_look){
+		.base =
+			{
+				.exec = env->remote,
+				.cancel_fd = env->cancel_fd,
+				.done = remote_look_done,
+			},
+		.env = env,
+		.call = call,
+	};
+	r = gw_exports_look(env->exports, control_string(call, "name"),
+			    &l->base, text);
+	if (r < 0) {
+		free(l);
+		control_fail_errno(call, r, text);
+		return;
+	}
+	env->n_looks++;
+}
+
 void
 control_export_resize(void *user, struct control_call *call)
 {
 	struct control_env *env = user;
+	const char *name = control_string(call, "name");
 	uint64_t want = 0, now;
 	char text[GW_TEXT_MAX] = "";
 	int r;
@@ -183,8 +236,11 @@ control_export_resize(void *user, struct control_call *call)
 			     "size 0: an export cannot be empty");
 		return;
 	}
-	r = gw_exports_resize(env->exports, control_string(call, "name"), want,
-			      &now, text);
+	if (!want && gw_exports_is_remote(env->exports, name)) {
+		remote_look_start(env, call);
+		return;
+	}
+	r = gw_exports_resize(env->exports, name, want, &now, text);
 	if (r < 0)
 		control_fail_errno(call, r, text);
 	else

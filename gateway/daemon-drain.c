@@ -5,6 +5,10 @@
  */
 #include "gateway/daemon-priv.h"
 
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
 #include "gateway/notify.h"
 
 /* On the control thread: all connection requests that were on their way to
@@ -30,6 +34,13 @@ stop_worker(struct loop_call *call)
 	loop_post(f->daemon->loop, &f->call);
 }
 
+void
+end_if_drained(struct daemon *d)
+{
+	if (d->draining && d->n_done == d->n_workers && !d->env.n_looks)
+		loop_stop(d->loop);
+}
+
 static void
 on_worker_done(struct loop_call *call)
 {
@@ -38,8 +49,8 @@ on_worker_done(struct loop_call *call)
 
 	if (d->watchdog)
 		watchdog_gone(d->watchdog, f->index);
-	if (++d->n_done == d->n_workers)
-		loop_stop(d->loop);
+	d->n_done++;
+	end_if_drained(d);
 }
 
 void
@@ -51,10 +62,21 @@ worker_stopped(void *user)
 	loop_post(f->daemon->loop, &f->call);
 }
 
+static void
+cancel_looks(struct daemon *d)
+{
+	const uint64_t one = 1;
+
+	if (d->cancel_fd >= 0 && write(d->cancel_fd, &one, sizeof(one)) < 0)
+		/* An eventfd of which nobody reads fills at 2^64. */
+		log_err(d->log, "eventfd: %s", strerror(errno));
+}
+
 void
 begin_drain(struct daemon *d)
 {
 	d->draining = d->env.draining = true;
+	cancel_looks(d);
 	notify_stopping("draining");
 	control_free(d->control);
 	d->control = NULL;

@@ -36,6 +36,11 @@ struct daemon {
 	uint64_t started;
 	struct gw_exports *exports;
 	struct gw_pool *pool, *remote_pool;
+	/* The control thread's share of remote_pool; the end is said on
+	 * cancel_fd to who waits there. */
+	struct gw_pool_exec *remote_exec;
+	struct loop_watch *remote_watch;
+	int cancel_fd;
 	struct gw_access *access;
 	struct loop_call access_call; /* to look at its deadline */
 	atomic_bool access_called;
@@ -72,8 +77,11 @@ void for_each_listener(void *user,
 
 /* --- daemon-drain.c */
 
-/* To be called once. Does not wait; the loop stops when the last worker has. */
+/* To be called once. Does not wait; the loop stops when the last worker has,
+ * and what waits for other servers. */
 void begin_drain(struct daemon *d);
+/* To be called when something has ended that is waited for. */
+void end_if_drained(struct daemon *d);
 /* On the worker's thread, its last act; user is its farewell `done`. */
 void worker_stopped(void *user);
 

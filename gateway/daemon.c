@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "gateway/access.h"
@@ -120,6 +121,8 @@ start_control(struct daemon *d)
 		.workers = d->workers,
 		.for_each_listener = for_each_listener,
 		.reload = reload_hook,
+		.remote = gw_pool_exec_base(d->remote_exec),
+		.cancel_fd = d->cancel_fd,
 		.drain = drain,
 		.user = d,
 	};
@@ -304,6 +307,31 @@ start_exports(struct daemon *d)
 	return r == -EINVAL || r == -EEXIST ? DAEMON_USAGE : r;
 }
 
+static void
+on_remote_ready(void *user)
+{
+	struct daemon *d = user;
+
+	gw_pool_exec_reap(d->remote_exec);
+	end_if_drained(d);
+}
+
+static int
+start_remote(struct daemon *d)
+{
+	int r = gw_pool_new(POOL_THREADS, &d->remote_pool);
+
+	if (!r)
+		r = gw_pool_exec_new(d->remote_pool, &d->remote_exec);
+	if (!r)
+		r = loop_watch_fd(d->loop, gw_pool_exec_fd(d->remote_exec),
+				  on_remote_ready, d, &d->remote_watch);
+	if (r)
+		return r;
+	d->cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	return d->cancel_fd < 0 ? -errno : 0;
+}
+
 static int
 start_base(struct daemon *d)
 {
@@ -323,7 +351,7 @@ start_base(struct daemon *d)
 	if (!r)
 		r = gw_pool_new(POOL_THREADS, &d->pool);
 	if (!r)
-		r = gw_pool_new(POOL_THREADS, &d->remote_pool);
+		r = start_remote(d);
 	if (!r)
 		r = route_new(d->o->workers, &d->route);
 	if (r < 0)
@@ -387,6 +415,7 @@ daemon_new(struct gw_config *config, struct log *log, FILE *out,
 	d->o = o;
 	d->log = log;
 	d->started = os_now();
+	d->cancel_fd = -1;
 	r = start_access(d);
 	if (!r)
 		r = start_exports(d);
@@ -432,7 +461,7 @@ daemon_free(struct daemon *d)
 	if (!d)
 		return;
 	/* Half started: the workers still run. */
-	if (d->n_done < d->n_workers) {
+	if (d->n_done < d->n_workers || d->env.n_looks) {
 		if (!d->draining)
 			begin_drain(d);
 		(void)loop_run(d->loop);
@@ -444,6 +473,10 @@ daemon_free(struct daemon *d)
 	control_free(d->control);
 	metrics_free(d->metrics);
 	route_free(d->route);
+	loop_unwatch(d->remote_watch);
+	gw_pool_exec_free(d->remote_exec);
+	if (d->cancel_fd >= 0)
+		close(d->cancel_fd);
 	gw_pool_free(d->pool);
 	gw_pool_free(d->remote_pool);
 	gw_access_free(d->access);

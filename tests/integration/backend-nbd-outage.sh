@@ -30,7 +30,10 @@ back file "$tmp/disk.img"
 start_gateway gw --export "disk=nbd+unix:///?socket=$sock" \
 	--export "short=nbd+unix:///?socket=$sock,hold=4" \
 	--export "none=nbd+unix:///?socket=$sock,hold=0" \
-	--export "strict=nbd+unix:///?socket=$sock,lost-writes=fail"
+	--export "strict=nbd+unix:///?socket=$sock,lost-writes=fail" \
+	--export "mute=nbd+unix:///?socket=$tmp/mute.sock,connect-timeout=300" \
+	--control "$tmp/gw.sock"
+ctl() { timeout 60 "$RNBD_CTL" --control "$tmp/gw.sock" "$@"; }
 
 front() { # EXPORT
 	plugin_args=("$RNBD_PLUGIN" "sessname=outage-$1-$$" "path=$path_gw"
@@ -202,7 +205,36 @@ less 'has blocks of 4096 bytes now' --filter=blocksize-policy file \
 	"$tmp/disk.img" blocksize-minimum=4096 blocksize-preferred=4096 \
 	blocksize-maximum=32M
 
-# 6. The client leaves while its requests are held: nothing waits for the
+# 6. A look at a server that lets everybody in and says nothing keeps nobody
+# waiting but who asked for it. It is under way until the daemon ends.
+python3 -c '
+import socket, sys
+s = socket.socket(socket.AF_UNIX)
+s.bind(sys.argv[1])
+s.listen()
+print("listens", flush=True)
+here = []
+while True:
+    here.append(s.accept())
+    print("asked", flush=True)
+' "$tmp/mute.sock" >"$tmp/mute.out" &
+pids+=($!)
+wait_log "$tmp/mute.out" listens
+ctl export resize mute >"$tmp/look.out" 2>&1 &
+look=$!
+pids+=("$look")
+wait_log "$tmp/mute.out" asked
+begin=$SECONDS
+ctl status >"$tmp/status.out" || fail "no status during a look"
+truncate -s 96M "$tmp/disk.img"
+ctl export resize disk verbose >"$tmp/resize.out" ||
+	fail "no other look during a look: $(cat "$tmp/resize.out")"
+grep -q '96.0M' "$tmp/resize.out" ||
+	fail "a look says: $(cat "$tmp/resize.out")"
+[ $((SECONDS - begin)) -le 15 ] || fail "a look kept others waiting"
+kill -0 $look || fail "the look has ended: $(cat "$tmp/look.out")"
+
+# 7. The client leaves while its requests are held: nothing waits for the
 # server, and the daemon ends, with the next client's requests held.
 front disk
 hold "$uri_disk"
@@ -244,5 +276,6 @@ begin=$SECONDS
 stop "$pid_gw" || fail "the daemon ended with $?"
 [ $((SECONDS - begin)) -le 15 ] ||
 	fail "the daemon took $((SECONDS - begin)) s to end while requests were held"
+! wait $look || fail "a look that was cancelled: $(cat "$tmp/look.out")"
 kill -KILL "$pid_disk"
 rm "$tmp/disk.pid"

@@ -147,23 +147,31 @@ run(void *arg)
 	return NULL;
 }
 
-/* The result of a method; the caller owns it. */
-static json_t *
-call(const char *path, const char *method)
+/* Asks, and gives where the answer will be. */
+static FILE *
+ask(const char *path, const char *method, const char *params)
 {
 	struct sockaddr_un sun = {.sun_family = AF_UNIX};
 	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
-	char line[128];
-	json_t *answer, *result;
-	FILE *f;
+	char line[256];
 
 	snprintf(sun.sun_path, sizeof(sun.sun_path), "%s", path);
 	ck_assert_int_eq(connect(fd, (const void *)&sun, sizeof(sun)), 0);
 	snprintf(line, sizeof(line),
-		 "{\"jsonrpc\":\"2.0\",\"method\":\"%s\",\"id\":1}\n", method);
+		 "{\"jsonrpc\":\"2.0\",\"method\":\"%s\",\"params\":%s,"
+		 "\"id\":1}\n",
+		 method, params);
 	ck_assert_int_eq(write(fd, line, strlen(line)), (ssize_t)strlen(line));
-	f = fdopen(fd, "r");
-	answer = json_loadf(f, JSON_DISABLE_EOF_CHECK, NULL);
+	return fdopen(fd, "r");
+}
+
+/* The result of a method; the caller owns it. */
+static json_t *
+call(const char *path, const char *method)
+{
+	FILE *f = ask(path, method, "{}");
+	json_t *answer = json_loadf(f, JSON_DISABLE_EOF_CHECK, NULL), *result;
+
 	fclose(f);
 	result = json_incref(json_object_get(answer, "result"));
 	ck_assert_ptr_nonnull(result);
@@ -213,6 +221,72 @@ START_TEST(status_tells_what_there_is)
 }
 END_TEST
 
+/* Listens there, and will never say anything. */
+static int
+listen_mute(const char *path)
+{
+	struct sockaddr_un sun = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+	snprintf(sun.sun_path, sizeof(sun.sun_path), "%s", path);
+	ck_assert_int_eq(bind(fd, (const void *)&sun, sizeof(sun)), 0);
+	ck_assert_int_eq(listen(fd, 4), 0);
+	return fd;
+}
+
+START_TEST(a_server_that_is_mute_keeps_nobody_waiting)
+{
+	char dir[] = "/tmp/gw-daemon-XXXXXX", path[64], mute[64], spec[160];
+	int listener, asked;
+	pthread_t thread;
+	json_t *st;
+	FILE *f, *g;
+
+	ck_assert_ptr_nonnull(mkdtemp(dir));
+	snprintf(path, sizeof(path), "%s/sock", dir);
+	snprintf(mute, sizeof(mute), "%s/mute", dir);
+	listener = listen_mute(mute);
+	/* More than the test may take. */
+	snprintf(spec, sizeof(spec),
+		 "e=nbd+unix:///?socket=%s,connect-timeout=300", mute);
+	ck_assert_int_eq(START(ANY_PORT, "--export", spec, "--control", path),
+			 0);
+	ck_assert_int_eq(pthread_create(&thread, NULL, run, NULL), 0);
+
+	f = ask(path, "export.resize", "{\"name\":\"e\"}");
+	asked = accept(listener, NULL, NULL);
+	ck_assert_int_ge(asked, 0);
+	close(asked);
+	/* Now it knows: the server went away. */
+	st = json_loadf(f, JSON_DISABLE_EOF_CHECK, NULL);
+	fclose(f);
+	ck_assert_ptr_nonnull(
+		strstr(json_string_value(json_object_get(
+			       json_object_get(st, "error"), "message")),
+		       "export 'e': NBD server "));
+	json_decref(st);
+
+	/* The first who asks waits, the second leaves. */
+	f = ask(path, "export.resize", "{\"name\":\"e\"}");
+	asked = accept(listener, NULL, NULL);
+	ck_assert_int_ge(asked, 0);
+	g = ask(path, "export.resize", "{\"name\":\"e\"}");
+	fclose(g);
+	json_decref(call(path, "status"));
+
+	/* Nor does the end wait. */
+	ck_assert_int_eq(kill(getpid(), SIGTERM), 0);
+	pthread_join(thread, NULL);
+	ck_assert_int_eq(fgetc(f), EOF);
+	fclose(f);
+	close(asked);
+	close(listener);
+	daemon_free(d);
+	ck_assert_int_eq(unlink(mute), 0);
+	ck_assert_int_eq(rmdir(dir), 0);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -228,6 +302,7 @@ main(void)
 	tcase_add_test(tc, foreign_address_is_named);
 	tcase_add_test(tc, missing_file_is_named);
 	tcase_add_test(tc, status_tells_what_there_is);
+	tcase_add_test(tc, a_server_that_is_mute_keeps_nobody_waiting);
 	suite_add_tcase(s, tc);
 	sr = srunner_create(s);
 	srunner_run_all(sr, CK_ENV);
