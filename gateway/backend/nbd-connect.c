@@ -25,6 +25,9 @@
 #define PREFERRED_BLOCK_DEFAULT 4096
 #define MAX_PAYLOAD_DEFAULT     (32u << 20)
 
+/* libnbd itself refuses more at once: nbd_get_block_size(3). */
+#define MAX_PAYLOAD (64u << 20)
+
 static uint64_t
 clock_now(void)
 {
@@ -192,6 +195,8 @@ get_facts(const struct nbd_params *p, struct nbd_handle *h,
 		.multi_conn = nbd_can_multi_conn(h) > 0,
 		.rotational = nbd_is_rotational(h) > 0,
 	};
+	if (ret->max_payload > MAX_PAYLOAD)
+		ret->max_payload = MAX_PAYLOAD;
 	/* Pieces begin at blocks. */
 	block = ret->min_block < 512 ? 512 : ret->min_block;
 	ret->max_payload -= ret->max_payload % block;

@@ -99,6 +99,18 @@ fail_all(struct nbd_backend *b, struct nbd_req **list)
 	b->reaping = outer;
 }
 
+/*
+ * Closes all connections, and with them what is under way. libnbd ends some of
+ * it as it does so, if the farewell finds nobody; the rest it forgets.
+ */
+static void
+drop_and_fail(struct nbd_backend *b)
+{
+	nbd_drop(b);
+	fail_all(b, &b->ended);
+	fail_all(b, &b->sent);
+}
+
 static unsigned
 count(struct nbd_req *list)
 {
@@ -120,8 +132,7 @@ give_up(struct nbd_backend *b)
 		(unsigned long long)(b->params.hold_ns / NSEC_PER_SEC),
 		count(b->held) + count(b->sent));
 	/* Those on other connections, which were waited for in vain. */
-	nbd_drop(b);
-	fail_all(b, &b->sent);
+	drop_and_fail(b);
 	fail_all(b, &b->held);
 }
 
@@ -136,7 +147,8 @@ nbd_lost(struct nbd_backend *b, const char *reason)
 		return;
 	b->state = NBD_LOSING;
 	b->lost_at = now(b);
-	b->given_up = !b->params.hold_ns;
+	/* With no time to hold anything, the alarm gives up at once. */
+	b->given_up = false;
 	b->failure_said = false;
 	log_warn(b->log,
 		 "NBD server %s: lost: %s; requests are held for %llu s",
@@ -361,8 +373,7 @@ on_alarm(void *user)
 			 "does not answer",
 			 where(b).s, count(b->sent));
 		b->state = NBD_FAILED;
-		nbd_drop(b);
-		fail_all(b, &b->sent);
+		drop_and_fail(b);
 	}
 	if (t >= b->retry_at && !b->detach_io)
 		start_connecting(b);
