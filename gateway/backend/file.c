@@ -229,9 +229,12 @@ read_cached(struct file_backend *f, struct backend_io *io)
 	struct iovec iov = {.iov_base = io->buf, .iov_len = step_len(io)};
 	ssize_t n = preadv2(f->fd, &iov, 1, (off_t)io->off, RWF_NOWAIT);
 
-	if (n >= 0)
+	if (n > 0)
 		return rw_advance(f, io, n);
-	if (errno == EOPNOTSUPP || errno == ENOSYS || errno == EINVAL)
+	/* 0: the end of the file, or Linux 5.9 and 5.10 (readv(2), BUGS):
+	 * whoever waits will know. */
+	if (n < 0 &&
+	    (errno == EOPNOTSUPP || errno == ENOSYS || errno == EINVAL))
 		f->no_nowait = true;
 	return RW_MORE;
 }
