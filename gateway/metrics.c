@@ -191,9 +191,11 @@ add_rejects(struct sum *s, struct gw_access *access)
 static void
 add_process(struct sum *s, struct metrics *m)
 {
+	struct gw_access_stats access;
 	struct proc_info info;
 
 	proc_read(m->proc, &info);
+	gw_access_stats(m->p.access, &access);
 	s->page.process = (struct metrics_process){
 		.start_time_ns = info.start_time_ns,
 		.cpu_ns = info.cpu_ns,
@@ -201,8 +203,8 @@ add_process(struct sum *s, struct metrics *m)
 		.virtual_bytes = info.virtual_bytes,
 		.open_fds = info.open_fds,
 		.max_fds = info.max_fds,
-		.max_chunk_bytes = m->p.max_chunk_bytes,
-		.max_sessions = m->p.max_sessions,
+		.max_chunk_bytes = access.limits.memory,
+		.max_sessions = access.limits.sessions,
 	};
 }
 

@@ -21,7 +21,6 @@ struct metrics_params {
 	unsigned n_workers;
 	struct gw_exports *exports;
 	struct gw_access *access; /* NULL: none */
-	uint64_t max_chunk_bytes, max_sessions; /* limits; 0: none */
 	void (*for_each_listener)(
 		void *user,
 		void (*fn)(void *fn_user, const char *addr,

@@ -37,7 +37,27 @@ gw_stats_deinit(struct gw_stats *st)
 	free(st->other);
 }
 
-/* Whoever may name files below the search path must not fill the memory. */
+static void
+ops_add(struct gw_op_stats *op, const struct gw_op_stats *more)
+{
+	for (int i = 0; i < BACKEND_N_OPS; i++) {
+		op[i].ops += more[i].ops;
+		op[i].bytes += more[i].bytes;
+		op[i].errors += more[i].errors;
+	}
+}
+
+static void
+latency_add(struct gw_latency *l, const struct gw_latency *more)
+{
+	for (int i = 0; i < BACKEND_N_OPS; i++)
+		hist_merge(&l->op[i], &more->op[i]);
+}
+
+/*
+ * Whoever may name files below the search path must not fill the memory. The
+ * sum of all keeps what was counted: others have subtracted it before.
+ */
 static void
 forget_one(struct gw_stats *st)
 {
@@ -46,6 +66,8 @@ forget_one(struct gw_stats *st)
 	for (ex = st->exports; ex; ex = ex->hh.next) {
 		if (ex->devs)
 			continue;
+		ops_add(st->other->op, ex->op);
+		latency_add(&st->other->latency, &ex->latency);
 		HASH_DEL(st->exports, ex);
 		free(ex);
 		return;
@@ -89,23 +111,6 @@ gw_stats_device_opened(struct gw_device *dev)
 	if (dev->latency)
 		st->n_measured++;
 	dev->record = dev->latency ? dev->latency : &ex->latency;
-}
-
-static void
-ops_add(struct gw_op_stats *op, const struct gw_op_stats *more)
-{
-	for (int i = 0; i < BACKEND_N_OPS; i++) {
-		op[i].ops += more[i].ops;
-		op[i].bytes += more[i].bytes;
-		op[i].errors += more[i].errors;
-	}
-}
-
-static void
-latency_add(struct gw_latency *l, const struct gw_latency *more)
-{
-	for (int i = 0; i < BACKEND_N_OPS; i++)
-		hist_merge(&l->op[i], &more->op[i]);
 }
 
 void

@@ -12,7 +12,8 @@
  * Memory: GW_LATENCY (17 KiB) per open device and per export that was ever
  * opened, GW_MAX_MEASURED of each per worker at most. Beyond that, or without
  * memory, nothing is refused: a device without its own records into its
- * export's, and an export without an entry is counted under the name "".
+ * export's, and an export without an entry, or whose entry had to go, is
+ * counted under the name "".
  *
  * On the worker's thread; passive like the rest of the server.
  */
