@@ -18,7 +18,9 @@
 #include "rtrs/base/remedy.h"
 
 /* Threads for blocking work, of each pool; they start as they are needed. */
-#define POOL_THREADS 16
+#define POOL_THREADS   16
+/* They only wait: many for a machine that is gone leave some for the others. */
+#define REMOTE_THREADS 128
 
 /* ----------------------------------------------------------------- loop */
 
@@ -145,8 +147,6 @@ start_metrics(struct daemon *d)
 		.n_workers = d->n_workers,
 		.exports = d->exports,
 		.access = d->access,
-		.max_chunk_bytes = d->o->max_memory,
-		.max_sessions = d->o->max_sessions,
 		.for_each_listener = for_each_listener,
 		.user = d,
 	};
@@ -319,7 +319,7 @@ on_remote_ready(void *user)
 static int
 start_remote(struct daemon *d)
 {
-	int r = gw_pool_new(POOL_THREADS, &d->remote_pool);
+	int r = gw_pool_new(REMOTE_THREADS, &d->remote_pool);
 
 	if (!r)
 		r = gw_pool_exec_new(d->remote_pool, &d->remote_exec);

@@ -5,11 +5,16 @@
 #include "gateway/export-priv.h"
 
 bool
-gw_exports_is_remote(const struct gw_exports *x, const char *name)
+gw_exports_is_remote(struct gw_exports *x, const char *name)
 {
-	const struct gw_export *ex = export_find(x, name);
+	const struct gw_export *ex;
+	bool remote;
 
-	return ex && ex->spec.kind == GW_SPEC_NBD;
+	pthread_mutex_lock(&x->lock);
+	ex = export_find(x, name);
+	remote = ex && ex->spec.kind == GW_SPEC_NBD;
+	pthread_mutex_unlock(&x->lock);
+	return remote;
 }
 
 /* On a thread that may wait. The export may be out of the table by now. */

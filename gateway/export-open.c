@@ -139,6 +139,7 @@ open_named(const struct gw_export *ex, const struct gw_open_params *p,
 	params->events = p->events;
 	params->log = p->log;
 	params->read_only = read_only;
+	params->cancel_fd = p->cancel_fd;
 	params->err_text = text;
 	err = ex->ops->open(params, ret);
 	if (err)

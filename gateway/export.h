@@ -72,7 +72,7 @@ int gw_exports_resize(struct gw_exports *x, const char *name, uint64_t size,
 		      uint64_t *ret_size, char err_text[GW_TEXT_MAX]);
 
 /* Whether there is one of that name, and it is on another server. */
-bool gw_exports_is_remote(const struct gw_exports *x, const char *name);
+bool gw_exports_is_remote(struct gw_exports *x, const char *name);
 /* The caller's, lent until done(). */
 struct gw_look {
 	struct gw_exec *exec; /* where it waits */
@@ -149,6 +149,7 @@ struct gw_open_params {
 	struct gw_io_engine *io;
 	struct gw_events *events;
 	const struct log *log;
+	int cancel_fd; /* readable: a remote export is given up; -1: never */
 };
 struct gw_claim;
 struct gw_opened {

@@ -12,8 +12,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 #include <utlist.h>
 
+#include "gateway/backend/events.h"
 #include "rtrs/base/mutant.h"
 
 static uint32_t
@@ -265,15 +268,28 @@ gw_sess_close_dev(struct gw_req *req, uint32_t device_id)
 		gw_req_done(req, 0);
 }
 
+/* open_done() follows soon, and sees whether the session is down. */
+static void
+cancel_open(const struct gw_device *dev)
+{
+	const uint64_t one = 1;
+
+	if (dev->cancel_fd >= 0 && write(dev->cancel_fd, &one, sizeof(one)) < 0)
+		/* An eventfd of which nobody reads fills at 2^64. */
+		log_err(dev->sess->srv->log, "eventfd: %s",
+			strerrordesc_np(errno));
+}
+
 void
 gw_sess_close_all(struct gw_sess *sess)
 {
 	struct gw_device *dev;
 
 	DL_FOREACH(sess->devs, dev) {
-		/* OPENING: open_done() sees that the session is down. */
 		if (dev->state == GW_DEV_OPEN)
 			begin_close(dev, NULL);
+		else if (dev->state == GW_DEV_OPENING)
+			cancel_open(dev);
 	}
 }
 
@@ -301,6 +317,7 @@ open_work(struct gw_job *job)
 		.io = sp->io,
 		.events = sp->events,
 		.log = sess->srv->log,
+		.cancel_fd = dev->cancel_fd,
 	};
 
 	dev->err =
@@ -366,6 +383,9 @@ open_done(struct gw_job *job)
 	struct gw_req *opener = dev->opener, *waiters;
 
 	gw_sess_enter(sess);
+	if (dev->cancel_fd >= 0)
+		close(dev->cancel_fd);
+	dev->cancel_fd = -1;
 	if (dev->err < 0) {
 		fail_open(opener, dev->name, dev->err, dev->err_text);
 		device_free(dev);
@@ -391,11 +411,31 @@ open_done(struct gw_job *job)
 	gw_sess_leave(sess);
 }
 
+/*
+ * What is on another server may take long to answer, or never do: that is for
+ * threads apart, and ends with the session.
+ */
+static int
+start_open_job(struct gw_device *dev)
+{
+	const struct gw_server_params *p = &dev->sess->srv->p;
+	struct gw_exec *exec = p->exec;
+
+	if (p->events && gw_exports_is_remote(p->exports, dev->name)) {
+		exec = p->events->exec;
+		dev->cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		if (dev->cancel_fd < 0)
+			return -errno;
+	}
+	dev->job = (struct gw_job){.work = open_work, .done = open_done};
+	exec->run(exec, &dev->job);
+	return 0;
+}
+
 static void
 start_open(struct gw_req *req, const struct rnbd_msg_open *m)
 {
 	struct gw_sess *sess = req->sess;
-	struct gw_exec *exec = sess->srv->p.exec;
 	struct gw_device *dev;
 	uint64_t unused;
 	int err;
@@ -415,6 +455,7 @@ start_open(struct gw_req *req, const struct rnbd_msg_open *m)
 	dev->access_mode = m->access_mode;
 	memcpy(dev->name, m->dev_name, sizeof(dev->name));
 	dev->opener = req;
+	dev->cancel_fd = -1;
 	/* Before anything is touched for it. */
 	err = gw_device_check_rules(dev, dev->err_text);
 	if (err) {
@@ -430,8 +471,11 @@ start_open(struct gw_req *req, const struct rnbd_msg_open *m)
 	}
 	DL_APPEND(sess->devs, dev);
 	sess->n_devs++;
-	dev->job = (struct gw_job){.work = open_work, .done = open_done};
-	exec->run(exec, &dev->job);
+	err = start_open_job(dev);
+	if (err) {
+		fail_open(req, dev->name, err, "");
+		device_free(dev);
+	}
 }
 
 void

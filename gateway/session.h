@@ -94,6 +94,7 @@ struct gw_device {
 	struct gw_device *stats_prev, *stats_next;
 	struct gw_latency *latency; /* its own; NULL: none */
 	struct gw_latency *record;  /* where its requests are recorded */
+	int cancel_fd; /* OPENING what may take long: an eventfd; else -1 */
 	/* The job's from run() to done(): */
 	struct gw_job job;
 	int err;

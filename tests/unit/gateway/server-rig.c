@@ -3,10 +3,12 @@
 
 #include <check.h>
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "gateway/backend/events.h"
 #include "gateway/backend/uring.h"
 #include "tests/unit/gateway/access-rig.h"
 
@@ -192,17 +194,37 @@ struct gw_claim {
 
 static const struct backend_ops rig_backend_ops, plain_ops, loop_ops;
 
+static struct rig_export *
+export_named(const char *name)
+{
+	struct rig_export *ex = NULL;
+
+	for (unsigned i = 0; i < rig.n_exports; i++)
+		if (!strcmp(rig.exports[i].name, name))
+			ex = &rig.exports[i];
+	return ex;
+}
+
+bool
+gw_exports_is_remote(struct gw_exports *x, const char *name)
+{
+	const struct rig_export *ex = export_named(name);
+
+	return ex && ex->remote;
+}
+
 int
 gw_exports_open(struct gw_exports *x, const struct gw_open_params *p,
 		struct gw_opened *ret, char err_text[GW_TEXT_MAX])
 {
-	struct rig_export *ex = NULL;
+	struct rig_export *ex = export_named(p->dev_name);
+	struct pollfd cancel = {.fd = p->cancel_fd, .events = POLLIN};
 	struct backend *b;
 	struct gw_claim *claim;
 
-	for (unsigned i = 0; i < rig.n_exports; i++)
-		if (!strcmp(rig.exports[i].name, p->dev_name))
-			ex = &rig.exports[i];
+	ck_assert_int_eq(p->cancel_fd >= 0, ex && ex->remote);
+	if (poll(&cancel, 1, 0) == 1)
+		return -ECANCELED;
 	if (!ex || ex->open_err) {
 		snprintf(err_text, GW_TEXT_MAX, "%s",
 			 ex ? ex->open_text : "no such export");
@@ -440,7 +462,16 @@ exec_run(struct gw_exec *exec, struct gw_job *job)
 	*p = job;
 }
 
+static void
+remote_run(struct gw_exec *e, struct gw_job *job)
+{
+	rig.remote_jobs++;
+	exec_run(e, job);
+}
+
 static struct gw_exec exec = {.run = exec_run};
+static struct gw_exec remote_exec = {.run = remote_run};
+static struct gw_events events = {.exec = &remote_exec};
 
 bool
 rig_run_jobs(void)
@@ -506,6 +537,7 @@ rig_params(void)
 {
 	return (struct gw_server_params){
 		.exec = &exec,
+		.events = &events,
 		.rtrs = {.queue_depth = RIG_QUEUE_DEPTH,
 			 .log = &rig.log,
 			 .rng = {.fill = fill_zeroes}},

@@ -30,6 +30,7 @@ struct rig_export {
 	struct gw_throttle *shared; /* instead, if it is set */
 	bool attaches;              /* a backend of the worker's loop */
 	bool plain;                 /* one that neither kicks nor grows */
+	bool remote;                /* on another server */
 	int attach_err;
 	/* Seen: */
 	unsigned opens, closes, attached, detached;
@@ -60,6 +61,7 @@ struct rig {
 	uint64_t rtrs_deadline;
 	struct sockaddr_storage peer;
 	struct gw_access *access; /* without rules and limits */
+	unsigned remote_jobs;     /* of all: for what may take long */
 	unsigned paths_closed;    /* by the server, not by the client */
 	bool no_peers;            /* all paths of the session are gone */
 	enum rtrs_srv_path_state path_state;

@@ -458,6 +458,36 @@ START_TEST(session_end_while_opening)
 }
 END_TEST
 
+/* By threads apart; nobody waits for it in vain. */
+START_TEST(open_of_what_is_elsewhere_ends_with_its_paths)
+{
+	struct rig_op op;
+
+	rig_add_export("far")->remote = true;
+	rig_open(&op, "far", RNBD_ACCESS_RW);
+	ck_assert_uint_eq(rig.remote_jobs, 1);
+	if (_i == 0) {
+		rig_settle();
+		ck_assert_int_eq(op.err, 0);
+		rig_close(&op, open_rsp(&op).device_id);
+		rig_settle();
+		ck_assert_uint_eq(rig.remote_jobs, 1);
+		return;
+	}
+	if (_i == 1) {
+		/* Another path may want the answer. */
+		rig_requests_lost(rig_sess);
+		rig_settle();
+		ck_assert_int_eq(op.err, 0);
+		return;
+	}
+	rig.no_peers = true;
+	rig_requests_lost(rig_sess);
+	rig_settle();
+	ck_assert_int_eq(op.err, -ECANCELED);
+}
+END_TEST
+
 START_TEST(empty_session_ends_at_once)
 {
 	rig_sess_down(rig_sess);
@@ -547,6 +577,8 @@ main(void)
 	tcase_add_test(tc, close_with_data_is_refused);
 	tcase_add_test(tc, session_end_closes_everything);
 	tcase_add_test(tc, session_end_while_opening);
+	tcase_add_loop_test(tc, open_of_what_is_elsewhere_ends_with_its_paths,
+			    0, 3);
 	tcase_add_test(tc, empty_session_ends_at_once);
 	tcase_add_test(tc, name_in_use_is_refused);
 	tcase_add_test(tc, devices_and_counters_are_reported);
