@@ -162,6 +162,17 @@ become_daemon(void)
 	}
 }
 
+/*
+ * What rnbdctl was started with is not for a program that goes on without it: a
+ * lock of a script would be held until the device is unmapped. Where the kernel
+ * cannot do it, it stays so.
+ */
+static void
+pass_no_more(unsigned first)
+{
+	(void)close_range(first, ~0U, CLOSE_RANGE_CLOEXEC);
+}
+
 static _Noreturn void
 child(const char *file, char *const *argv, int out, int listener,
       unsigned flags, int go)
@@ -189,6 +200,7 @@ child(const char *file, char *const *argv, int out, int listener,
 		    setenv("LISTEN_FDS", "1", 1))
 			_exit(126);
 	}
+	pass_no_more(listener >= 0 ? LISTEN_FD + 1 : LISTEN_FD);
 	execv(file, argv);
 	dprintf(2, "error: %s: %s\n", file, strerror(errno));
 	_exit(126);

@@ -157,6 +157,15 @@ for when in before after; do
 	clean
 done
 
+# --- what rnbdctl was started with is not held open by what it leaves
+exec 9>"$tmp/flock"
+flock 9
+map "${s[@]}" device_path=disk >/dev/null
+exec 9>&-
+flock -n "$tmp/flock" true || fail "a lock is held by what goes on"
+unmap nbd0
+clean
+
 # --- nbdkit killed
 map "${s[@]}" device_path=disk >/dev/null
 map sessname=s:1 device_path=other access_mode=ro >/dev/null

@@ -175,6 +175,26 @@ START_TEST(listener_is_handed_over)
 }
 END_TEST
 
+/* What is open here by chance is nothing that a daemon should keep open. */
+START_TEST(nothing_else_is_handed_over)
+{
+	static const char script[] =
+		"for f in 3 4 9; do readlink /proc/$$/fd/$f || echo none; done";
+	struct map_child c;
+	int fd = memfd_create("listener", MFD_CLOEXEC);
+
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(dup2(out, 9), 9);
+	hold(&c, script, _i ? fd : -1, 0);
+	ck_assert_int_eq(map_child_go(&c), 0);
+	ck_assert_int_eq(map_child_wait(&c), 0);
+	ck_assert_str_eq(said(), _i ? "/memfd:listener (deleted)\nnone\nnone\n"
+				    : "none\nnone\nnone\n");
+	close(fd);
+	close(9);
+}
+END_TEST
+
 /* ------------------------------------------------- known again */
 
 START_TEST(recycled_pid_is_another_process)
@@ -262,6 +282,7 @@ main(void)
 	tcase_add_test(tc, daemon_is_on_its_own);
 	tcase_add_test(tc, log_has_an_end);
 	tcase_add_test(tc, listener_is_handed_over);
+	tcase_add_loop_test(tc, nothing_else_is_handed_over, 0, 2);
 	tcase_add_test(tc, recycled_pid_is_another_process);
 	tcase_add_test(tc, none_and_gone);
 	tcase_add_test(tc, zombie_is_no_more);
