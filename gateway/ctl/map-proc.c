@@ -163,6 +163,19 @@ become_daemon(void)
 }
 
 /*
+ * One whose rnbdctl was killed has nobody who would write down what it did, and
+ * the next rnbdctl must not meet it in the middle. Programs that it starts, and
+ * leaves, are not ended.
+ */
+static void
+end_with(pid_t parent)
+{
+	/* It may have been killed already: then another is the parent. */
+	if (prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0) || getppid() != parent)
+		_exit(127);
+}
+
+/*
  * What rnbdctl was started with is not for a program that goes on without it: a
  * lock of a script would be held until the device is unmapped. Where the kernel
  * cannot do it, it stays so.
@@ -175,7 +188,7 @@ pass_no_more(unsigned first)
 
 static _Noreturn void
 child(const char *file, char *const *argv, int out, int listener,
-      unsigned flags, int go)
+      unsigned flags, pid_t parent, int go)
 {
 	char word, pid[16];
 	ssize_t n;
@@ -183,6 +196,8 @@ child(const char *file, char *const *argv, int out, int listener,
 
 	if (flags & MAP_SPAWN_DAEMON)
 		become_daemon();
+	else
+		end_with(parent);
 	do
 		n = read(go, &word, 1);
 	while (n < 0 && errno == EINTR);
@@ -260,14 +275,14 @@ map_child_new(const char *file, char *const *argv, int out, int listener,
 	      unsigned flags, struct map_child *ret)
 {
 	int go[2], r;
-	pid_t pid = -1;
+	pid_t pid = -1, self = getpid();
 
 	if (pipe2(go, O_CLOEXEC) < 0)
 		return -errno;
 	r = fork_child(flags, &pid);
 	if (!r && !pid) {
 		close(go[1]);
-		child(file, argv, out, listener, flags, go[0]);
+		child(file, argv, out, listener, flags, self, go[0]);
 	}
 	close(go[0]);
 	if (r) {

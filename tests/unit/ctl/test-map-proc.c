@@ -195,6 +195,34 @@ START_TEST(nothing_else_is_handed_over)
 }
 END_TEST
 
+START_TEST(ends_with_who_started_it)
+{
+	struct pollfd pfd = {.events = POLLIN};
+	struct map_child c;
+	int told[2];
+	pid_t pid;
+
+	ck_assert_int_eq(pipe2(told, O_CLOEXEC), 0);
+	pid = fork();
+	ck_assert_int_ge(pid, 0);
+	if (!pid) {
+		hold_running(&c, "");
+		ck_assert_int_eq(write(told[1], &c, sizeof(c)), sizeof(c));
+		for (;;)
+			pause();
+	}
+	ck_assert_int_eq(read(told[0], &c, sizeof(c)), sizeof(c));
+	pfd.fd = map_proc_open(&c.proc);
+	ck_assert_int_ge(pfd.fd, 0);
+	ck_assert_int_eq(kill(pid, SIGKILL), 0);
+	ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
+	ck_assert_int_eq(poll(&pfd, 1, 20000), 1);
+	close(pfd.fd);
+	close(told[0]);
+	close(told[1]);
+}
+END_TEST
+
 /* ------------------------------------------------- known again */
 
 START_TEST(recycled_pid_is_another_process)
@@ -283,6 +311,7 @@ main(void)
 	tcase_add_test(tc, log_has_an_end);
 	tcase_add_test(tc, listener_is_handed_over);
 	tcase_add_loop_test(tc, nothing_else_is_handed_over, 0, 2);
+	tcase_add_test(tc, ends_with_who_started_it);
 	tcase_add_test(tc, recycled_pid_is_another_process);
 	tcase_add_test(tc, none_and_gone);
 	tcase_add_test(tc, zombie_is_no_more);
