@@ -400,6 +400,39 @@ is_ours(const struct map_dev *dev)
 	return map_dev_state(dev) != MAP_DEV_DETACHED;
 }
 
+/*
+ * A device that nobody lived to see mapped. It works all the same, so that it
+ * may be mounted by now: then it stays, for what is not yet written would be
+ * lost.
+ */
+static int
+take_back(struct map_sess *s, struct map_dev *dev)
+{
+	char user[256];
+	int fd, r;
+
+	/* First, so that what it does not do now it never does. */
+	if (!map_proc_end(&dev->client, NBDKIT_END_MS))
+		return ctl_fail(CTL_REFUSED,
+				"nbd-client of /dev/nbd%d (process %d) does "
+				"not end",
+				dev->index, (int)dev->client.pid);
+	if (is_ours(dev)) {
+		map_nbd_user(dev->index, user, sizeof(user), &fd);
+		dev->complete = *user;
+		if (dev->complete)
+			return CTL_OK;
+		r = map_nbd_detach(dev->index);
+		if (fd >= 0)
+			close(fd);
+		if (r)
+			return r;
+		(void)map_nbd_wait_gone(dev->index);
+	}
+	map_sess_remove(s, dev);
+	return CTL_OK;
+}
+
 int
 map_roll_back(struct map_sess *s)
 {
@@ -407,21 +440,18 @@ map_roll_back(struct map_sess *s)
 	int r = CTL_OK;
 
 	for (unsigned i = s->n_devs; i-- > 0;) {
-		struct map_dev *dev = &s->devs[i];
+		int err;
 
-		if (dev->complete)
+		if (s->devs[i].complete)
 			continue;
-		(void)map_proc_end(&dev->client, NBDKIT_END_MS);
-		if (is_ours(dev)) {
-			r = map_nbd_detach(dev->index);
-			if (r)
-				return r;
-			(void)map_nbd_wait_gone(dev->index);
-		}
-		map_sess_remove(s, dev);
-		changed = true;
+		err = take_back(s, &s->devs[i]);
+		if (err)
+			r = err;
+		changed = changed || !err;
 	}
-	return changed ? map_sess_save(s) : CTL_OK;
+	if (changed && map_sess_save(s))
+		r = CTL_REFUSED;
+	return r;
 }
 
 /* What programs have written and the page cache has not: before it is lost. */

@@ -183,7 +183,7 @@ int map_unserve(struct map_sess *s);
 int map_attach(struct map_sess *s, const struct map_line *line, int index);
 /* Disconnects a device, and forgets it. force: even if it is in use. */
 int map_drop(struct map_sess *s, struct map_dev *dev, bool force);
-/* What an rnbdctl that was killed began. */
+/* What an rnbdctl that was killed began: what is in use by now is mapped. */
 int map_roll_back(struct map_sess *s);
 
 enum map_dev_state map_dev_state(const struct map_dev *d);

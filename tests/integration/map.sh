@@ -157,6 +157,36 @@ for when in before after; do
 	clean
 done
 
+# --- the same, but it is mounted before the next one comes: that leaves it
+in_use() { # DEVICE: by its numbers, which are those of what is mounted on /
+	awk '$5 == "/" { print $3 }' /proc/self/mountinfo | tail -n 1 \
+		>"$RNBD_ROOT/sys/block/$1/dev"
+}
+for next in "map sessname=t path=$path_gw device_path=other access_mode=ro" \
+	"unmap nbd7" "map --file $tmp/disk.conf" "unmap nbd0"; do
+	touch "$RNBD_ROOT/crash-after"
+	! ctl map "${s[@]}" device_path=disk >/dev/null || fail "not killed"
+	rm "$RNBD_ROOT/crash-after"
+	is_list /dev/nbd0,disk,rw,8388608,half
+	pid=$(nbdkit_of "$run/s%3A1.json")
+	in_use nbd0
+	read -ra words <<<"$next"
+	case $next in
+	unmap\ nbd7) says 4 "is not mapped" "${words[@]}" ;;
+	unmap*) says 1 "/dev/nbd0 is mounted on /" "${words[@]}" ;;
+	*other*) [ "$(ctl "${words[@]}")" = /dev/nbd1 ] || fail "$next" ;;
+	*) [ "$(ctl "${words[@]}")" = /dev/nbd0 ] || fail "$next" ;;
+	esac
+	[ ! -e "$run/t.json" ] || unmap nbd1
+	is_list /dev/nbd0,disk,rw,8388608,mapped
+	kill -0 "$pid" || fail "what is mounted is served no more"
+	says 1 "/dev/nbd0 is mounted on /" unmap nbd0
+	rm "$RNBD_ROOT/sys/block/nbd0/dev"
+	unmap nbd0
+	wait_gone "$pid"
+	clean
+done
+
 # --- what rnbdctl was started with is not held open by what it leaves
 exec 9>"$tmp/flock"
 flock 9

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# vm: time=300
+# vm: time=400
 # rnbdctl map: /dev/nbdN by the line of the kernel's map_device. ext4 on it while
 # the gateway is restarted, two devices of one session, at boot before there is a
 # gateway, a kernel server, and what goes wrong, in words.
@@ -139,8 +139,75 @@ unmap "$dev" force
 exec 8<&-
 until_true test ! -e "/sys/block/${dev#/dev/}/pid"
 clean
-stop "$pid_gw" || fail "the gateway ended with $?"
 say "errors and repairs"
+
+# --- rnbdctl killed when nbd-client has connected: what is in use by the time
+# the next one comes stays, with what is not yet written
+mkdir "$tmp/bin"
+cat >"$tmp/bin/nbd-client" <<-'EOF'
+	#!/bin/bash
+	kill -STOP $PPID
+	exec /usr/sbin/nbd-client "$@"
+EOF
+chmod +x "$tmp/bin/nbd-client"
+sized() {
+	[ -e "/sys/block/$1/pid" ] && [ "$(cat "/sys/block/$1/size")" -gt 0 ]
+}
+is_state() {
+	[ "$(field /dev/nbd0 state)" = "$1" ] || fail "state: $(field /dev/nbd0 state), not $1"
+}
+killed_map() { # as /dev/nbd0
+	local killed
+	PATH=$tmp/bin:$PATH "$RNBD_CTL" map sessname=s:1 "$path" \
+		device_path=disk >/dev/null 2>&1 &
+	killed=$!
+	until_true sized nbd0
+	kill -KILL $killed
+	! wait $killed || fail "rnbdctl was not killed"
+	is_state half
+}
+killed_map
+check "mount" timeout 60 mount -t ext4 /dev/nbd0 "$tmp/mnt"
+cp "$tmp/data" "$tmp/mnt/late"
+other=$(map sessname=t "$path" device_path=second)
+[ "$other" != /dev/nbd0 ] || fail "another took /dev/nbd0"
+is_state mapped
+says "mounted on $tmp/mnt" unmap nbd0
+check "umount" umount "$tmp/mnt"
+unmap nbd0
+killed_map
+exec 8</dev/nbd0
+unmap "$other"
+is_state mapped
+says "open by" unmap nbd0
+exec 8<&-
+check "mount" timeout 60 mount -t ext4 -o ro /dev/nbd0 "$tmp/mnt"
+cmp "$tmp/data" "$tmp/mnt/late" || fail "what was written late"
+check "umount" umount "$tmp/mnt"
+unmap nbd0
+clean
+# Nobody uses it: it is taken back.
+killed_map
+says "/dev/nbd2 is not mapped" unmap nbd2
+clean
+stop "$pid_gw" || fail "the gateway ended with $?"
+
+# --- rnbdctl killed while nbd-client waits for a server: that ends, too
+waits() {
+	pgrep -x nbd-client >/dev/null
+}
+"$RNBD_CTL" map --file "$tmp/root.conf" >/dev/null 2>&1 &
+killed=$!
+until_true waits
+kill -KILL $killed
+! wait $killed || fail "rnbdctl was not killed"
+waits_no_more() {
+	! waits
+}
+until_true waits_no_more
+says "/dev/nbd2 is not mapped" unmap nbd2
+clean
+say "rnbdctl killed"
 
 # --- a kernel server
 ram_disk 32
