@@ -158,17 +158,39 @@ cmd_map(const struct ctl *ctl, char **args, unsigned n)
 
 /* ------------------------------------------------- unmap */
 
-/* By number if device_path is NULL. Steals s. */
+/* A number that was freed may be in several: that which has it now. */
+static struct map_dev *
+find_index(const struct map_sess *s, int index)
+{
+	struct map_dev *found = NULL;
+
+	for (unsigned i = 0; i < s->n_devs; i++) {
+		struct map_dev *dev = &s->devs[i];
+
+		if (dev->index != index)
+			continue;
+		if (map_dev_state(dev) != MAP_DEV_DETACHED)
+			return dev;
+		found = dev;
+	}
+	return found;
+}
+
+/* By number if device_path is NULL. */
+static struct map_dev *
+find_asked(const struct map_sess *s, int index, const char *device_path)
+{
+	return device_path ? find_dev(s, device_path) : find_index(s, index);
+}
+
+/* As above. Steals s. */
 static int
 unmap_in(const struct ctl *ctl, struct map_sess *s, int index,
 	 const char *device_path)
 {
-	struct map_dev *dev = device_path ? find_dev(s, device_path) : NULL;
+	struct map_dev *dev = find_asked(s, index, device_path);
 	int r = CTL_OK;
 
-	for (unsigned i = 0; i < s->n_devs && !device_path && !dev; i++)
-		if (s->devs[i].index == index)
-			dev = &s->devs[i];
 	if (dev) {
 		index = dev->index;
 		r = map_drop(s, dev, ctl->force);

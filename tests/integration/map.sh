@@ -212,6 +212,16 @@ unmap /dev/nbd1
 unmap /dev/nbd0
 clean
 
+# --- somebody else disconnects it, and its number is another's of the session
+map "${s[@]}" device_path=disk >/dev/null
+nbd-client -d /dev/nbd0
+[ "$(map sessname=s:1 device_path=other access_mode=ro)" = /dev/nbd0 ] || fail "not nbd0"
+unmap nbd0
+is_list /dev/nbd0,disk,rw,0,detached
+[ ! -e "$RNBD_ROOT/sys/block/nbd0/pid" ] || fail "unmapped, and still connected"
+unmap nbd0
+clean
+
 # --- somebody else takes the nbd device
 map "${s[@]}" device_path=disk >/dev/null
 nbd-client -d /dev/nbd0
