@@ -127,16 +127,17 @@ look_for(void *arg, const struct map_sess *s)
 	}
 }
 
-char *
-map_find_session(int index)
+int
+map_find_session(int index, char **ret)
 {
 	struct search search = {.index = index};
+	int r = each(look_for, &search);
 
-	if (!each(look_for, &search) && !search.sessname)
-		(void)ctl_fail(
-			CTL_NOT_FOUND,
-			"/dev/nbd%d is not mapped; see `rnbdctl client map "
-			"list`",
-			index);
-	return search.sessname;
+	*ret = search.sessname;
+	if (!r && !*ret)
+		r = ctl_fail(CTL_NOT_FOUND,
+			     "/dev/nbd%d is not mapped; see `rnbdctl client "
+			     "map list`",
+			     index);
+	return r;
 }

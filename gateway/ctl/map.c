@@ -54,9 +54,28 @@ find_dev(const struct map_sess *s, const char *device_path)
 	return NULL;
 }
 
-/* What an rnbdctl that was killed has left, of any session. */
+/* false: it was said why not. */
+static bool
+clean_up_session(const char *sessname)
+{
+	struct map_sess *s;
+	bool done;
+
+	/* Who is at work on one now will bring it to an end. */
+	if (map_sess_open(sessname, false, &s))
+		return false;
+	done = !s || (!map_roll_back(s) && !map_unserve(s));
+	map_sess_close(s);
+	return done;
+}
+
+/*
+ * What an rnbdctl that was killed has left, of any session but this one (NULL:
+ * of any), which the caller looks after. What is stuck is no reason not to map
+ * or unmap something else: it is said only.
+ */
 static int
-clean_up(void)
+clean_up(const char *but)
 {
 	json_t *names, *name;
 	size_t i;
@@ -65,18 +84,18 @@ clean_up(void)
 	if (r)
 		return r;
 	json_array_foreach(names, i, name) {
-		struct map_sess *s;
+		const char *sessname = json_string_value(name);
 
-		/* Who is at work on one now will bring it to an end. */
-		r = map_sess_open(json_string_value(name), false, &s);
-		if (r)
-			break;
-		if (s && (map_roll_back(s) || map_unserve(s)))
-			r = CTL_REFUSED;
-		map_sess_close(s);
+		if (but && !strcmp(sessname, but))
+			continue;
+		if (!clean_up_session(sessname))
+			(void)ctl_fail(CTL_REFUSED,
+				       "session '%s': what was begun there "
+				       "cannot be taken back for now",
+				       sessname);
 	}
 	json_decref(names);
-	return r;
+	return CTL_OK;
 }
 
 /* ------------------------------------------------- map */
@@ -117,6 +136,9 @@ map_in(const struct ctl *ctl, struct map_sess *s, const struct map_line *line,
 	bool done = false;
 	int index = 0, r = map_roll_back(s);
 
+	/* An nbdkit that was left alone may have other parameters. */
+	if (!r)
+		r = map_unserve(s);
 	dev = find_dev(s, line->device_path);
 	if (!r && dev)
 		r = judge_mapped(ctl, s, dev, line, &done, &index);
@@ -141,7 +163,7 @@ cmd_map(const struct ctl *ctl, char **args, unsigned n)
 		return r;
 	r = map_nbd_check();
 	if (!r)
-		r = clean_up();
+		r = clean_up(line.sessname);
 	if (!r)
 		r = map_sess_open(line.sessname, true, &s);
 	if (!r)
@@ -189,15 +211,23 @@ unmap_in(const struct ctl *ctl, struct map_sess *s, int index,
 	 const char *device_path)
 {
 	struct map_dev *dev = find_asked(s, index, device_path);
-	int r = CTL_OK;
+	bool begun = dev && !dev->complete;
+	int r;
 
-	if (dev) {
+	if (dev)
 		index = dev->index;
+	r = map_roll_back(s);
+	dev = find_asked(s, index, device_path);
+	/* Of what cannot be taken back it was said why. */
+	if (dev && (dev->complete || ctl->force))
 		r = map_drop(s, dev, ctl->force);
+	if (dev || begun) {
 		if (!r)
 			ctl_say(ctl, "/dev/nbd%d is unmapped", index);
-	} else if (!ctl->file) {
-		/* The file says what should not be there, and it is not. */
+	} else if (ctl->file) {
+		/* It says what should not be there, and it is not. */
+		r = CTL_OK;
+	} else {
 		r = ctl_fail(CTL_NOT_FOUND, "session '%s' has %s%s mapped",
 			     s->sessname, device_path ? "no " : "it no more",
 			     device_path ? device_path : "");
@@ -217,7 +247,9 @@ unmap_line(const struct ctl *ctl, char **args, unsigned n)
 
 	if (r)
 		return r;
-	r = map_sess_open(line.sessname, true, &s);
+	r = clean_up(line.sessname);
+	if (!r)
+		r = map_sess_open(line.sessname, true, &s);
 	if (!r)
 		r = unmap_in(ctl, s, -1, line.device_path);
 	map_line_deinit(&line);
@@ -234,8 +266,6 @@ cmd_unmap(const struct ctl *ctl, char **args, unsigned n)
 	if (!n && !ctl->file)
 		return ctl_fail(CTL_USAGE, "unmap: DEVICE is missing");
 	r = map_check_root();
-	if (!r)
-		r = clean_up();
 	if (r)
 		return r;
 	if (ctl->file || strchr(args[0], '='))
@@ -245,10 +275,11 @@ cmd_unmap(const struct ctl *ctl, char **args, unsigned n)
 		return ctl_fail(CTL_USAGE,
 				"unmap: '%s': give one device, as in /dev/nbd0",
 				args[n - 1]);
-	sessname = map_find_session(index);
-	if (!sessname)
-		return CTL_NOT_FOUND;
-	r = map_sess_open(sessname, true, &s);
+	r = map_find_session(index, &sessname);
+	if (!r || r == CTL_NOT_FOUND)
+		(void)clean_up(sessname);
+	if (!r)
+		r = map_sess_open(sessname, true, &s);
 	return r ? r : unmap_in(ctl, s, index, NULL);
 }
 

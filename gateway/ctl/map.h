@@ -203,7 +203,7 @@ void map_sess_deinit(struct map_sess *s);
 int map_list(const char *sessname, json_t **ret);
 /* Names of sessions that an rnbdctl left, or is, in the middle of something. */
 int map_list_begun(json_t **ret);
-/* The session that has /dev/nbdN mapped; the caller's. NULL: none, said so. */
-char *map_find_session(int index);
+/* The session that has /dev/nbdN mapped; the caller's. CTL_NOT_FOUND: none. */
+int map_find_session(int index, char **ret);
 
 #endif

@@ -155,7 +155,36 @@ for when in before after; do
 	says 4 "is not mapped" unmap nbd7
 	wait_gone "$pid"
 	clean
+	# The same session, which may be another one now, and the same device.
+	touch "$RNBD_ROOT/crash-$when"
+	! ctl map "${s[@]}" device_path=disk >/dev/null || fail "not killed"
+	! ctl map "${s[@]}" device_path=disk io-timeout=77 >/dev/null || fail "not killed"
+	rm "$RNBD_ROOT/crash-$when"
+	[ "$(map "${s[@]}" device_path=disk io-timeout=78)" = /dev/nbd0 ] || fail "not nbd0"
+	unmap nbd0
+	touch "$RNBD_ROOT/crash-$when"
+	! ctl map "${s[@]}" device_path=disk >/dev/null || fail "not killed"
+	rm "$RNBD_ROOT/crash-$when"
+	[ "$(unmap nbd0 verbose)" = "/dev/nbd0 is unmapped" ] || fail "unmap of what was begun"
+	clean
 done
+
+# --- one that cannot be taken back is in nobody's way but its own
+touch "$RNBD_ROOT/crash-after"
+! ctl map "${s[@]}" device_path=disk >/dev/null || fail "not killed"
+rm "$RNBD_ROOT/crash-after"
+mv "$RNBD_ROOT/sys/block/nbd0/keeper" "$tmp/keeper"
+[ "$(map sessname=t "path=$path_gw" device_path=other access_mode=ro)" = /dev/nbd1 ] ||
+	fail "not nbd1"
+grep -q "session 's:1': what was begun there" "$tmp/ctl.err" || fail "not said: $(cat "$tmp/ctl.err")"
+unmap nbd1
+grep -q "session 's:1': what was begun there" "$tmp/ctl.err" || fail "not said: $(cat "$tmp/ctl.err")"
+says 1 "nbd-client cannot disconnect it" map "${s[@]}" device_path=disk
+says 1 "nbd-client cannot disconnect it" unmap nbd0
+is_list /dev/nbd0,disk,rw,8388608,half
+mv "$tmp/keeper" "$RNBD_ROOT/sys/block/nbd0/keeper"
+unmap nbd0
+clean
 
 # --- the same, but it is mounted before the next one comes: that leaves it
 in_use() { # DEVICE: by its numbers, which are those of what is mounted on /

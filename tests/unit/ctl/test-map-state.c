@@ -335,16 +335,17 @@ START_TEST(list_of_maps)
 	ck_assert_int_eq(json_num(row, "pid"), getpid());
 	json_decref(rows);
 
-	name = map_find_session(0);
+	ck_assert_int_eq(map_find_session(0, &name), CTL_OK);
 	ck_assert_str_eq(name, "a");
 	free(name);
 	/* The one that has it now, not the one that had it. */
 	map_one("c1", "third", 1, 79);
-	name = map_find_session(1);
+	ck_assert_int_eq(map_find_session(1, &name), CTL_OK);
 	ck_assert_str_eq(name, "c1");
 	free(name);
 	capture_begin();
-	ck_assert_ptr_null(map_find_session(2));
+	ck_assert_int_eq(map_find_session(2, &name), CTL_NOT_FOUND);
+	ck_assert_ptr_null(name);
 	ck_assert_ptr_nonnull(strstr(capture_end(), "/dev/nbd2 is not mapped"));
 }
 END_TEST
