@@ -327,7 +327,10 @@ complete_dev(struct map_sess *s, struct map_dev *dev)
 					     : "does not get a size and a file "
 					       "in /dev");
 	dev->complete = true;
-	return map_sess_save(s);
+	r = map_sess_save(s);
+	/* Then the map has failed, and is to be taken back. */
+	dev->complete = !r;
+	return r;
 }
 
 static off_t

@@ -54,6 +54,8 @@ def connect(sock, dev, name):
         f.write("%d\n" % keeper)
     os.write(fd, b"%d\n" % os.getpid())
     os.close(fd)
+    if os.path.exists(os.path.join(root, "no-more-state")):
+        os.mkdir(os.path.join(root, "run/rnbd/client/s%3A1.json.new"))
     if os.path.exists(os.path.join(root, "crash-after")):
         os.kill(os.getppid(), signal.SIGKILL)
 

@@ -169,6 +169,14 @@ for when in before after; do
 	clean
 done
 
+# --- no room to write down that it is mapped: it is not
+touch "$RNBD_ROOT/no-more-state"
+! ctl map "${s[@]}" device_path=disk >/dev/null || fail "mapped, and not written down"
+grep -qF "cannot write $run/s%3A1.json" "$tmp/ctl.err" || fail "not said: $(cat "$tmp/ctl.err")"
+rm "$RNBD_ROOT/no-more-state"
+rmdir "$run/s%3A1.json.new"
+clean
+
 # --- one that cannot be taken back is in nobody's way but its own
 touch "$RNBD_ROOT/crash-after"
 ! ctl map "${s[@]}" device_path=disk >/dev/null || fail "not killed"
