@@ -416,6 +416,8 @@ gw_server_progress(struct gw_server *s, uint64_t now)
 uint64_t
 gw_server_deadline(const struct gw_server *s)
 {
+	if (s->drained)
+		return 0;
 	return time_min(rtrs_srv_deadline(s->rtrs), dues_first_at(&s->due));
 }
 

@@ -40,7 +40,10 @@ struct rtrs_srv *gw_server_rtrs(struct gw_server *s);
  * then gw_server_kick().
  */
 void gw_server_progress(struct gw_server *s, uint64_t now);
-/* The next round is due then, if not before; TIME_NEVER. */
+/*
+ * The next round is due then, if not before; 0, at once, if a device has
+ * drained since gw_server_kick(); TIME_NEVER.
+ */
 uint64_t gw_server_deadline(const struct gw_server *s);
 /*
  * After a change of exports, of access rules or of who may open what: closes

@@ -389,6 +389,7 @@ all_refused(const struct rig_op op[4])
 		ck_assert_int_eq(op[i].err, -ENOTCONN);
 	ck_assert_uint_eq(rig.n_ios, 1);
 	ck_assert_uint_eq(now_throttled(), 0);
+	gw_server_kick(rig.server);
 	ck_assert_uint_eq(gw_server_deadline(rig.server), TIME_NEVER);
 }
 

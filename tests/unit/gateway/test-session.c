@@ -346,9 +346,12 @@ START_TEST(close_takes_the_id_first_and_waits_for_io)
 	ck_assert_uint_eq(ex->closes, 0);
 	rig_io(&late, id, RNBD_OP_READ, 0, 512);
 	ck_assert_int_eq(late.err, -ENOTCONN);
+	ck_assert_uint_gt(gw_server_deadline(rig.server), 0);
 	rig_complete(0);
 	ck_assert_int_eq(io.err, 0);
 	ck_assert_int_eq(close.err, RIG_PENDING);
+	/* Nothing more has to come in. */
+	ck_assert_uint_eq(gw_server_deadline(rig.server), 0);
 	rig_settle();
 	ck_assert_uint_eq(ex->closes, 1);
 	ck_assert_int_eq(close.err, 0);
