@@ -245,7 +245,8 @@ established(struct vb_conn *c, const struct cm_event *ev)
 	if (c->is_server) {
 		/* Left before this came: the connection manager has kept that
 		 * to itself, for it disconnects only what is established. */
-		if (c->state == VB_DEAD || c->state == VB_CLOSING)
+		if (c->state == VB_DEAD || c->state == VB_CLOSING ||
+		    c->state == VB_CLOSED)
 			rdma_disconnect(c->id);
 		if (c->state != VB_LIVE || c->established)
 			return;
@@ -293,11 +294,25 @@ disconnected(struct vb_conn *c, int status)
 		break;
 	case VB_DEAD:
 	case VB_CLOSING:
+	case VB_CLOSED:
 		vb_conn_cm_over(c, !status);
 		break;
 	default:
 		break;
 	}
+}
+
+/*
+ * The peer does not take it, or is not heard of. That is the connection
+ * manager's last word: the id of what was only accepted is back where it began,
+ * and though rdma_disconnect() does not complain, nothing leaves and nothing
+ * will come: an orphan of it would stay for ever.
+ */
+static void
+not_taken(struct vb_conn *c, int err)
+{
+	c->cm_over = true;
+	vb_conn_die(c, err);
 }
 
 static void
@@ -319,7 +334,7 @@ conn_event(struct vb_conn *c, const struct cm_event *ev)
 		if (c->state == VB_CONNECTING)
 			rejected(c, ev);
 		else if (c->state == VB_LIVE)
-			vb_conn_die(c, -ECONNRESET);
+			not_taken(c, -ECONNRESET);
 		else
 			vb_conn_cm_over(c, true);
 		break;
@@ -330,8 +345,10 @@ conn_event(struct vb_conn *c, const struct cm_event *ev)
 		if (c->state == VB_RESOLVING || c->state == VB_CONNECTING)
 			not_connected(c, ev);
 		else if (c->state == VB_LIVE)
-			vb_conn_die(c, ev->status == -ETIMEDOUT ? -ETIMEDOUT
-								: -ECONNRESET);
+			not_taken(c, ev->status == -ETIMEDOUT ? -ETIMEDOUT
+							      : -ECONNRESET);
+		else
+			vb_conn_cm_over(c, false);
 		break;
 	case RDMA_CM_EVENT_DISCONNECTED:
 		disconnected(c, ev->status);
@@ -388,6 +405,19 @@ is_end_of_request(const struct cm_event *ev)
 }
 
 static void
+orphan_event(struct vb_ctx *ctx, struct vb_orphan *o, const struct cm_event *ev)
+{
+	/* Left before the client said that it is connected, as in
+	 * established(). */
+	if (ev->type == RDMA_CM_EVENT_ESTABLISHED && !rdma_disconnect(o->id))
+		return;
+	/* The message has left, or never will. */
+	if (is_end_of_request(ev) || ev->type == RDMA_CM_EVENT_ESTABLISHED ||
+	    ev->type == RDMA_CM_EVENT_TIMEWAIT_EXIT)
+		vb_orphan_free(ctx, o);
+}
+
+static void
 dispatch(struct vb_ctx *ctx, const struct cm_event *ev)
 {
 	struct vb_source *src = ev->id->context;
@@ -424,11 +454,7 @@ dispatch(struct vb_ctx *ctx, const struct cm_event *ev)
 		break;
 	}
 	case VB_ORPHAN:
-		/* The message has left, or never will. */
-		if (is_end_of_request(ev) ||
-		    ev->type == RDMA_CM_EVENT_TIMEWAIT_EXIT)
-			vb_orphan_free(
-				ctx, container_of(src, struct vb_orphan, src));
+		orphan_event(ctx, container_of(src, struct vb_orphan, src), ev);
 		break;
 	default:
 		break;

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "proto/rtrs-imm.h"
 
@@ -214,6 +215,65 @@ hurried(void)
 }
 
 /*
+ * Accepts that are not taken: refused, or left by who had asked. The server may
+ * have too many of them for a while. What it has of the connection manager is
+ * counted by the scenario.
+ */
+static void
+refused_accept(void)
+{
+	uint64_t end = rv_now_ms() + 5 * PEER_MS;
+	unsigned refused = 0;
+
+	steps(i, 300) {
+		struct peer *p = peer_new(2);
+		struct rtrs_msg_conn_req m = peer_conn_req(p, 0);
+		struct rv_answer a;
+		struct rv_con *con = peer_ask_half(p, &m, &a);
+
+		expect(con || a.event == RDMA_CM_EVENT_REJECTED, "%s",
+		       rdma_event_str(a.event));
+		if (!con) {
+			i--;
+			refused++;
+			usleep(100000);
+		} else if (i % 2) {
+			expect(!rv_refuse(con), "cannot refuse");
+		}
+		peer_free(p);
+		expect(rv_now_ms() < end, "%u were refused", refused);
+	}
+	peer_alive(peer_up(peer_new(2)));
+}
+
+/*
+ * An accept whose answer comes when the server has left that connection: there
+ * is an end to it all the same, and the client hears of it.
+ */
+static void
+late_answer(void)
+{
+	struct peer *p = peer_new(2), *q = peer_path_of(p, 2);
+	struct rtrs_msg_conn_req m = peer_conn_req(p, 0);
+	struct rv_answer a;
+	struct rv_event ev;
+	struct rv_con *con;
+
+	con = peer_ask_half(p, &m, &a);
+	expect(con, "%s, status %d", rdma_event_str(a.event), a.status);
+	/* It starts over: accepted as soon as the former attempt is gone. */
+	q->path = p->path;
+	q->recon_cnt = p->recon_cnt + 1;
+	peer_up(q);
+	expect(!rv_establish(con), "cannot establish");
+	for (uint64_t end = rv_now_ms() + PEER_MS; !con->gone;) {
+		expect(!rv_wait(&p->rv, 100, &ev), "cannot wait");
+		expect(rv_now_ms() < end, "left, and nobody says so");
+	}
+	peer_alive(q);
+}
+
+/*
  * Paths that are never finished. They cost the server promises of memory: it
  * may refuse some, by its own limit or that of one address, but says why, and
  * as soon as they are gone it takes new sessions again.
@@ -276,6 +336,8 @@ const struct hostile_case hostile_conn[] = {
 	{"conn-cids-backwards", cids_backwards, false},
 	{"conn-starting-over", starting_over, false},
 	{"conn-hurried", hurried, false},
+	{"conn-refused-accept", refused_accept, false},
+	{"conn-late-answer", late_answer, false},
 	{"conn-half-open-flood", half_open_flood, false},
 };
 const unsigned n_hostile_conn = ARRAY_SIZE(hostile_conn);

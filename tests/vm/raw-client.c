@@ -134,6 +134,21 @@ peer_ask(struct peer *p, const void *priv, unsigned len,
 	return con;
 }
 
+struct rv_con *
+peer_ask_half(struct peer *p, const struct rtrs_msg_conn_req *m,
+	      struct rv_answer *answer)
+{
+	uint8_t priv[RTRS_CONN_REQ_LEN];
+	struct rv_con *con;
+	int r;
+
+	rtrs_msg_conn_req_encode(m, priv);
+	r = rv_connect_half(&p->rv, peer_where.has_src ? &peer_where.src : NULL,
+			    &peer_where.dst, priv, sizeof(priv), &con, answer);
+	expect(!r, "cannot connect: %s", strerror(-r));
+	return con;
+}
+
 void
 peer_rejected(struct peer *p, const void *priv, unsigned len, int err)
 {

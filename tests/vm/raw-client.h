@@ -93,6 +93,9 @@ struct rtrs_msg_conn_req peer_conn_req(const struct peer *p, unsigned cid);
 /* Sends any private data; the answer is returned as it came. */
 struct rv_con *peer_ask(struct peer *p, const void *priv, unsigned len,
 			struct rv_answer *answer);
+/* The same; an accept stays without its answer. */
+struct rv_con *peer_ask_half(struct peer *p, const struct rtrs_msg_conn_req *m,
+			     struct rv_answer *answer);
 /* The answer must be a reject with this errno in a conn_rsp. */
 void peer_rejected(struct peer *p, const void *priv, unsigned len, int err);
 void peer_req_rejected(struct peer *p, const struct rtrs_msg_conn_req *m,

@@ -311,7 +311,7 @@ wait_cm(struct rv_con *con, struct rv_event *ret)
 
 static int
 resolve(struct rv_con *con, const struct sockaddr_storage *src,
-	const struct sockaddr_storage *dst, struct rv_event *ev)
+	const struct sockaddr_storage *dst, bool half, struct rv_event *ev)
 {
 	struct sockaddr_storage s, d = *dst;
 	int r;
@@ -329,7 +329,7 @@ resolve(struct rv_con *con, const struct sockaddr_storage *src,
 		return -EHOSTUNREACH;
 	}
 	r = setup(con->rv, con->id->verbs);
-	if (!r)
+	if (!r && !half)
 		r = create_qp(con->rv, con->id);
 	if (r)
 		return r;
@@ -345,17 +345,22 @@ resolve(struct rv_con *con, const struct sockaddr_storage *src,
 	return 0;
 }
 
-int
-rv_connect(struct rv *rv, const struct sockaddr_storage *src,
-	   const struct sockaddr_storage *dst, const void *priv,
-	   uint8_t priv_len, struct rv_con **ret, struct rv_answer *answer)
+/* librdmacm answers an accept by itself where the id has a queue pair. */
+static int
+ask(struct rv *rv, const struct sockaddr_storage *src,
+    const struct sockaddr_storage *dst, const void *priv, uint8_t priv_len,
+    bool half, struct rv_con **ret, struct rv_answer *answer)
 {
+	static unsigned qp_num;
 	struct rdma_conn_param param = {
 		.private_data = priv,
 		.private_data_len = priv_len,
 		.retry_count = 7,
 		.rnr_retry_count = 7,
 	};
+	const enum rdma_cm_event_type yes =
+		half ? RDMA_CM_EVENT_CONNECT_RESPONSE
+		     : RDMA_CM_EVENT_ESTABLISHED;
 	struct rdma_cm_id *id;
 	struct rv_event ev;
 	struct rv_con *con;
@@ -370,7 +375,10 @@ rv_connect(struct rv *rv, const struct sockaddr_storage *src,
 		rdma_destroy_id(id);
 		return -ENOMEM;
 	}
-	r = resolve(con, src, dst, &ev);
+	r = resolve(con, src, dst, half, &ev);
+	/* Of nobody, and of none of those before. */
+	if (half)
+		param.qp_num = 0x800000 + (++qp_num & 0xffff);
 	if (!r && rdma_connect(id, &param))
 		r = failed("rdma_connect", errno);
 	if (!r)
@@ -383,11 +391,39 @@ rv_connect(struct rv *rv, const struct sockaddr_storage *src,
 	answer->status = ev.status;
 	answer->priv_len = ev.priv_len;
 	memcpy(answer->priv, ev.priv, sizeof(ev.priv));
-	if (ev.cm == RDMA_CM_EVENT_ESTABLISHED)
+	if (ev.cm == yes)
 		*ret = con;
 	else
 		rv_drop(con);
 	return 0;
+}
+
+int
+rv_connect(struct rv *rv, const struct sockaddr_storage *src,
+	   const struct sockaddr_storage *dst, const void *priv,
+	   uint8_t priv_len, struct rv_con **ret, struct rv_answer *answer)
+{
+	return ask(rv, src, dst, priv, priv_len, false, ret, answer);
+}
+
+int
+rv_connect_half(struct rv *rv, const struct sockaddr_storage *src,
+		const struct sockaddr_storage *dst, const void *priv,
+		uint8_t priv_len, struct rv_con **ret, struct rv_answer *answer)
+{
+	return ask(rv, src, dst, priv, priv_len, true, ret, answer);
+}
+
+int
+rv_establish(struct rv_con *con)
+{
+	return rdma_establish(con->id) ? failed("rdma_establish", errno) : 0;
+}
+
+int
+rv_refuse(struct rv_con *con)
+{
+	return rdma_reject(con->id, NULL, 0) ? failed("rdma_reject", errno) : 0;
 }
 
 int

@@ -76,6 +76,19 @@ int rv_connect(struct rv *rv, const struct sockaddr_storage *src,
 	       const struct sockaddr_storage *dst, const void *priv,
 	       uint8_t priv_len, struct rv_con **ret, struct rv_answer *answer);
 
+/*
+ * The same, but an accept is left without its answer: *ret is one that may be
+ * established, refused, or dropped, and has no queue pair.
+ */
+int rv_connect_half(struct rv *rv, const struct sockaddr_storage *src,
+		    const struct sockaddr_storage *dst, const void *priv,
+		    uint8_t priv_len, struct rv_con **ret,
+		    struct rv_answer *answer);
+/* ESTABLISHED is said to the peer, who may be gone. */
+int rv_establish(struct rv_con *con);
+/* The accept is answered with a reject. */
+int rv_refuse(struct rv_con *con);
+
 int rv_listen(struct rv *rv, const struct sockaddr_storage *addr);
 /* id: of a CONNECT_REQUEST. The connection may be posted to at once. */
 int rv_accept(struct rv *rv, struct rdma_cm_id *id, struct rv_con **ret);

@@ -7,7 +7,7 @@ head -c 1M /dev/urandom >"$tmp/fixed"
 sum=$(sha256sum <"$tmp/fixed")
 
 # Two gateways, and two such clients at once, for most of a case is waiting.
-declare -A port=([no]=1234 [yes]=1235) before client
+declare -A port=([no]=1234 [yes]=1235) before before_ids client
 
 # soft-RoCE of 6.1 loses a queue pair with a bound window when a request that is
 # under way meets its end: both sides are in error, and no completion says so.
@@ -28,6 +28,14 @@ fds() { # PID
 few_fds() { # PID BEFORE
 	[ "$(fds "$1")" -le $(($2 + 8)) ]
 }
+# So with what the kernel has of it for connecting: what a client can leave there
+# would be hundreds.
+cm_ids() { # PID
+	rdma resource show cm_id | grep -c " pid $1 comm "
+}
+few_cm_ids() { # PID BEFORE
+	[ "$(cm_ids "$1")" -le $(($2 + 8)) ]
+}
 
 modes=(no yes)
 for keys in "${modes[@]}"; do
@@ -43,6 +51,7 @@ for keys in "${modes[@]}"; do
 		fail "always-invalidate $keys: the gateway does not work at all"
 	pid=pid_gw_$keys
 	before[$keys]=$(fds "${!pid}")
+	before_ids[$keys]=$(cm_ids "${!pid}")
 done
 for keys in "${modes[@]}"; do
 	# shellcheck disable=SC2086  # words are meant
@@ -58,6 +67,9 @@ for keys in "${modes[@]}"; do
 	[ $rc = 0 ] || fail "always-invalidate $keys: an answer was not as expected"
 	pid=pid_gw_$keys
 	until_true few_fds "${!pid}" "${before[$keys]}"
+	say "ids of the connection manager: $(cm_ids "${!pid}"), before" \
+		"${before_ids[$keys]}"
+	until_true few_cm_ids "${!pid}" "${before_ids[$keys]}"
 	# A slow machine gives the rate limit of the log more time.
 	lines=$(wc -l <"$tmp/gw_$keys.log")
 	[ "$lines" -lt $((1000 + 5 * SECONDS)) ] ||
