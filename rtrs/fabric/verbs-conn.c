@@ -362,10 +362,12 @@ closed(struct vb_conn *c)
 void
 vb_conn_maybe_closed(struct vb_conn *c)
 {
-	if (c->state != VB_CLOSED || c->sq_head != c->sq_tail || c->rq.n_used ||
-	    c->ev_closed.ev.conn)
+	if (c->state != VB_CLOSED || c->sq_head != c->sq_tail || c->rq.n_used)
 		return;
 	vb_conn_cold(c);
+	/* An event of the queue may come after, from before the end. */
+	if (c->ev_closed.ev.conn)
+		return;
 	c->ev_closed.ev.confirmed = c->confirmed;
 	vb_event_queue(c, &c->ev_closed, FABRIC_EV_CLOSED, 0);
 }

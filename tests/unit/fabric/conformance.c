@@ -267,6 +267,28 @@ START_TEST(both_disconnect_at_once)
 }
 END_TEST
 
+/* Nobody polls in a loop for one that waits for its conn_free(). */
+START_TEST(what_is_closed_is_quiet)
+{
+	uint8_t buf[16];
+	struct pair p;
+
+	rig_setup(_i);
+	p = rig_pair(NULL, NULL);
+	rig_recv(p.c, 7, buf, 16);
+	rig_settle();
+	rig.ops->disconnect(p.s);
+	rig_event(CLT, FABRIC_EV_DISCONNECTED);
+	rig.ops->disconnect(p.c);
+	rig_event(CLT, FABRIC_EV_CLOSED);
+	rig_event(SRV, FABRIC_EV_CLOSED);
+	rig_settle();
+	ck_assert_int_eq(rig.n_ev[CLT] + rig.n_ev[SRV], 0);
+	ck_assert(!rig.ops->ctx_arm(rig.ctx[CLT]));
+	ck_assert(!rig.ops->ctx_arm(rig.ctx[SRV]));
+}
+END_TEST
+
 START_TEST(free_is_noticed_by_the_peer)
 {
 	uint8_t buf[16];
@@ -340,6 +362,7 @@ conf_suite(const char *name, const struct conf_driver *drv)
 	tcase_add_loop_test(tc, disconnect_flushes_then_closes, 0, n);
 	tcase_add_loop_test(tc, peer_flushes_when_it_is_left, 0, n);
 	tcase_add_loop_test(tc, both_disconnect_at_once, 0, n);
+	tcase_add_loop_test(tc, what_is_closed_is_quiet, 0, n);
 	tcase_add_loop_test(tc, free_is_noticed_by_the_peer, 0, n);
 	tcase_add_loop_test(tc, disconnect_while_connecting, 0, n);
 	tcase_add_loop_test(tc, accept_after_the_client_left, 0, n);
