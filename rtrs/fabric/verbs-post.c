@@ -70,7 +70,8 @@ vb_post_recv(struct fabric_conn *conn, const struct fabric_recv_wr *wr)
 				strerror(r));
 			if (c->state == VB_LIVE)
 				vb_conn_die(c, -EIO);
-			return c->shared ? -r : 0;
+			/* What is only being accepted does not die of it. */
+			return c->shared || c->state == VB_ACCEPTING ? -r : 0;
 		}
 	}
 	return 0;
