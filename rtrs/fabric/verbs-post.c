@@ -156,7 +156,7 @@ bind_pd(struct vb_conn *c, const struct fabric_send_wr *wr, uint64_t id)
 		vb_mw_bound(w, c, mr, wr->bind_off, w->ib->rkey);
 }
 
-static void
+static int
 fill_mw(struct vb_conn *c, const struct fabric_send_wr *wr,
 	struct ibv_send_wr *s)
 {
@@ -168,7 +168,7 @@ fill_mw(struct vb_conn *c, const struct fabric_send_wr *wr,
 		s->opcode = IBV_WR_LOCAL_INV;
 		s->invalidate_rkey = wr->mw->rkey;
 		vb_mw_unbind(w);
-		return;
+		return 0;
 	}
 	mr = container_of(wr->bind_mr, struct vb_mr, pub);
 	s->opcode = IBV_WR_BIND_MW;
@@ -180,7 +180,7 @@ fill_mw(struct vb_conn *c, const struct fabric_send_wr *wr,
 		.length = wr->bind_len,
 		.mw_access_flags = access_flags(wr->bind_access),
 	};
-	vb_mw_bound(w, c, mr, wr->bind_off, s->bind_mw.rkey);
+	return vb_mw_bound(w, c, mr, wr->bind_off, s->bind_mw.rkey);
 }
 
 static enum ibv_wr_opcode
@@ -256,7 +256,13 @@ add(struct vb_conn *c, const struct fabric_send_wr *wr)
 		.send_flags = wr->signaled ? IBV_SEND_SIGNALED : 0,
 	};
 	if (mw) {
-		fill_mw(c, wr, s);
+		/* A window that is not in the books must not be bound. */
+		if (fill_mw(c, wr, s)) {
+			log_err(c->ctx->log, "%s: no memory to bind a window",
+				c->dev->name);
+			vb_conn_die(c, -EIO);
+			return;
+		}
 		c->pend_mw[c->n_pend]->pending = c;
 	} else {
 		fill_data(c, wr, s);
