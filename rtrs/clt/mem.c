@@ -128,10 +128,20 @@ clt_mem_free(struct rtrs_clt_path *path)
 {
 	struct clt_mem *m = &path->mem;
 	const struct fabric_ops *ops = path->fab->ops;
+	char buf[64];
+	int r = 0;
 
-	/* -EBUSY is the only error, and the windows went before. */
+	/* Windows went before: what fails now is the device. */
 	if (m->bounce_mr)
-		ops->mr_dereg(m->bounce_mr);
+		r = ops->mr_dereg(m->bounce_mr);
+	if (r) {
+		/* Better lost than written to by a peer that kept a key. */
+		log_err(path->clt->log,
+			"path %u: buffers stay mapped, their key can not be "
+			"ended: %s",
+			path->idx, clt_errno_words(r, buf, sizeof(buf)));
+		m->bounce = (struct bigmem){0};
+	}
 	if (m->ctl_mr)
 		ops->mr_dereg(m->ctl_mr);
 	bigmem_free(&m->bounce);

@@ -321,6 +321,9 @@ mock_mr_dereg(struct fabric_mr *mr)
 	struct mock *m = mr->pd->m;
 
 	for (unsigned i = 0; i < m->n_keys; i++)
+		if (m->keys[i].mr == mr && m->keys[i].access && m->mr_dereg_err)
+			return m->mr_dereg_err;
+	for (unsigned i = 0; i < m->n_keys; i++)
 		if (m->keys[i].mr == mr)
 			m->keys[i] = (struct mock_key){0};
 	m->live_mrs--;

@@ -77,6 +77,7 @@ struct mock {
 	unsigned limit_wr;     /* of each queue; 0: none */
 	/* What the next calls return. */
 	int connect_err, post_send_err, post_recv_err, mr_reg_err;
+	int mr_dereg_err; /* of keys that the peer may use */
 	const char *pd_why;
 	/* Completions of signalled sends come by themselves. */
 	bool auto_complete;

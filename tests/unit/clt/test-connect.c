@@ -642,6 +642,35 @@ START_TEST(close_waits_for_closed)
 }
 END_TEST
 
+/* What the peer may still write to is not given to somebody else. */
+START_TEST(a_key_that_will_not_die_keeps_its_memory)
+{
+	struct bigmem left = {.addr = NULL};
+	struct fabric_mr *mr = NULL;
+	struct fx f;
+
+	fx_init(&f, 0, 1);
+	fx_up(&f);
+	for (unsigned i = 0; i < f.m.n_keys; i++)
+		if (f.m.keys[i].access)
+			mr = f.m.keys[i].mr;
+	ck_assert_ptr_nonnull(mr);
+	f.m.mr_dereg_err = -EIO;
+	rtrs_clt_close(f.clt);
+	fx_run(&f);
+	ck_assert(rtrs_clt_closed(f.clt));
+	ck_assert_ptr_nonnull(strstr(f.last_line, "stay mapped"));
+	ck_assert_uint_eq(f.m.live_mrs, 1);
+	memset(mr->addr, 0xee, mr->len);
+	left.addr = mr->addr;
+	left.len = mr->len;
+	f.m.mr_dereg_err = 0;
+	ck_assert_int_eq(f.m.ops.mr_dereg(mr), 0);
+	bigmem_free(&left);
+	fx_deinit(&f);
+}
+END_TEST
+
 START_TEST(wrong_parameters)
 {
 	struct fx f;
@@ -730,6 +759,7 @@ main(void)
 	tcase_add_test(tc, max_io_size_is_the_least_of_the_paths);
 	tcase_add_loop_test(tc, free_or_close_at_each_step, 0, 14);
 	tcase_add_test(tc, close_waits_for_closed);
+	tcase_add_test(tc, a_key_that_will_not_die_keeps_its_memory);
 	tcase_add_test(tc, wrong_parameters);
 	tcase_add_test(tc, no_memory_for_a_path);
 	tcase_add_test(tc, no_memory_for_a_path_in_the_words_of_the_fabric);
