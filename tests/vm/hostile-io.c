@@ -507,8 +507,10 @@ changed_behind(void)
 		replies++;
 	}
 	expect(replies, "no request was answered");
-	if (!p)
-		p = up();
+	/* What came after the last reply may still end its path. */
+	if (p)
+		peer_free(p);
+	p = up();
 	peer_open(p, names.ro, RNBD_ACCESS_RO, 0);
 	peer_alive(p);
 }
