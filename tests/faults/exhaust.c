@@ -278,10 +278,11 @@ many_rounds(unsigned long from, struct progress_of *p)
 static int
 usage(void)
 {
-	fprintf(stderr, "usage: exhaust --kinds K,... [--mode fail|short|again]"
-			" [--width N] [--from N] [--to N] [--step N]\n"
-			"\t[--pool] [--verbose] [--listen ip:ADDRESS "
-			"[--side client|server] [--invalidate]]\n");
+	fprintf(stderr,
+		"usage: exhaust --kinds K,... [--mode fail|short|again]"
+		" [--width N] [--from N] [--to N] [--step N]\n"
+		"\t[--pool] [--verbose] [--listen ip:ADDRESS "
+		"[--side client|server] [--invalidate] [--need-inval]]\n");
 	return 2;
 }
 
@@ -300,6 +301,7 @@ parse(int argc, char **argv)
 		{"listen", required_argument, NULL, 'l'},
 		{"side", required_argument, NULL, 'S'},
 		{"invalidate", no_argument, NULL, 'i'},
+		{"need-inval", no_argument, NULL, 'n'},
 		{0},
 	};
 	int c, mode = FAULT_FAIL;
@@ -347,6 +349,9 @@ parse(int argc, char **argv)
 			break;
 		case 'i':
 			world.invalidate = true;
+			break;
+		case 'n':
+			world.need_inval = true;
 			break;
 		default:
 			return -1;

@@ -215,6 +215,7 @@ client_params(struct client *c, const char *addr)
 		{"reconnect-delay", "0.01"},
 		{"zero", "trust"},
 		{"heartbeat-interval", heartbeat},
+		{"need-inval", world.need_inval ? "yes" : "no"},
 	};
 	char text[PARAMS_ERR_MAX] = "";
 	int r = 0;

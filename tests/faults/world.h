@@ -27,6 +27,7 @@ struct world_options {
 	unsigned heartbeat;          /* seconds, or 0: 5 */
 	unsigned connect_timeout;    /* seconds, or 0: 3 */
 	bool invalidate;             /* renewed keys */
+	bool need_inval;             /* the client reads into windows */
 	const char *(*replay)(void); /* words for a failure */
 };
 extern struct world_options world;

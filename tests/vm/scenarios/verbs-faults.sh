@@ -39,6 +39,8 @@ calls --kinds poll --step "$(step 61)"
 # With renewed keys there are windows, to be made and bound.
 calls --kinds verbs --width 5 --invalidate --step "$(step 17)"
 calls --kinds post --invalidate --step "$(step 131)"
+# Memory, as over tcp; here the client has windows, and books of them.
+calls --kinds mem --need-inval --step "$(step 11)"
 say "$rounds rounds with a failure in $((SECONDS - begin)) s"
 
 # The daemon and nbdkit themselves, begun anew for each.
