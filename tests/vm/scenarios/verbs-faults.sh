@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# vm: time=1500 suite=6.12
+# vm: time=3600 suite=6.12
 # Each call of libibverbs and librdmacm fails once, the client's and then the
 # daemon's, through connecting, opening, I/O, a reconnect and closing: no crash,
 # no hang, nothing left, and the next session works.
