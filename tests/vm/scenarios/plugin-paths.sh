@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # vm: nics=2 time=240
 # Paths of the plugin to the kernel's server: every way to write an address, few
-# and many connections, two paths of which one is cut under I/O.
+# and many connections, two paths of which one is ended under I/O by either end,
+# and cut.
 . "$RNBD_SRCDIR/tests/vm/plugin/functions.sh"
 plugindir=$(nbdkit --dump-config | sed -n 's/^plugindir=//p')
 mkdir -p "$plugindir"
@@ -49,7 +50,7 @@ done
 # Two paths; one is cut under I/O.
 loop_disk d 40
 attach n sessname=two "path=ip:$VM_PEER0" "path=ip:$VM_PEER1" \
-	"device_path=$disk_d" reconnect-delay=0.5
+	"device_path=$disk_d" reconnect-delay=0.5 "control=$tmp/control"
 # server_paths N: so many has the server.
 server_paths() {
 	[ "$(find /sys/class/rtrs-server/two/paths/ -mindepth 1 -maxdepth 1 2>/dev/null | wc -l)" = "$1" ]
@@ -57,6 +58,21 @@ server_paths() {
 until_true server_paths 2
 load "$uri_n" 300
 wait_load 3
+# Ended in order: what was out goes by the other path when the server says that
+# its disk is done with it, and does not wait for the end of a time.
+for path in "$VM_PEER0" "$VM_PEER1" "$VM_PEER0"; do
+	check "reconnect $path" timeout 60 "$RNBD_CTL" client \
+		--socket "$tmp/control" path reconnect "ip:$path"
+	wait_load 1
+	until_true server_paths 2
+	for dir in /sys/class/rtrs-server/two/paths/*"$path"*; do
+		echo 1 >"$dir/disconnect"
+	done
+	until_true server_paths 2
+	wait_load 1
+done
+! grep "nothing confirms" "$tmp/syslog.log" || fail "no answer about a path"
+say "paths that end in order"
 ip link set eth1 down
 say "eth1 down"
 until_true server_paths 1
