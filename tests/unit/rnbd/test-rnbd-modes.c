@@ -196,6 +196,10 @@ START_TEST(open_waits_for_requests_of_a_device_that_was_closed)
 	ck_assert_uint_eq(fake->n_sent, 2);
 	ck_assert_uint_eq(sent_type(0), RNBD_MSG_OPEN);
 	ck_assert_uint_eq(sent_type(1), RNBD_MSG_OPEN);
+	/* The last I/O of a test ends within it. */
+	rnbd_clt_free(clt);
+	clt = NULL;
+	ck_assert_int_eq(t[0].calls + t[1].calls, 2);
 }
 END_TEST
 
