@@ -33,6 +33,8 @@ def connect(sock, dev, name):
         h.connect_unix(sock)
     except nbd.Error as e:
         fail("the server says: %s" % e.string)
+    # The kernel connects a device or does not: nothing ends us in between.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     # As the kernel does: who comes second is told so.
     os.makedirs(sysfs(dev, ""), exist_ok=True)
     try:
@@ -46,6 +48,7 @@ def connect(sock, dev, name):
     keeper = os.fork()
     if not keeper:
         os.setsid()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         for i in 0, 1, 2:
             os.close(i)
         signal.pause()
@@ -54,6 +57,7 @@ def connect(sock, dev, name):
         f.write("%d\n" % keeper)
     os.write(fd, b"%d\n" % os.getpid())
     os.close(fd)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     if os.path.exists(os.path.join(root, "no-more-state")):
         os.mkdir(os.path.join(root, "run/rnbd/client/s%3A1.json.new"))
     if os.path.exists(os.path.join(root, "crash-after")):
