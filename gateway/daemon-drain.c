@@ -5,10 +5,7 @@
  */
 #include "gateway/daemon-priv.h"
 
-#include <errno.h>
-#include <string.h>
-#include <unistd.h>
-
+#include "gateway/backend/cancel.h"
 #include "gateway/notify.h"
 
 /* On the control thread: all connection requests that were on their way to
@@ -62,21 +59,11 @@ worker_stopped(void *user)
 	loop_post(f->daemon->loop, &f->call);
 }
 
-static void
-cancel_looks(struct daemon *d)
-{
-	const uint64_t one = 1;
-
-	if (d->cancel_fd >= 0 && write(d->cancel_fd, &one, sizeof(one)) < 0)
-		/* An eventfd of which nobody reads fills at 2^64. */
-		log_err(d->log, "eventfd: %s", strerror(errno));
-}
-
 void
 begin_drain(struct daemon *d)
 {
 	d->draining = d->env.draining = true;
-	cancel_looks(d);
+	gw_cancel(d->cancel_fd, d->log);
 	notify_stopping("draining");
 	control_free(d->control);
 	d->control = NULL;

@@ -7,10 +7,10 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "gateway/access.h"
+#include "gateway/backend/cancel.h"
 #include "gateway/notify.h"
 #include "gateway/os.h"
 #include "gateway/preflight.h"
@@ -328,8 +328,8 @@ start_remote(struct daemon *d)
 				  on_remote_ready, d, &d->remote_watch);
 	if (r)
 		return r;
-	d->cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	return d->cancel_fd < 0 ? -errno : 0;
+	d->cancel_fd = gw_cancel_new();
+	return d->cancel_fd < 0 ? d->cancel_fd : 0;
 }
 
 static int

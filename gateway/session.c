@@ -12,10 +12,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 #include <utlist.h>
 
+#include "gateway/backend/cancel.h"
 #include "gateway/backend/events.h"
 #include "rtrs/base/mutant.h"
 
@@ -268,18 +268,6 @@ gw_sess_close_dev(struct gw_req *req, uint32_t device_id)
 		gw_req_done(req, 0);
 }
 
-/* open_done() follows soon, and sees whether the session is down. */
-static void
-cancel_open(const struct gw_device *dev)
-{
-	const uint64_t one = 1;
-
-	if (dev->cancel_fd >= 0 && write(dev->cancel_fd, &one, sizeof(one)) < 0)
-		/* An eventfd of which nobody reads fills at 2^64. */
-		log_err(dev->sess->srv->log, "eventfd: %s",
-			strerrordesc_np(errno));
-}
-
 void
 gw_sess_close_all(struct gw_sess *sess)
 {
@@ -289,7 +277,9 @@ gw_sess_close_all(struct gw_sess *sess)
 		if (dev->state == GW_DEV_OPEN)
 			begin_close(dev, NULL);
 		else if (dev->state == GW_DEV_OPENING)
-			cancel_open(dev);
+			/* open_done() follows soon, and sees whether the
+			 * session is down. */
+			gw_cancel(dev->cancel_fd, sess->srv->log);
 	}
 }
 
@@ -423,9 +413,9 @@ start_open_job(struct gw_device *dev)
 
 	if (p->events && gw_exports_is_remote(p->exports, dev->name)) {
 		exec = p->events->exec;
-		dev->cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		dev->cancel_fd = gw_cancel_new();
 		if (dev->cancel_fd < 0)
-			return -errno;
+			return dev->cancel_fd;
 	}
 	dev->job = (struct gw_job){.work = open_work, .done = open_done};
 	exec->run(exec, &dev->job);

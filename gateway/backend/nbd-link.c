@@ -5,9 +5,9 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <utlist.h>
 
+#include "gateway/backend/cancel.h"
 #include "gateway/backend/nbd.h"
 
 #define BACKOFF_MIN  (100 * NSEC_PER_MSEC)
@@ -384,14 +384,11 @@ void
 nbd_detach(struct backend *base, struct backend_io *io)
 {
 	struct nbd_backend *b = nbd_of(base);
-	const uint64_t one = 1;
 
 	b->detach_io = io;
 	b->end_by = now(b) + END_PATIENCE;
 	b->retry_at = TIME_NEVER;
-	if (write(b->cancel_fd, &one, sizeof(one)) < 0)
-		/* An eventfd of which nobody reads fills at 2^64. */
-		log_err(b->log, "eventfd: %s", strerrordesc_np(errno));
+	gw_cancel(b->cancel_fd, b->log);
 	fail_all(b, &b->held);
 	nbd_settle(b);
 }
@@ -401,9 +398,9 @@ nbd_link_init(struct nbd_backend *b)
 {
 	int err;
 
-	b->cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	b->cancel_fd = gw_cancel_new();
 	if (b->cancel_fd < 0)
-		return -errno;
+		return b->cancel_fd;
 	err = b->events->ops->alarm(b->events, on_alarm, b, &b->alarm);
 	if (err) {
 		close(b->cancel_fd);
