@@ -94,6 +94,17 @@ send_close(struct device *d)
 	return admin_send(&d->admin);
 }
 
+/* The CLOSE of what nobody has any more. -ECONNABORTED is its end as well. */
+static void
+say_not_closed(const struct device *d, int err)
+{
+	if (err && err != -ECONNABORTED)
+		log_warn(d->c->log,
+			 "device '%s': CLOSE failed: %s; the server may have "
+			 "it open until the session ends",
+			 d->name, strerror(-err));
+}
+
 /* What became of CLOSE, if it was sent at all. */
 static void
 dev_close_ended(struct device *d, int err)
@@ -104,11 +115,7 @@ dev_close_ended(struct device *d, int err)
 		d->retry_at = time_after_ms(d->c->now, CLOSE_RETRY_MS);
 		return;
 	}
-	if (err && err != -ECONNABORTED)
-		log_warn(d->c->log,
-			 "device '%s': CLOSE failed: %s; the server may have "
-			 "it open until the session ends",
-			 d->name, strerror(-err));
+	say_not_closed(d, err);
 	dev_closed(d);
 }
 
@@ -169,16 +176,9 @@ dev_turn(struct device *d)
 static void
 dev_useless(struct device *d, uint32_t id)
 {
-	int r;
-
 	dev_failed(d);
 	d->id = id;
-	r = send_close(d);
-	if (r < 0 && r != -ECONNABORTED)
-		log_warn(d->c->log,
-			 "device '%s': CLOSE failed: %s; the server has it "
-			 "open until the session ends",
-			 d->name, strerror(-r));
+	say_not_closed(d, send_close(d));
 }
 
 static void
