@@ -157,23 +157,51 @@ map_pages(struct bigmem *m, int node)
 	return 0;
 }
 
+/* In whole pages; 0: none, or more than there can be. */
+static size_t
+round_up(size_t len)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+
+	return len > SIZE_MAX - page ? 0 : (len + page - 1) / page * page;
+}
+
+/* Advice: may fail. */
+static void
+keep_out_of_dumps(const struct bigmem *m)
+{
+	(void)madvise(m->addr, m->len, MADV_DONTDUMP);
+}
+
 int
 bigmem_new(size_t len, int node, struct bigmem *ret)
 {
-	size_t page = (size_t)sysconf(_SC_PAGESIZE);
-	struct bigmem m = {.node = -1};
+	struct bigmem m = {.len = round_up(len), .node = -1};
 	int err;
 
-	if (!len || len > SIZE_MAX - page)
+	if (!m.len)
 		return -ENOMEM;
-	m.len = (len + page - 1) / page * page;
 	if (!map_from_pool(&m, node)) {
 		err = map_pages(&m, node);
 		if (err)
 			return err;
 	}
-	/* A peer's data has no place in a core dump. Advice: may fail. */
-	(void)madvise(m.addr, m.len, MADV_DONTDUMP);
+	keep_out_of_dumps(&m);
+	*ret = m;
+	return 0;
+}
+
+int
+bigmem_new_lazy(size_t len, struct bigmem *ret)
+{
+	struct bigmem m = {
+		.len = round_up(len), .kind = BIGMEM_LAZY, .node = -1};
+
+	if (m.len)
+		m.addr = map(m.len, MAP_NORESERVE);
+	if (!m.addr)
+		return -ENOMEM;
+	keep_out_of_dumps(&m);
 	*ret = m;
 	return 0;
 }
@@ -190,6 +218,7 @@ static const char *const kind_names[] = {
 	[BIGMEM_PLAIN] = "plain",
 	[BIGMEM_TRANSPARENT] = "transparent",
 	[BIGMEM_HUGETLB] = "hugetlb",
+	[BIGMEM_LAZY] = "lazy",
 };
 
 const char *

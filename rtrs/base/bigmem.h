@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Large blocks of memory that a device will be given: on huge pages and near
- * the device where that can be had. Zeroed, and kept out of core dumps.
+ * Large blocks of memory for a peer's data, kept out of core dumps: those that
+ * a device will be given are on huge pages and near it where that can be had,
+ * others cost nothing until they are used. They are zeroed, but nobody may
+ * count on that: the simulator hands out used ones.
  *
  * Huge pages from the pool (vm.nr_hugepages) are taken for blocks that are
  * whole ones, so that none is wasted, and what libibverbs does to the pages of
@@ -17,6 +19,7 @@ enum bigmem_kind {
 	BIGMEM_PLAIN,
 	BIGMEM_TRANSPARENT, /* advised; the kernel does what it can */
 	BIGMEM_HUGETLB,     /* the pool's; in place */
+	BIGMEM_LAZY,        /* no page until it is touched */
 };
 
 struct bigmem {
@@ -31,9 +34,11 @@ struct bigmem {
  * memory is elsewhere. -ENOMEM.
  */
 int bigmem_new(size_t len, int node, struct bigmem *ret);
+/* For what no device will touch. -ENOMEM. */
+int bigmem_new_lazy(size_t len, struct bigmem *ret);
 /* A bigmem of zeroes is fine; leaves one. */
 void bigmem_free(struct bigmem *m);
-/* "plain", "transparent", "hugetlb"; total. */
+/* "plain", "transparent", "hugetlb", "lazy"; total. */
 const char *bigmem_kind_name(unsigned kind);
 
 #endif

@@ -10,28 +10,9 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 /* Binds that go into one list. */
 #define BIND_BATCH 16
-
-static int
-map_lazy(struct srv_path *path)
-{
-	struct srv_chunks *c = &path->chunks;
-	void *mem;
-
-	mem = mmap(NULL, path->chunk_mem, PROT_READ | PROT_WRITE,
-		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (mem == MAP_FAILED)
-		return -errno;
-	/* A peer's data has no place in a core dump. Advice: may fail. */
-	(void)madvise(mem, path->chunk_mem, MADV_DONTDUMP);
-	c->mem = mem;
-	c->len = path->chunk_mem;
-	c->kind = "lazy";
-	return 0;
-}
 
 static int
 map(struct srv_path *path)
@@ -41,16 +22,17 @@ map(struct srv_path *path)
 	int err;
 
 	if (ops->caps & FABRIC_CAP_LAZY_MEM)
-		return map_lazy(path);
-	err = bigmem_new(path->chunk_mem, ops->pd_numa_node(path->pd), &c->big);
+		err = bigmem_new_lazy(path->chunk_mem, &c->big);
+	else
+		err = bigmem_new(path->chunk_mem, ops->pd_numa_node(path->pd),
+				 &c->big);
 	if (err)
 		return err;
 	c->mem = c->big.addr;
-	c->len = path->chunk_mem;
-	c->kind = bigmem_kind_name(c->big.kind);
 	log_dbg(path->srv->log,
 		"path %s: %zu KiB of chunks, %s pages, NUMA node %d",
-		path->label, c->len / 1024, c->kind, c->big.node);
+		path->label, path->chunk_mem / 1024,
+		bigmem_kind_name(c->big.kind), c->big.node);
 	return 0;
 }
 
@@ -121,7 +103,7 @@ srv_chunks_init(struct srv_path *path)
 	err = map(path);
 	if (err)
 		return err;
-	err = ops->mr_reg(path->pd, c->mem, c->len, access, &c->mr);
+	err = ops->mr_reg(path->pd, c->mem, path->chunk_mem, access, &c->mr);
 	if (err)
 		return err;
 	c->tx_rkey = tx_rkey_off(qd, path->new_rkey);
@@ -188,7 +170,7 @@ encode_info_rsp(struct srv_path *path)
 			desc[i] = (struct rtrs_desc){
 				.addr = c->mr->raddr,
 				.key = c->mr->rkey,
-				.len = (uint32_t)c->len,
+				.len = (uint32_t)path->chunk_mem,
 			};
 	}
 	return rtrs_msg_info_rsp_encode(desc, (uint16_t)n, c->tx, c->tx_rkey);
@@ -250,10 +232,6 @@ srv_chunks_free(struct srv_path *path)
 {
 	struct srv_chunks *c = &path->chunks;
 
-	if (c->mem && c->big.addr)
-		bigmem_free(&c->big);
-	else if (c->mem)
-		munmap(c->mem, c->len);
+	bigmem_free(&c->big);
 	c->mem = NULL;
-	c->kind = "";
 }

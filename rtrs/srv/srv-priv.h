@@ -84,11 +84,11 @@ struct rtrs_srv {
 	struct rtrs_srv_sess *sessions; /* by uuid */
 	struct srv_path *paths;         /* all of them */
 	unsigned n_paths;
-	struct rtrs_srv_sess *waking;   /* those with wake set */
-	struct dues dues;               /* of paths */
-	size_t chunk_mem;               /* promised to paths */
-	struct rtrs_srv_counts counts;  /* but for chunk_mem */
-	unsigned n_unidentified;        /* connections of CONNECTING paths */
+	struct rtrs_srv_sess *waking;  /* those with wake set */
+	struct dues dues;              /* of paths */
+	size_t chunk_mem;              /* promised to paths */
+	struct rtrs_srv_counts counts; /* but for chunk_mem */
+	unsigned n_unidentified;       /* connections of CONNECTING paths */
 	struct rtrs_conn_request *incoming, *parked;
 	unsigned n_parked;
 	uint64_t parked_due; /* nothing parked expires before; may be early */
@@ -137,10 +137,8 @@ struct rtrs_srv_sess {
 
 /* The memory that the peer of a path writes to. */
 struct srv_chunks {
-	uint8_t *mem; /* queue_depth * chunk_size, mapped */
-	size_t len;
-	const char *kind;  /* of pages, in a word; "" or NULL: none yet */
-	struct bigmem big; /* where mem comes from, if the fabric pins it */
+	uint8_t *mem;      /* queue_depth * chunk_size; NULL: not yet */
+	struct bigmem big; /* where mem comes from */
 	struct fabric_mr *mr;
 	struct fabric_mw **mw; /* NEW_RKEY: one per chunk */
 	unsigned n_mw;
@@ -199,9 +197,9 @@ struct srv_path {
 	enum rtrs_srv_path_state state; /* changed by set_state() only */
 	uint16_t cid_num, recon_cnt;
 	bool new_rkey;
-	bool shared_recv;      /* one queue of receives for all of cons */
-	unsigned n_cons;       /* accepted */
-	unsigned n_open;       /* of these, not CLOSED yet */
+	bool shared_recv; /* one queue of receives for all of cons */
+	unsigned n_cons;  /* accepted */
+	unsigned n_open;  /* of these, not CLOSED yet */
 	/* The client says that it gave the path up: it will not answer. */
 	bool given_up;
 	struct srv_con **cons; /* cid_num */

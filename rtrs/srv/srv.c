@@ -354,7 +354,9 @@ path_info(const struct srv_path *path)
 		.addrs = path->addrs,
 		.n_cons = path->n_cons,
 		.chunk_mem = path->chunk_mem,
-		.chunk_pages = path->chunks.mem ? path->chunks.kind : "",
+		.chunk_pages = path->chunks.mem
+				       ? bigmem_kind_name(path->chunks.big.kind)
+				       : "",
 		.hb_latency_ns = path->hb.latency_ns,
 		.stats = path->stats,
 	};

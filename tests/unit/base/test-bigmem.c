@@ -11,7 +11,8 @@
 
 #include "rtrs/base/bigmem.h"
 
-#define MIB (1UL << 20)
+#define MIB  (1UL << 20)
+#define PAGE ((size_t)sysconf(_SC_PAGESIZE))
 
 static const size_t sizes[] = {1,       4096,    100000,         MIB,
 			       2 * MIB, 3 * MIB, 5 << 20 | 4096, 64 * MIB};
@@ -148,11 +149,43 @@ START_TEST(new__impossible)
 }
 END_TEST
 
+/* No page of it is there, but those that are touched. */
+START_TEST(new_lazy__costs_nothing)
+{
+	unsigned char there[256];
+	struct bigmem m;
+	unsigned i, n = 0;
+
+	ck_assert_int_eq(bigmem_new_lazy(sizeof(there) * PAGE - 1, &m), 0);
+	ck_assert_int_eq(m.kind, BIGMEM_LAZY);
+	ck_assert_uint_eq(m.len, sizeof(there) * PAGE);
+	memset((char *)m.addr + 7 * PAGE, 1, 2 * PAGE);
+	ck_assert_int_eq(mincore(m.addr, m.len, there), 0);
+	for (i = 0; i < sizeof(there); i++)
+		n += there[i] & 1;
+	ck_assert_uint_eq(n, 2);
+	bigmem_free(&m);
+	ck_assert_ptr_null(m.addr);
+}
+END_TEST
+
+START_TEST(new_lazy__impossible)
+{
+	struct bigmem m = {.len = 7};
+
+	ck_assert_int_eq(bigmem_new_lazy(SIZE_MAX, &m), -ENOMEM);
+	ck_assert_int_eq(bigmem_new_lazy(SIZE_MAX / 2, &m), -ENOMEM);
+	ck_assert_int_eq(bigmem_new_lazy(0, &m), -ENOMEM);
+	ck_assert_uint_eq(m.len, 7);
+}
+END_TEST
+
 START_TEST(kind__names)
 {
 	ck_assert_str_eq(bigmem_kind_name(BIGMEM_PLAIN), "plain");
 	ck_assert_str_eq(bigmem_kind_name(BIGMEM_TRANSPARENT), "transparent");
 	ck_assert_str_eq(bigmem_kind_name(BIGMEM_HUGETLB), "hugetlb");
+	ck_assert_str_eq(bigmem_kind_name(BIGMEM_LAZY), "lazy");
 	ck_assert_str_eq(bigmem_kind_name(99), "unknown");
 }
 END_TEST
@@ -172,6 +205,8 @@ main(void)
 	tcase_add_test(tc, new__small_ones_ask_for_nothing);
 	tcase_add_loop_test(tc, new__node_is_a_wish, 0, 6);
 	tcase_add_test(tc, new__impossible);
+	tcase_add_test(tc, new_lazy__costs_nothing);
+	tcase_add_test(tc, new_lazy__impossible);
 	tcase_add_test(tc, kind__names);
 	suite_add_tcase(suite, tc);
 	srunner_run_all(sr, CK_ENV);
