@@ -158,6 +158,7 @@ start_process(struct sim_client *c)
 	world_note(w, "client %u starts", c->index);
 	c->broken = false;
 	c->actor.asleep_until = 0;
+	c->actor.node = c->node;
 	sim_mem_arm(true);
 	err = rnbd_clt_new(&p, &c->clt);
 	sim_mem_arm(false);
@@ -401,8 +402,7 @@ client_ready(struct actor *a)
 {
 	struct sim_client *c = container_of(a, struct sim_client, actor);
 
-	return c->due || rnbd_clt_arm(c->clt) ||
-	       rnbd_clt_deadline(c->clt) <= world_now(c->w);
+	return c->due || rnbd_clt_arm(c->clt);
 }
 
 static uint64_t
@@ -443,7 +443,8 @@ sim_client_start(struct world *w, unsigned index)
 	c->actor = (struct actor){.w = w,
 				  .ready = client_ready,
 				  .deadline = client_deadline,
-				  .progress = client_progress};
+				  .progress = client_progress,
+				  .alone = true};
 	w->clients[index] = c;
 	start_process(c);
 }

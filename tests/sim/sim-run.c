@@ -297,6 +297,7 @@ go_on(struct world *w, uint64_t end)
 	if (clients_done(w)) {
 		/* The last act: no process comes back any more. */
 		world_timer_cancel(w, &w->server_restart);
+		w->changes++;
 		if (w->server)
 			sim_server_stop(w->server);
 		if (sim_servers_gone(w))

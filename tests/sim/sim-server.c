@@ -136,8 +136,7 @@ acceptor_ready(struct actor *a)
 {
 	struct sim_server *s = container_of(a, struct sim_server, acceptor);
 
-	return rtrs_listener_arm(s->listener) ||
-	       rtrs_listener_deadline(s->listener) <= world_now(s->w);
+	return rtrs_listener_arm(s->listener);
 }
 
 static uint64_t
@@ -185,7 +184,6 @@ worker_ready(struct actor *a)
 	struct rtrs_srv *srv = gw_server_rtrs(s->gw);
 
 	return rtrs_srv_arm(srv) || s->reaped ||
-	       gw_server_deadline(s->gw) <= world_now(s->w) ||
 	       (s->closing && rtrs_srv_closed(srv) && !s->jobs);
 }
 
@@ -528,11 +526,13 @@ sim_server_start(struct world *w)
 	s->actor = (struct actor){.w = w,
 				  .ready = worker_ready,
 				  .deadline = worker_deadline,
-				  .progress = worker_progress};
+				  .progress = worker_progress,
+				  .node = s->node};
 	s->acceptor = (struct actor){.w = w,
 				     .ready = acceptor_ready,
 				     .deadline = acceptor_deadline,
-				     .progress = acceptor_progress};
+				     .progress = acceptor_progress,
+				     .node = s->node};
 	DL_APPEND(w->actors, &s->actor);
 	DL_APPEND(w->actors, &s->acceptor);
 	DL_APPEND(w->servers, s);

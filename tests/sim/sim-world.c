@@ -152,11 +152,57 @@ fire_timer(struct world *w)
 	if (!t || t->at > world_now(w))
 		return false;
 	world_timer_cancel(w, t);
+	w->changes++;
 	t->fire(t);
 	return true;
 }
 
 /* --- the loop */
+
+/*
+ * Engines are asked again only when something may have changed their answer:
+ * that is most of what a run costs.
+ */
+static bool
+is_news(const struct actor *a, struct actor_known *k)
+{
+	uint64_t arrivals = sim_node_arrivals(a->node);
+
+	if (k->known && k->changes == a->w->changes && k->arrivals == arrivals)
+		return false;
+	k->known = true;
+	k->changes = a->w->changes;
+	k->arrivals = arrivals;
+	return true;
+}
+
+static uint64_t
+due_at(struct actor *a)
+{
+	if (is_news(a, &a->due_at))
+		a->due_at.value = a->deadline(a);
+	return a->due_at.value;
+}
+
+static bool
+is_ready(struct actor *a)
+{
+	if (is_news(a, &a->is_ready))
+		a->is_ready.value = a->ready(a);
+	return a->is_ready.value || due_at(a) <= world_now(a->w);
+}
+
+static void
+progress(struct actor *a)
+{
+	struct world *w = a->w;
+
+	if (a->alone)
+		a->is_ready.known = a->due_at.known = false;
+	else
+		w->changes++;
+	a->progress(a);
+}
 
 /* Progress for whoever is ready, in any order. */
 static bool
@@ -169,7 +215,7 @@ run_actors(struct world *w)
 		if (a->asleep_until > world_now(w))
 			continue;
 		/* A call too many must do no harm. */
-		if (a->ready(a) || world_below(w, 64) == 0)
+		if (is_ready(a) || world_below(w, 64) == 0)
 			ready[n++] = a;
 		if (n == ARRAY_SIZE(ready))
 			break;
@@ -177,7 +223,7 @@ run_actors(struct world *w)
 	if (!n)
 		return false;
 	i = (unsigned)world_below(w, n);
-	ready[i]->progress(ready[i]);
+	progress(ready[i]);
 	return true;
 }
 
@@ -188,9 +234,8 @@ next_deadline(struct world *w)
 	struct actor *a;
 
 	DL_FOREACH(w->actors, a)
-		t = time_min(t, a->asleep_until > world_now(w)
-					? a->asleep_until
-					: a->deadline(a));
+		t = time_min(t, a->asleep_until > world_now(w) ? a->asleep_until
+							       : due_at(a));
 	return t;
 }
 

@@ -83,13 +83,25 @@ struct world_timer {
 	struct world_timer *prev, *next;
 };
 
+/* An answer of an engine, while nothing has happened to it. */
+struct actor_known {
+	bool known;
+	uint64_t changes, arrivals; /* of the world and of the node, then */
+	uint64_t value;
+};
+
 /* Something with an engine in it. */
 struct actor {
 	struct world *w;
-	/* True if progress is due now. */
+	/* True if progress is due, whatever the time. */
 	bool (*ready)(struct actor *a);
+	/* When it is due in any case. */
 	uint64_t (*deadline)(struct actor *a);
 	void (*progress)(struct actor *a);
+	/* Its progress is seen by others over the net alone. */
+	bool alone;
+	struct sim_node *node;
+	struct actor_known is_ready, due_at;
 	/* It does not run before; its clock jumps. */
 	uint64_t asleep_until;
 	struct actor *prev, *next;
@@ -100,6 +112,7 @@ struct world {
 	struct sim_net *net;
 	struct log log;
 	struct actor *actors;
+	uint64_t changes;           /* of anything but by the net */
 	struct world_timer *timers; /* by time */
 	uint64_t timer_seq;
 	struct sim_disk *disks[MAX_DISKS];

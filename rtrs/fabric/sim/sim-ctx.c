@@ -97,6 +97,9 @@ ctx_flush(struct fabric_ctx *ctx)
 {
 	struct fabric_conn *conn;
 
+	if (!ctx->posted)
+		return;
+	ctx->posted = false;
 	DL_FOREACH(ctx->conns, conn)
 		sim_qp_issue(conn);
 }
@@ -219,6 +222,7 @@ sim_ctx_event(struct fabric_conn *conn, enum fabric_ev_type type, int err,
 		e->ev.priv_len = priv_len;
 	}
 	DL_APPEND(ctx->ev_new, e);
+	ctx->node->arrivals++;
 }
 
 void
@@ -226,6 +230,7 @@ sim_ctx_drop_events(struct fabric_conn *conn, int type)
 {
 	drop_list(&conn->ctx->ev_new, conn, type);
 	drop_list(&conn->ctx->ev_polled, conn, type);
+	conn->ctx->node->arrivals++;
 }
 
 void
@@ -233,6 +238,7 @@ sim_ctx_drop_wcs(struct fabric_conn *conn)
 {
 	struct sim_wc *w, *tmp;
 
+	conn->ctx->node->arrivals++;
 	DL_FOREACH_SAFE(conn->ctx->wc_new, w, tmp) {
 		if (w->wc.conn == conn) {
 			DL_DELETE(conn->ctx->wc_new, w);

@@ -452,6 +452,12 @@ sim_node_killed(const struct sim_node *node)
 	return node->killed;
 }
 
+uint64_t
+sim_node_arrivals(const struct sim_node *node)
+{
+	return node->arrivals;
+}
+
 void
 sim_node_kill(struct sim_node *node)
 {

@@ -100,6 +100,7 @@ struct sim_node {
 	char name[24];
 	unsigned host;
 	bool killed;
+	uint64_t arrivals;
 	struct fabric_ctx *ctxs;
 	struct sim_node *next;
 };
@@ -188,6 +189,7 @@ struct fabric_ctx {
 	struct sim_cm_event *ev_new, *ev_polled, *ev_taken;
 	struct sim_wc *wc_new, *wc_polled;
 	struct fabric_conn *conns;
+	bool posted; /* a connection may have sends that were not issued */
 	struct fabric_ctx *prev, *next; /* of the node */
 };
 

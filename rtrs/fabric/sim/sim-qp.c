@@ -9,6 +9,13 @@
 /* --- completions */
 
 static void
+wc_here(struct fabric_conn *conn, struct sim_wc *w)
+{
+	DL_APPEND(conn->ctx->wc_new, w);
+	conn->ctx->node->arrivals++;
+}
+
+static void
 wc_push(struct fabric_conn *conn, bool recv, unsigned slots,
 	const struct fabric_wc *wc)
 {
@@ -31,7 +38,7 @@ wc_push(struct fabric_conn *conn, bool recv, unsigned slots,
 		conn->late_wcs++;
 		sim_at(conn->link, conn->end, SIM_EV_WC, t)->wc = w;
 	} else {
-		DL_APPEND(conn->ctx->wc_new, w);
+		wc_here(conn, w);
 	}
 }
 
@@ -39,7 +46,7 @@ void
 sim_qp_wc_arrived(struct fabric_conn *conn, struct sim_wc *wc)
 {
 	conn->late_wcs--;
-	DL_APPEND(conn->ctx->wc_new, wc);
+	wc_here(conn, wc);
 }
 
 static void
@@ -301,6 +308,7 @@ sim_post_send(struct fabric_conn *conn, const struct fabric_send_wr *list)
 	    sim_call_fails(conn->link->net, "post_send"))
 		return -ENOMEM;
 	conn->sq_used += n;
+	conn->ctx->posted = true;
 	for (wr = list; wr; wr = wr->next) {
 		sqe = sqe_new(conn, wr);
 		DL_APPEND(conn->sq, sqe);
@@ -368,7 +376,7 @@ sim_qp_issue(struct fabric_conn *conn)
 {
 	struct sim_sqe *sqe;
 
-	if (!sim_conn_alive(conn))
+	if (!conn->sq_new || !sim_conn_alive(conn))
 		return;
 	while ((sqe = conn->sq_new)) {
 		conn->sq_new = sqe->next;

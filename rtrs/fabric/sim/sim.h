@@ -143,6 +143,11 @@ socklen_t sim_node_addr(const struct sim_node *node, unsigned port,
  */
 void sim_node_kill(struct sim_node *node);
 bool sim_node_killed(const struct sim_node *node);
+/*
+ * How often something arrived at a context of the node, or was taken away
+ * again: until this changes, no ctx_arm() there answers anything new by itself.
+ */
+uint64_t sim_node_arrivals(const struct sim_node *node);
 /* Nothing passes between the two hosts until then. */
 void sim_net_partition(struct sim_net *net, const struct sim_node *a,
 		       const struct sim_node *b, uint64_t until);
