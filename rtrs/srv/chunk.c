@@ -223,6 +223,7 @@ srv_chunks_unregister(struct srv_path *path)
 			"path %s: chunks stay mapped, their key can not be "
 			"ended: %s",
 			path->label, strerror(-err));
+		c->big = (struct bigmem){0};
 		c->mem = NULL;
 	}
 }

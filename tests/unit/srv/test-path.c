@@ -2,6 +2,8 @@
 /* The life of paths and sessions: INFO_REQ, heartbeats, teardown. */
 #include "tests/unit/srv/fixture.h"
 
+#include <sys/mman.h>
+
 #include "rtrs/srv/srv-priv.h"
 
 static const uint8_t usr[8] = "request";
@@ -697,12 +699,17 @@ END_TEST
 
 START_TEST(a_key_that_will_not_die_keeps_its_memory)
 {
+	uint8_t *mem;
+	unsigned char there;
+
 	fx_path_up(&a);
+	mem = f.srv->paths->chunks.mem;
 	f.m.err_mr_dereg = -EBUSY;
 	mock_event(a.con[0], FABRIC_EV_DISCONNECTED, 0);
 	fx_run(&f);
 	ck_assert_ptr_nonnull(strstr(f.last_warning, "stay mapped"));
 	ck_assert_uint_eq(fx_n_paths(&f), 0);
+	ck_assert_int_eq(mincore(mem, 1, &there), 0);
 }
 END_TEST
 
