@@ -444,9 +444,12 @@ vb_conn_removed(struct vb_conn *c)
 		c->cm_over = true;
 		closed(c);
 		break;
+	case VB_DEAD:
+		/* Nothing answers our disconnect any more: no orphan waits. */
+		c->cm_over = true;
+		break;
 	case VB_REQUESTED:
 	case VB_FAILED:
-	case VB_DEAD:
 	case VB_CLOSED:
 		break;
 	default:
