@@ -56,9 +56,10 @@ struct gather;
 struct gather_part {
 	struct loop_call call;
 	struct gather *gather;
-	struct worker *worker;
-	struct snapshot snap; /* of gather_snapshots() */
-	unsigned count;       /* what work() did */
+	struct worker *worker; /* for its thread; here it may have ended */
+	struct snapshot snap;  /* of gather_snapshots() */
+	bool has_uring;        /* the worker; likewise */
+	unsigned count;        /* what work() did */
 };
 
 struct gather {

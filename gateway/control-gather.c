@@ -90,6 +90,7 @@ take(struct gather_part *part)
 {
 	snapshot_take(worker_server(part->worker), part->gather->want,
 		      &part->snap);
+	part->has_uring = worker_has_uring(part->worker);
 }
 
 static void

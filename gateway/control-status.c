@@ -77,13 +77,12 @@ worker_json(const struct gather_part *part)
 	return json_pack(
 		"{s:i, s:s, s:i, s:i, s:I, s:I, s:I, s:I, s:o, s:o, s:o}",
 		"index", (int)worker_index(part->worker), "io_engine",
-		worker_has_uring(part->worker) ? "io_uring" : "pool",
-		"sessions", (int)st->sessions, "open_devices", (int)st->devices,
-		"inflight", (json_int_t)st->inflight, "opens",
-		(json_int_t)st->opens, "open_errors",
-		(json_int_t)st->open_errors, "closes", (json_int_t)st->closes,
-		"ops", control_ops_json(st->op), "paths", paths, "devices",
-		devices);
+		part->has_uring ? "io_uring" : "pool", "sessions",
+		(int)st->sessions, "open_devices", (int)st->devices, "inflight",
+		(json_int_t)st->inflight, "opens", (json_int_t)st->opens,
+		"open_errors", (json_int_t)st->open_errors, "closes",
+		(json_int_t)st->closes, "ops", control_ops_json(st->op),
+		"paths", paths, "devices", devices);
 }
 
 static void
