@@ -92,12 +92,8 @@ gw_sess_check_path(struct gw_sess *sess, const struct sockaddr_storage *peer)
 	return 0;
 }
 
-/*
- * A file or device that has grown: kernel clients are told the size by their
- * administrator, and use it without another OPEN.
- */
-static void
-grow(struct gw_device *dev, uint64_t size)
+void
+gw_device_grow(struct gw_device *dev, uint64_t size)
 {
 	struct backend_geometry *g = &dev->backend->geo;
 
@@ -128,7 +124,7 @@ gw_sess_recheck(struct gw_sess *sess)
 			gw_device_revoke(dev, dev->err_text);
 			continue;
 		}
-		grow(dev, size);
+		gw_device_grow(dev, size);
 		gw_throttled_recheck(dev);
 	}
 }

@@ -316,11 +316,10 @@ open_work(struct gw_job *job)
 
 /* Gives the opened device its id, or says why it cannot stay open. */
 static int
-device_settle(struct gw_device *dev)
+device_settle(struct gw_device *dev, uint64_t *ret_size)
 {
 	struct gw_sess *sess = dev->sess;
 	const struct gw_device *twin;
-	uint64_t size;
 	int err;
 
 	dev->backend = dev->opened.backend;
@@ -332,7 +331,7 @@ device_settle(struct gw_device *dev)
 		return -ENOTCONN;
 	}
 	/* The export may have left while it was opened. */
-	err = gw_device_check_allowed(dev, dev->opened.export, &size,
+	err = gw_device_check_allowed(dev, dev->opened.export, ret_size,
 				      dev->err_text);
 	if (err)
 		return err;
@@ -371,6 +370,7 @@ open_done(struct gw_job *job)
 	struct gw_sess *sess = dev->sess;
 	struct gw_server *s = sess->srv;
 	struct gw_req *opener = dev->opener, *waiters;
+	uint64_t size;
 
 	gw_sess_enter(sess);
 	if (dev->cancel_fd >= 0)
@@ -379,11 +379,13 @@ open_done(struct gw_job *job)
 	if (dev->err < 0) {
 		fail_open(opener, dev->name, dev->err, dev->err_text);
 		device_free(dev);
-	} else if ((dev->err = device_settle(dev)) < 0) {
+	} else if ((dev->err = device_settle(dev, &size)) < 0) {
 		gw_device_start_close(dev); /* answers the opener */
 	} else {
 		dev->state = GW_DEV_OPEN;
 		dev->opener = NULL;
+		/* Who was told since of a new size passed by one not open. */
+		gw_device_grow(dev, size);
 		gw_stats_device_opened(dev);
 		s->stats.opens++;
 		s->stats.devices++;

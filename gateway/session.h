@@ -195,6 +195,11 @@ int gw_device_check_allowed(const struct gw_device *dev,
  */
 int gw_sess_check_path(struct gw_sess *sess,
 		       const struct sockaddr_storage *peer);
+/*
+ * A file or device that has grown to size: kernel clients are told by their
+ * administrator, and use it without another OPEN. Less is ignored.
+ */
+void gw_device_grow(struct gw_device *dev, uint64_t size);
 /* Closes those that may not stay, and lets the rest grow. */
 void gw_sess_recheck(struct gw_sess *sess);
 

@@ -168,6 +168,24 @@ START_TEST(a_device_grows_and_never_shrinks)
 }
 END_TEST
 
+START_TEST(one_that_grows_while_it_opens_is_as_large)
+{
+	struct rig_export *ex = rig_add_export("disk");
+	struct rnbd_msg_open_rsp rsp;
+	struct rig_op op;
+
+	rig_open(&op, "disk", RNBD_ACCESS_RW);
+	ck_assert_int_eq(op.err, RIG_PENDING);
+	ex->size_now = 2 << 20;
+	gw_server_recheck(rig.server);
+	rig_settle();
+	ck_assert_int_eq(op.err, 0);
+	ck_assert_int_eq(
+		rnbd_msg_open_rsp_decode(op.data, RNBD_OPEN_RSP_LEN, &rsp), 0);
+	ck_assert_uint_eq(rsp.nsectors, 2 << 11);
+}
+END_TEST
+
 /* ---------------------------------------------------------- writethrough */
 
 START_TEST(written_through_there_is_no_cache)
@@ -470,6 +488,7 @@ main(void)
 	tcase_add_test(tc, one_that_leaves_while_it_opens_is_closed_again);
 	tcase_add_test(tc, one_device_is_closed_on_request);
 	tcase_add_test(tc, a_device_grows_and_never_shrinks);
+	tcase_add_test(tc, one_that_grows_while_it_opens_is_as_large);
 	tcase_add_test(tc, written_through_there_is_no_cache);
 	tcase_add_test(tc, or_every_write_is_fua);
 	tcase_add_test(tc, what_is_over_the_limit_waits_in_order);
