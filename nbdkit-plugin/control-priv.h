@@ -77,6 +77,7 @@ struct clt_control {
 	pthread_cond_t resolved;
 	struct command *done; /* ended, to be answered */
 	bool resolving;       /* the thread may be held up */
+	bool stopping;        /* it may not be any more */
 	bool abandoned;
 };
 

@@ -96,6 +96,11 @@ control_resolve(struct clt_control *cc, const char *text,
 	int r;
 
 	pthread_mutex_lock(&cc->lock);
+	if (cc->stopping) {
+		pthread_mutex_unlock(&cc->lock);
+		snprintf(err, err_len, "%s", strerror(ESHUTDOWN));
+		return -ESHUTDOWN;
+	}
 	cc->resolving = true;
 	pthread_mutex_unlock(&cc->lock);
 	r = cc->p.resolve(cc->p.user, text, ret, err, err_len);
@@ -324,6 +329,7 @@ clt_control_stop(struct clt_control *cc)
 		return;
 	loop_post(cc->loop, &cc->stop);
 	pthread_mutex_lock(&cc->lock);
+	cc->stopping = true;
 	while (cc->resolving && r != ETIMEDOUT)
 		r = pthread_cond_timedwait(&cc->resolved, &cc->lock, &ts);
 	abandoned = cc->abandoned = cc->resolving;
@@ -341,9 +347,16 @@ clt_control_stop(struct clt_control *cc)
 void
 clt_control_free(struct clt_control *cc)
 {
+	struct command *cmd;
+
 	if (!cc || cc->abandoned)
 		return;
-	/* Nobody hears it, but that is how calls end. */
+	/*
+	 * Nobody hears it, but that is how calls end; as failures, for there is
+	 * no session any more whose paths could be kept.
+	 */
+	LL_FOREACH(cc->done, cmd)
+		cmd->err = -ESHUTDOWN;
 	reply_all(cc);
 	destroy(cc);
 }

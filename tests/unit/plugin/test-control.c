@@ -518,6 +518,27 @@ START_TEST(end_while_a_name_is_looked_up)
 }
 END_TEST
 
+/* The session is gone when its command is answered. */
+START_TEST(path_that_is_added_as_all_ends)
+{
+	int fd = dial();
+
+	atomic_store(&fake_paths.hold, true);
+	say(fd, "path.add", "block");
+	sem_wait(&blocked);
+	sem_post(&go_on);
+	clt_control_stop(cc);
+	atomic_store(&fake_paths.hold, false);
+	fake_send_event();
+	progress_stop(helper);
+	rnbd_wait_free(s, 1000);
+	clt_control_free(cc);
+	rnbd_stats_free(stats);
+	rmdir(dir);
+	close(fd);
+}
+END_TEST
+
 START_TEST(name_that_comes_in_time)
 {
 	int fd = dial();
@@ -576,6 +597,7 @@ main(void)
 	tcase_add_test(tc, end_with_commands_under_way);
 	tcase_add_test(tc, who_asked_left_meanwhile);
 	tcase_add_test(tc, end_while_a_name_is_looked_up);
+	tcase_add_test(tc, path_that_is_added_as_all_ends);
 	tcase_add_test(tc, name_that_comes_in_time);
 	tcase_add_test(tc, socket_in_use);
 	suite_add_tcase(suite, tc);
