@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # vm: mtu=4500 time=300
 # Kernel's client, our daemon: queue depths and chunk sizes other than the
-# default, keys renewed with each request, addresses of IPv6.
+# default, keys renewed with each request, addresses of IPv6, polled I/O.
 . "$RNBD_SRCDIR/tests/vm/kclient.sh"
 
 check loop modprobe loop
@@ -65,6 +65,17 @@ for addr in "$VM_ADDR6_0" "$local6"; do
 	unmap_device
 	say "$addr: done"
 done
+# Connections for polled I/O, behind those with interrupts: for the server all
+# are alike.
+allow_dmesg 'block/bio.c:.*bio_put' \
+	"6.1: the reply to polled I/O comes by interrupt, its bio is a polled one"
+map_device device_path=disk nr_poll_queues=2
+verify 512 131072
+check "polled I/O" timeout 60 fio --name=polled "--filename=$device" \
+	--ioengine=io_uring --hipri=1 --direct=1 --rw=randrw --bs=4k \
+	--size=256k --verify=crc32c --minimal >"$tmp/fio.log"
+unmap_device
+say "polled I/O: done"
 daemon_has 0 0
 stop_serving
 unload
