@@ -2,20 +2,11 @@
 #include "gateway/backend/nbd-connect.h"
 
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <time.h>
 
-/*
- * A machine that is gone sends no farewell: after so long without a sign of
- * life, the system calls the connection lost.
- */
-#define DEAD_PEER_MS     30000
-#define KEEPALIVE_IDLE_S 15
-#define KEEPALIVE_INTV_S 5
+#include "gateway/backend/nbd-sock.h"
 
 /* The connections behind the first, to a server that was there just now. */
 #define MORE_CONNS_MS 2000
@@ -97,24 +88,6 @@ wait_for(struct nbd_handle *h, int cancel_fd, uint64_t deadline)
 	return 0;
 }
 
-static void
-set_dead_peer_detection(int fd)
-{
-	const struct {
-		int level, name, value;
-	} opts[] = {
-		{SOL_SOCKET, SO_KEEPALIVE, 1},
-		{IPPROTO_TCP, TCP_KEEPIDLE, KEEPALIVE_IDLE_S},
-		{IPPROTO_TCP, TCP_KEEPINTVL, KEEPALIVE_INTV_S},
-		{IPPROTO_TCP, TCP_USER_TIMEOUT, DEAD_PEER_MS},
-	};
-
-	/* A unix socket knows none of these, and needs none. */
-	for (size_t i = 0; i < ARRAY_SIZE(opts); i++)
-		(void)setsockopt(fd, opts[i].level, opts[i].name,
-				 &opts[i].value, sizeof(opts[i].value));
-}
-
 static int
 connect_one(const struct nbd_params *p, int cancel_fd, uint64_t wait_ns,
 	    struct nbd_handle **ret, char err_text[GW_TEXT_MAX])
@@ -151,7 +124,7 @@ connect_one(const struct nbd_params *p, int cancel_fd, uint64_t wait_ns,
 		err = say_libnbd(p, err_text);
 	if (err)
 		goto err;
-	set_dead_peer_detection(nbd_aio_get_fd(h));
+	nbd_sock_init(nbd_aio_get_fd(h));
 	*ret = h;
 	return 0;
 err:

@@ -14,6 +14,8 @@
 #define BACKOFF_MAX  NSEC_PER_SEC
 /* A connection that was up for less is no reason to hurry to the next. */
 #define LIVE_ENOUGH  NSEC_PER_SEC
+/* How often within the time that a server may be silent it is looked at. */
+#define LOOKS        6
 /* At the end, for requests that a server has and does not answer. */
 #define END_PATIENCE (5 * NSEC_PER_SEC)
 
@@ -44,7 +46,7 @@ hold_until(const struct nbd_backend *b)
 static void
 set_alarm(struct nbd_backend *b)
 {
-	uint64_t due = b->retry_at;
+	uint64_t due = time_min(b->retry_at, b->look_at);
 	int err;
 
 	if (is_away(b) && !b->given_up)
@@ -154,6 +156,51 @@ nbd_lost(struct nbd_backend *b, const char *reason)
 		 "NBD server %s: lost: %s; requests are held for %llu s",
 		 where(b).s, gw_text_printable(text, sizeof(text), reason),
 		 (unsigned long long)(b->params.hold_ns / NSEC_PER_SEC));
+}
+
+/* ----------------------------------------------------- somebody there? */
+
+void
+nbd_look_later(struct nbd_backend *b)
+{
+	/* Rarely: it goes on by itself while anything is under way. */
+	if (!b->is_tcp || b->look_at != TIME_NEVER)
+		return;
+	b->look_at = now(b) + b->silence_ns / LOOKS;
+	set_alarm(b);
+}
+
+/*
+ * A machine that is gone sends no farewell. Where nothing is under way, the
+ * system's keepalive notices; where something is, it does not look. A server
+ * that is there and does not answer is waited for, however long.
+ *
+ * What this cannot tell is a machine that is gone from one that the network
+ * keeps apart: what such a server has in its queue when it is given up may be
+ * executed after what is sent to it again. NBD has no way to prevent it; see
+ * rnbd-gatewayd(8).
+ */
+static void
+look(struct nbd_backend *b, uint64_t t)
+{
+	char reason[GW_TEXT_MAX];
+
+	snprintf(reason, sizeof(reason), "no sign of life for %llu s",
+		 (unsigned long long)(b->silence_ns / NSEC_PER_SEC));
+	for (unsigned i = 0; i < b->n_conns; i++) {
+		struct nbd_conn *c = &b->conns[i];
+
+		if (!c->watch)
+			continue;
+		if (!c->n_sent)
+			c->silence = (struct nbd_silence){0};
+		else if (nbd_sock_is_dead(nbd_aio_get_fd(c->h), &c->silence, t,
+					  b->silence_ns))
+			nbd_cut(c, reason);
+	}
+	b->look_at = b->sent ? t + b->silence_ns / LOOKS : TIME_NEVER;
+	set_alarm(b);
+	nbd_reap(b);
 }
 
 /*
@@ -375,6 +422,8 @@ on_alarm(void *user)
 		b->state = NBD_FAILED;
 		drop_and_fail(b);
 	}
+	if (t >= b->look_at)
+		look(b, t);
 	if (t >= b->retry_at && !b->detach_io)
 		start_connecting(b);
 	nbd_settle(b);
@@ -407,6 +456,7 @@ nbd_link_init(struct nbd_backend *b)
 		return err;
 	}
 	b->retry_at = TIME_NEVER;
+	b->look_at = TIME_NEVER;
 	b->live_since = now(b);
 	return 0;
 }

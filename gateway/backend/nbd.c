@@ -202,6 +202,7 @@ nbd_send(struct nbd_backend *b, struct nbd_req *req)
 		DL_APPEND(b->ended, req);
 		c->n_sent--;
 	}
+	nbd_look_later(b);
 	nbd_after_call(c);
 	nbd_reap(b);
 }
@@ -257,8 +258,20 @@ nbd_after_call(struct nbd_conn *c)
 		/* Unheard is lost. */
 		ev->ops->unwatch(ev, c->watch);
 		c->watch = NULL;
-		nbd_lost(c->b, "out of memory");
+		nbd_cut(c, "out of memory");
 	}
+}
+
+void
+nbd_cut(struct nbd_conn *c, const char *reason)
+{
+	nbd_lost(c->b, reason);
+	nbd_sock_cut(nbd_aio_get_fd(c->h));
+	/* libnbd learns it as from a server that is killed. */
+	(void)nbd_aio_notify_read(c->h);
+	if (is_alive(c->h))
+		(void)nbd_aio_notify_write(c->h);
+	nbd_after_call(c);
 }
 
 static void
@@ -295,6 +308,7 @@ take_set(struct nbd_backend *b, struct nbd_set *set)
 		b->conns[i] = (struct nbd_conn){.b = b, .h = set->h[i]};
 	b->n_conns = set->n;
 	b->facts = set->facts;
+	b->is_tcp = nbd_sock_is_tcp(nbd_aio_get_fd(set->h[0]));
 	set->n = 0;
 }
 
@@ -345,8 +359,14 @@ nbd_drop(struct nbd_backend *b)
 {
 	nbd_unwatch(b);
 	/* libnbd calls nobody back for what is under way when it closes. */
-	while (b->n_conns)
-		nbd_handle_close(b->conns[--b->n_conns].h);
+	while (b->n_conns) {
+		struct nbd_conn *c = &b->conns[--b->n_conns];
+
+		/* What has not left yet is not to be executed any more. */
+		if (c->n_sent && is_alive(c->h))
+			nbd_sock_cut(nbd_aio_get_fd(c->h));
+		nbd_handle_close(c->h);
+	}
 }
 
 static int
@@ -464,6 +484,7 @@ nbd_open(const struct backend_open_params *p, struct backend **ret)
 	b->log = p->log;
 	b->events = p->events;
 	b->read_only = p->read_only;
+	b->silence_ns = NBD_SILENCE_MS * NSEC_PER_MSEC;
 	err = nbd_params_parse(p->path, &b->params, err_text);
 	if (err)
 		goto err;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The backend behind which an NBD server stands. nbd.c opens it and moves data,
- * nbd-link.c loses the server and finds it again, nbd-connect.c connects.
+ * nbd-link.c loses the server and finds it again, nbd-connect.c connects,
+ * nbd-sock.c knows whether the other end is still there.
  *
  *   LIVE        all connections are up; requests are sent at once
  *   LOSING      one is lost, or the server says that it goes: new requests are
@@ -20,6 +21,7 @@
 #include "gateway/backend/backend.h"
 #include "gateway/backend/events.h"
 #include "gateway/backend/nbd-connect.h"
+#include "gateway/backend/nbd-sock.h"
 
 struct nbd_backend;
 
@@ -40,6 +42,7 @@ struct nbd_conn {
 	struct gw_watch *watch;
 	unsigned interest;
 	unsigned n_sent;
+	struct nbd_silence silence; /* while n_sent */
 };
 
 enum nbd_state {
@@ -62,6 +65,9 @@ struct nbd_backend {
 	struct nbd_facts facts; /* of the connections there are */
 	struct nbd_conn conns[NBD_MAX_CONNS];
 	unsigned n_conns;
+	bool is_tcp;         /* else there is nobody who could fall silent */
+	uint64_t silence_ns; /* so long; tests wait for less */
+	uint64_t look_at;    /* at the connections; TIME_NEVER: nothing to do */
 	struct nbd_req *sent;  /* in libnbd's hands */
 	struct nbd_req *ended; /* libnbd is done with them, we are not */
 	struct nbd_req *held;  /* wait for a connection, by seq */
@@ -127,6 +133,8 @@ void nbd_reap(struct nbd_backend *b);
  * set is still the caller's. */
 int nbd_adopt(struct nbd_backend *b, struct nbd_set *set);
 void nbd_unwatch(struct nbd_backend *b);
+/* A connection is lost for that reason, and ended; nbd_reap() comes next. */
+void nbd_cut(struct nbd_conn *c, const char *reason);
 /* Leaves no connection. What was sent on them is no longer libnbd's. */
 void nbd_drop(struct nbd_backend *b);
 
@@ -136,6 +144,8 @@ int nbd_link_init(struct nbd_backend *b);
 void nbd_link_deinit(struct nbd_backend *b);
 /* A connection is not to be used any more, for that reason. */
 void nbd_lost(struct nbd_backend *b, const char *reason);
+/* Something is under way: looks, from now on, whether somebody is there. */
+void nbd_look_later(struct nbd_backend *b);
 /* A request that cannot be sent now: it is held, or ended with an error. */
 void nbd_hold(struct nbd_backend *b, struct nbd_req *req);
 /* Goes on to the next state if it is time. The last act of each entry. */
