@@ -157,7 +157,8 @@ struct backend_ops {
 	int (*attach)(struct backend *b);
 	/*
 	 * Nobody waits for results any more: what waits for something that may
-	 * never come is ended with an error, soon. io is like one operation of
+	 * never come is ended with an error, soon, unless it may be executed
+	 * all the same: that is waited for. io is like one operation of
 	 * its own: done() when all others are done and the worker's loop knows
 	 * nothing of b any more. Steps of operations under way may still be
 	 * submitted before that.

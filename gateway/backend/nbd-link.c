@@ -10,14 +10,12 @@
 #include "gateway/backend/cancel.h"
 #include "gateway/backend/nbd.h"
 
-#define BACKOFF_MIN  (100 * NSEC_PER_MSEC)
-#define BACKOFF_MAX  NSEC_PER_SEC
+#define BACKOFF_MIN (100 * NSEC_PER_MSEC)
+#define BACKOFF_MAX NSEC_PER_SEC
 /* A connection that was up for less is no reason to hurry to the next. */
-#define LIVE_ENOUGH  NSEC_PER_SEC
+#define LIVE_ENOUGH NSEC_PER_SEC
 /* How often within the time that a server may be silent it is looked at. */
-#define LOOKS        6
-/* At the end, for requests that a server has and does not answer. */
-#define END_PATIENCE (5 * NSEC_PER_SEC)
+#define LOOKS       6
 
 static uint64_t
 now(const struct nbd_backend *b)
@@ -37,6 +35,14 @@ is_away(const struct nbd_backend *b)
 	return b->state == NBD_LOSING || b->state == NBD_CONNECTING;
 }
 
+/* Once detached, nothing is held, and only those are waited for who may still
+ * execute something: see nbd_detach(). */
+static bool
+may_give_up(const struct nbd_backend *b)
+{
+	return is_away(b) && !b->given_up && !b->detach_io;
+}
+
 static uint64_t
 hold_until(const struct nbd_backend *b)
 {
@@ -49,10 +55,8 @@ set_alarm(struct nbd_backend *b)
 	uint64_t due = time_min(b->retry_at, b->look_at);
 	int err;
 
-	if (is_away(b) && !b->given_up)
+	if (may_give_up(b))
 		due = time_min(due, hold_until(b));
-	if (b->detach_io && b->sent)
-		due = time_min(due, b->end_by);
 	err = b->events->ops->set(b->events, b->alarm, due);
 	if (err)
 		log_err(b->log, "NBD server %s: cannot set a timer: %s",
@@ -152,9 +156,15 @@ nbd_lost(struct nbd_backend *b, const char *reason)
 	/* With no time to hold anything, the alarm gives up at once. */
 	b->given_up = false;
 	b->failure_said = false;
+	gw_text_printable(text, sizeof(text), reason);
+	if (b->detach_io) {
+		log_warn(b->log, "NBD server %s: lost: %s; its requests fail",
+			 where(b).s, text);
+		return;
+	}
 	log_warn(b->log,
 		 "NBD server %s: lost: %s; requests are held for %llu s",
-		 where(b).s, gw_text_printable(text, sizeof(text), reason),
+		 where(b).s, text,
 		 (unsigned long long)(b->params.hold_ns / NSEC_PER_SEC));
 }
 
@@ -412,16 +422,8 @@ on_alarm(void *user)
 	struct nbd_backend *b = user;
 	uint64_t t = now(b);
 
-	if (is_away(b) && !b->given_up && t >= hold_until(b))
+	if (may_give_up(b) && t >= hold_until(b))
 		give_up(b);
-	if (b->detach_io && b->sent && t >= b->end_by) {
-		log_warn(b->log,
-			 "NBD server %s: %u requests are given up that it "
-			 "does not answer",
-			 where(b).s, count(b->sent));
-		b->state = NBD_FAILED;
-		drop_and_fail(b);
-	}
 	if (t >= b->look_at)
 		look(b, t);
 	if (t >= b->retry_at && !b->detach_io)
@@ -429,13 +431,27 @@ on_alarm(void *user)
 	nbd_settle(b);
 }
 
+/*
+ * What was sent on a connection that still stands can be executed at any time
+ * until it is answered. It is waited for without limit, as for a disk: the
+ * client's next session is let in when this one has ended, sends again what was
+ * not answered, and writes over it; something older must not come after that.
+ * That is so in LOSING too, for the connections that are left.
+ *
+ * Connections that are lost are not waited for. What their server had in its
+ * queue, if it lives, can be late: that is as with all that is sent again.
+ */
 void
 nbd_detach(struct backend *base, struct backend_io *io)
 {
 	struct nbd_backend *b = nbd_of(base);
 
+	if (b->sent)
+		log_info(b->log,
+			 "NBD server %s: the end waits for %u requests that it "
+			 "has",
+			 where(b).s, count(b->sent));
 	b->detach_io = io;
-	b->end_by = now(b) + END_PATIENCE;
 	b->retry_at = TIME_NEVER;
 	gw_cancel(b->cancel_fd, b->log);
 	fail_all(b, &b->held);

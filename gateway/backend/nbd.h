@@ -12,6 +12,9 @@
  *   FAILED      the server is back with something else: nothing works until
  *               the device is opened again
  *
+ * At the end (detach) what is held fails, and what was sent is waited for as
+ * long as its connection stands, whatever the state.
+ *
  * A held request keeps its place and its buffer; nothing is allocated for it,
  * and the queue depth of its session is the limit of their number.
  */
@@ -89,7 +92,6 @@ struct nbd_backend {
 	bool connecting;   /* job runs */
 	bool failure_said;
 	struct backend_io *detach_io; /* the end was asked for */
-	uint64_t end_by;              /* then: patience with the server */
 
 	/* The job's from run() to done(): */
 	struct gw_job job;

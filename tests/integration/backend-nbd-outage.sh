@@ -279,3 +279,69 @@ stop "$pid_gw" || fail "the daemon ended with $?"
 ! wait $look || fail "a look that was cancelled: $(cat "$tmp/look.out")"
 kill -KILL "$pid_disk"
 rm "$tmp/disk.pid"
+
+# 8. The server hangs, with a write that it has, and the client is killed: the
+# daemon waits for the server and lets nobody else write meanwhile, or the old
+# write would be executed after newer ones. It is no worse than that.
+pause() { # p or r
+	python3 -c '
+import socket, sys
+s = socket.socket(socket.AF_UNIX)
+s.connect(sys.argv[1])
+s.sendall(sys.argv[2].encode())
+assert s.recv(1).decode() == sys.argv[2].upper()' "$tmp/pause.sock" "$1"
+}
+under_way() { [ "$(ctl session list csv noheaders inflights)" = "$1" ]; }
+# hanging_write TEXT: sent to the daemon, and from there to the server.
+hanging_write() {
+	pause p
+	rm -f "$tmp/writer.out"
+	nbdsh -u "$uri_disk" -c "
+import threading
+h.aio_pwrite(nbd.Buffer.from_bytearray(bytearray(b'$1' * 4096)), 0)
+print('sent', flush=True)
+threading.Event().wait()" >"$tmp/writer.out" &
+	writer=$!
+	pids+=("$writer")
+	wait_log "$tmp/writer.out" sent
+	until_true under_way 1
+}
+back --filter=pause file "$tmp/disk.img" "pause-control=$tmp/pause.sock"
+start_gateway gw --export "disk=nbd+unix:///?socket=$sock" \
+	--control "$tmp/gw.sock"
+front disk
+hanging_write 1
+n=$(lines "closed 'disk'")
+begin=$SECONDS
+kill -KILL "$pid_disk" "$writer"
+rm "$tmp/disk.pid"
+wait_log "$tmp/gw.log" 'the end waits for 1 requests that it has'
+while [ $((SECONDS - begin)) -le 7 ]; do
+	# shellcheck disable=SC2016
+	! run_nbdkit 'nbdsh -u "$uri" -c "h.pwrite(b\"2\" * 4096, 0)"' \
+		"${plugin_args[@]}" connect-timeout=1 2>"$tmp/early.log" ||
+		fail "written while the server still has an older write"
+done
+ctl status >"$tmp/status.out" || fail "no status while the server hangs"
+ctl export add other=null:1M || fail "no export is added while the server hangs"
+ctl export remove other || fail "no export is removed while the server hangs"
+ctl export remove disk || fail "the export cannot be removed"
+[ $((SECONDS - begin)) -le 15 ] || fail "the server that hangs keeps others waiting"
+[ "$(lines "closed 'disk'")" = "$n" ] || fail "the server was given up"
+pause r
+until_true more_lines "closed 'disk'" "$n"
+cmp -n 4096 "$tmp/disk.img" <(head -c 4096 /dev/zero | tr '\0' 1) ||
+	fail "the old write was not executed"
+ctl export add "disk=nbd+unix:///?socket=$sock" >"$tmp/add.out"
+front disk
+nbdsh -u "$uri_disk" -c 'h.pwrite(b"2" * 4096, 0)' || fail "after the wait"
+hanging_write 3
+kill "$pid_gw"
+wait_log "$tmp/gw.log" 'server closes, 1 requests are not answered yet'
+kill -0 "$pid_gw" || fail "the daemon did not wait for the server"
+pause r
+wait "$pid_gw" || fail "the daemon ended with $?"
+cmp -n 4096 "$tmp/disk.img" <(head -c 4096 /dev/zero | tr '\0' 3) ||
+	fail "the last write was not executed"
+kill -KILL "$pid_disk" "$writer"
+rm "$tmp/disk.pid"

@@ -307,14 +307,25 @@ fake_nbd_stop(struct fake_nbd *s, bool stopped)
 	pthread_mutex_unlock(&s->lock);
 }
 
+static int
+conn_fd(struct fake_nbd *s, unsigned i)
+{
+	int fd;
+
+	pthread_mutex_lock(&s->lock);
+	ck_assert_uint_lt(i, s->n_conns);
+	fd = s->conns[i].fd;
+	pthread_mutex_unlock(&s->lock);
+	return fd;
+}
+
 void
 fake_nbd_deafen(struct fake_nbd *s, unsigned i, bool deaf)
 {
 	struct sock_filter nothing = BPF_STMT(BPF_RET | BPF_K, 0);
 	const struct sock_fprog prog = {.len = 1, .filter = &nothing};
-	int fd = s->conns[i].fd;
 
-	ck_assert_int_eq(setsockopt(fd, SOL_SOCKET,
+	ck_assert_int_eq(setsockopt(conn_fd(s, i), SOL_SOCKET,
 				    deaf ? SO_ATTACH_FILTER : SO_DETACH_FILTER,
 				    &prog, sizeof(prog)),
 			 0);
@@ -323,7 +334,7 @@ fake_nbd_deafen(struct fake_nbd *s, unsigned i, bool deaf)
 void
 fake_nbd_close(struct fake_nbd *s, unsigned i)
 {
-	shutdown(s->conns[i].fd, SHUT_RDWR);
+	shutdown(conn_fd(s, i), SHUT_RDWR);
 }
 
 unsigned
@@ -353,7 +364,7 @@ fake_nbd_poke(struct fake_nbd *s, unsigned i)
 {
 	struct fake_nbd_conn *c = &s->conns[i];
 
-	ck_assert_int_eq(send(c->fd, "", 1, MSG_NOSIGNAL), 1);
+	ck_assert_int_eq(send(conn_fd(s, i), "", 1, MSG_NOSIGNAL), 1);
 	pthread_mutex_lock(&s->lock);
 	while (!c->ended)
 		pthread_cond_wait(&s->changed, &s->lock);

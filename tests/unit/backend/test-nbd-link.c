@@ -350,6 +350,64 @@ START_TEST(server_that_is_gone_is_noticed_and_gets_nothing_later)
 }
 END_TEST
 
+/* --------------------------------------------------------------- the end */
+
+START_TEST(end_waits_for_a_server_that_is_there)
+{
+	begin("", false);
+	fake_nbd_stop(&server, true);
+	write_some(0, 2, 4096);
+	start_detach();
+	run_for(300 * MS);
+	ck_assert_uint_eq(n_pending, 3);
+	/* It goes on with what it has, in order, before the end. */
+	fake_nbd_stop(&server, false);
+	while (n_pending > 1) {
+		ck_assert_uint_eq(detach_io.n_done, 0);
+		run_once();
+	}
+	check_all(0, 2, 0);
+	ck_assert_uint_eq(fake_nbd_n_writes(&server, 0), 2);
+	end();
+}
+END_TEST
+
+START_TEST(end_waits_for_the_connections_that_are_left)
+{
+	begin("/,connections=2,hold=0", true);
+	fake_nbd_stop(&server, true);
+	write_some(0, 2, 4096);
+	start_detach();
+	fake_nbd_close(&server, 0);
+	while (n_pending > 2)
+		run_once();
+	check_all(0, 1, -EIO);
+	/* The time to hold is over, and the other may still be executed. */
+	run_for(300 * MS);
+	ck_assert_uint_eq(n_pending, 2);
+	fake_nbd_stop(&server, false);
+	run_all();
+	check_all(1, 1, 0);
+	ck_assert_uint_eq(fake_nbd_n_writes(&server, 1), 1);
+	ck_assert_uint_eq(fake_nbd_n_conns(&server), 2);
+	end();
+}
+END_TEST
+
+START_TEST(end_does_not_wait_for_a_server_that_is_gone)
+{
+	begin("", false);
+	nbd()->silence_ns = 300 * MS;
+	fake_nbd_deafen(&server, 0, true);
+	write_some(0, 2, 4096);
+	start_detach();
+	run_all();
+	check_all(0, 2, -EIO);
+	ck_assert_uint_eq(fake_nbd_n_conns(&server), 1);
+	end();
+}
+END_TEST
+
 static void
 add_tests(TCase *tc)
 {
@@ -359,6 +417,9 @@ add_tests(TCase *tc)
 	tcase_add_test(tc, server_that_reads_and_does_not_answer_is_waited_for);
 	tcase_add_test(tc,
 		       server_that_is_gone_is_noticed_and_gets_nothing_later);
+	tcase_add_test(tc, end_waits_for_a_server_that_is_there);
+	tcase_add_test(tc, end_waits_for_the_connections_that_are_left);
+	tcase_add_test(tc, end_does_not_wait_for_a_server_that_is_gone);
 }
 
 int
