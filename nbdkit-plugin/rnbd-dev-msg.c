@@ -94,6 +94,13 @@ send_close(struct device *d)
 	return admin_send(&d->admin);
 }
 
+bool
+close_is_out(const struct device *d)
+{
+	/* The only one of our messages that is a write. */
+	return d->admin.busy && d->admin.dir == RTRS_WRITE;
+}
+
 /* The CLOSE of what nobody has any more. -ECONNABORTED is its end as well. */
 static void
 say_not_closed(const struct device *d, int err)

@@ -100,13 +100,15 @@ name_is_closing(const struct device *d)
 
 /*
  * Requests are under way with the id of a device that is not open any more: the
- * server may give it to the one that is opened next.
+ * server may give it to the one that is opened next. So does a CLOSE whose
+ * answer is still to come: it may have been executed, and be sent once more
+ * when its path is lost.
  */
 static bool
 strays_are_out(const struct rnbd_clt *c)
 {
 	for (const struct device *o = c->devices; o; o = o->next)
-		if (o->state != DEV_OPEN && o->n_out)
+		if ((o->state != DEV_OPEN && o->n_out) || close_is_out(o))
 			return true;
 	return false;
 }

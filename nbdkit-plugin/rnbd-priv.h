@@ -207,6 +207,8 @@ void openers_serve(struct device *d);
 /* 0: OPEN is out. */
 int dev_send_open(struct device *d);
 void dev_send_close(struct device *d);
+/* It was sent, or waits for a permit, and is not answered. */
+bool close_is_out(const struct device *d);
 /* CLOSE, then OPEN in the mode that is wanted now; I/O waits meanwhile. */
 void dev_turn(struct device *d);
 /* Sends the CLOSE of a turn, if it can go. */

@@ -431,6 +431,70 @@ START_TEST(device_is_closed_whatever_the_server_says)
 }
 END_TEST
 
+/*
+ * The server may have executed a CLOSE whose answer is lost with a path, and
+ * given the id to the next device; the CLOSE is then sent by another path.
+ */
+START_TEST(open_waits_for_the_close_of_another)
+{
+	enum {
+		LET_GO,
+		TURNS,
+		USELESS,
+		NO_PERMIT,
+	};
+	struct rnbd_clt_dev *a;
+
+	be_ready();
+	a = opened("a", RNBD_ACCESS_RW, shape(0, SECTORS, 512));
+	if (_i == TURNS)
+		want("a", RNBD_ACCESS_RO);
+	turn(0);
+	if (_i == NO_PERMIT)
+		fake_take_all_but(0);
+	if (_i == USELESS) {
+		fake_link_down();
+		be_ready();
+		answer_open(shape(0, SECTORS - 1, 512));
+	} else {
+		rnbd_clt_dev_close(a, on_closed, NULL);
+	}
+	want("b", RNBD_ACCESS_RW);
+	turn(0);
+	if (_i == NO_PERMIT) {
+		ck_assert_uint_eq(fake->n_sent, 0);
+		fake_give_one();
+		fake_give_one();
+	}
+	turn(0);
+	ck_assert_uint_eq(fake->n_sent, 1);
+	closes(0);
+	/* It is not asked again and again. */
+	ck_assert_uint_eq(rnbd_clt_deadline(clt), TIME_NEVER);
+	fake_answer(0, 0, NULL, 0);
+	ck_assert_uint_le(rnbd_clt_deadline(clt), now);
+	turn(0);
+	ck_assert_uint_eq(fake->n_sent, _i == TURNS ? 2 : 1);
+	ck_assert(opens(fake->n_sent - 1, "b", RNBD_ACCESS_RW));
+}
+END_TEST
+
+/* It may do so for long, and nobody gets its id meanwhile. */
+START_TEST(open_does_not_wait_for_a_close_that_is_not_out)
+{
+	struct rnbd_clt_dev *a;
+
+	be_ready();
+	a = opened("a", RNBD_ACCESS_RW, shape(0, SECTORS, 512));
+	rnbd_clt_dev_close(a, on_closed, NULL);
+	fake_answer(0, -ENOMEM, NULL, 0);
+	want("b", RNBD_ACCESS_RW);
+	turn(0);
+	ck_assert_uint_eq(fake->n_sent, 1);
+	ck_assert(opens(0, "b", RNBD_ACCESS_RW));
+}
+END_TEST
+
 /* Once at either end, here for good, or here until the session is lost. */
 START_TEST(close_without_memory_is_tried_again)
 {
@@ -559,6 +623,8 @@ main(void)
 	tcase_add_test(tc, refused_writer_whose_reader_has_gone_is_the_last);
 	tcase_add_loop_test(tc, device_is_closed_whatever_the_server_says, 0,
 			    3);
+	tcase_add_loop_test(tc, open_waits_for_the_close_of_another, 0, 4);
+	tcase_add_test(tc, open_does_not_wait_for_a_close_that_is_not_out);
 	tcase_add_loop_test(tc, close_without_memory_is_tried_again, 0, 4);
 	tcase_add_test(tc, close_of_a_lost_device_needs_no_server);
 	tcase_add_loop_test(tc, freed_while_it_is_closed, 0, 2);
