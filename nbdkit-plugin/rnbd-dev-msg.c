@@ -82,16 +82,20 @@ dev_failed(struct device *d)
 	ios_fail(d->c, d, -EIO);
 }
 
-static int
-send_close(struct device *d)
+int
+dev_say_close(struct device *d)
 {
 	struct rnbd_msg_close m = {.device_id = d->id};
+	int r;
 
 	rnbd_msg_close_encode(&m, d->admin.usr);
 	d->admin.dir = RTRS_WRITE;
 	d->admin.usr_len = RNBD_CLOSE_LEN;
 	d->admin.data_len = 0;
-	return admin_send(&d->admin);
+	r = admin_send(&d->admin);
+	if (r == -ECONNABORTED)
+		dev_leave(d, true); /* of which the session is told later */
+	return r;
 }
 
 bool
@@ -123,6 +127,8 @@ dev_close_ended(struct device *d, int err)
 		return;
 	}
 	say_not_closed(d, err);
+	if (err != -ECONNABORTED)
+		d->left_modes = 0;
 	dev_closed(d);
 }
 
@@ -133,7 +139,7 @@ dev_send_close(struct device *d)
 
 	d->state = DEV_CLOSING;
 	d->close_waits = false;
-	r = send_close(d);
+	r = dev_say_close(d);
 	if (r < 0)
 		dev_close_ended(d, r);
 }
@@ -144,8 +150,13 @@ dev_turn_later(struct device *d, int err)
 {
 	log_warn(d->c->log, "device '%s': CLOSE failed: %s", d->name,
 		 strerror(-err));
-	d->state = DEV_OPEN;
 	d->retry_at = time_after_ms(d->c->now, CLOSE_RETRY_MS);
+	if (d->left_modes) {
+		/* Nobody has it yet as it was left. */
+		d->close_waits = true;
+		return;
+	}
+	d->state = DEV_OPEN;
 	ask_finish(d, err, "no memory to close it; it stays as it was");
 	ios_release(d->c);
 }
@@ -162,12 +173,11 @@ dev_turn_on(struct device *d)
 	if (d->n_out)
 		return;
 	d->close_waits = false;
-	r = send_close(d);
+	r = dev_say_close(d);
 	if (r == -ENOMEM)
 		dev_turn_later(d, r);
 	else if (r < 0)
-		/* No path: whoever closes the session closes the device. */
-		d->state = DEV_WANTED;
+		d->state = DEV_WANTED; /* no path: when the session is back */
 }
 
 void
@@ -185,7 +195,20 @@ dev_useless(struct device *d, uint32_t id)
 {
 	dev_failed(d);
 	d->id = id;
-	say_not_closed(d, send_close(d));
+	say_not_closed(d, dev_say_close(d));
+}
+
+/*
+ * A CLOSE with this id is out. So the server has executed it, and given the id
+ * again; but it may be sent once more.
+ */
+static bool
+id_is_closing(const struct device *d, uint32_t id)
+{
+	for (const struct device *o = d->c->devices; o; o = o->next)
+		if (o != d && o->id == id && close_is_out(o))
+			return true;
+	return false;
 }
 
 static void
@@ -193,6 +216,19 @@ dev_opened(struct device *d, const struct rnbd_msg_open_rsp *m)
 {
 	struct rnbd_clt_geometry g;
 
+	if (id_is_closing(d, m->device_id)) {
+		/* It is looked for when that CLOSE has ended. */
+		dev_leave(d, false);
+		d->state = DEV_WANTED;
+		d->retry_at = 0;
+		return;
+	}
+	if (dev_left_differs(d)) {
+		d->id = m->device_id;
+		dev_turn(d);
+		return;
+	}
+	d->left_modes = 0;
 	if (!dev_shape(d->c, m, &g)) {
 		snprintf(d->text, sizeof(d->text),
 			 "the server describes an impossible disk: %" PRIu64
@@ -310,6 +346,7 @@ dev_admin_done(struct admin *a, int err)
 	struct device *d = container_of(a, struct device, admin);
 	struct rnbd_msg_open_rsp m;
 
+	dev_left_answered(d, err);
 	switch (d->state) {
 	case DEV_OPENING:
 		if (err == -ECONNABORTED) {
@@ -348,11 +385,14 @@ dev_admin_done(struct admin *a, int err)
 	case DEV_GONE:
 		/* Nobody waits for it any more, but the server has opened it.
 		 */
-		if (!err && a->data_len == RNBD_OPEN_RSP_LEN &&
-		    !rnbd_msg_open_rsp_decode(a->data, a->data_len, &m)) {
-			d->id = m.device_id;
-			dev_send_close(d);
+		if (err || a->data_len != RNBD_OPEN_RSP_LEN)
+			break;
+		if (rnbd_msg_open_rsp_decode(a->data, a->data_len, &m)) {
+			d->left_modes = 0; /* nothing to be closed by */
+			break;
 		}
+		d->id = m.device_id;
+		dev_send_close(d);
 		break;
 	case DEV_OPEN:
 		if (!err)
@@ -361,7 +401,11 @@ dev_admin_done(struct admin *a, int err)
 		ask_answered(d, err, &m);
 		break;
 	case DEV_WANTED:
-		break; /* the session was lost meanwhile */
+		/* A CLOSE of what was left. Or the server closed the device
+		 * while it was asked for, and has opened it for that. */
+		if (!err && a->data_len == RNBD_OPEN_RSP_LEN)
+			dev_leave(d, false);
+		break;
 	}
 }
 

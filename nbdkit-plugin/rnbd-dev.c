@@ -56,8 +56,7 @@ is_served(const struct device *d)
 	return false;
 }
 
-/* What those who have the device, or want it, need. */
-static enum rnbd_access_mode
+enum rnbd_access_mode
 wanted_mode(const struct device *d)
 {
 	for (const struct rnbd_clt_dev *h = d->handles; h; h = h->next)
@@ -82,8 +81,8 @@ dev_closed(struct device *d)
 
 /*
  * An older device of this name has still to be closed, or may have to be: its
- * OPEN is out though nobody waits for it. The server knows one of a name, so
- * that CLOSE would hit ours.
+ * OPEN is out though nobody waits for it, or it was left open. The server knows
+ * one of a name, so that CLOSE would hit ours.
  */
 static bool
 name_is_closing(const struct device *d)
@@ -92,7 +91,8 @@ name_is_closing(const struct device *d)
 		bool given_up = o->state == DEV_FAILED || o->state == DEV_GONE;
 
 		if (o != d && !strcmp(o->name, d->name) &&
-		    (o->state == DEV_CLOSING || (given_up && o->admin.busy)))
+		    (o->state == DEV_CLOSING || dev_is_left(o) ||
+		     (given_up && o->admin.busy)))
 			return true;
 	}
 	return false;
@@ -104,7 +104,7 @@ name_is_closing(const struct device *d)
  * answer is still to come: it may have been executed, and be sent once more
  * when its path is lost.
  */
-static bool
+bool
 strays_are_out(const struct rnbd_clt *c)
 {
 	for (const struct device *o = c->devices; o; o = o->next)
@@ -193,10 +193,12 @@ rnbd_clt_dev_open(struct rnbd_clt *c, const char *name,
 			 "session",
 			 name, has);
 	}
-	if (!d)
+	if (!d) {
 		d = device_new(c, name);
-	if (!d)
-		goto err_free_handle;
+		if (!d)
+			goto err_free_handle;
+		dev_left_inherit(d);
+	}
 	o->handle->d = d;
 	d->n_handles++;
 	LL_APPEND(d->openers, o);
@@ -287,9 +289,18 @@ devs_session_ready(struct rnbd_clt *c)
 {
 	struct device *d;
 
+	devs_left_close(c);
 	DL_FOREACH(c->devices, d)
 		if (d->state == DEV_WANTED)
 			dev_try_open(d);
+}
+
+/* As far as is known. What was sent has ended; a CLOSE may not be sent yet. */
+static bool
+is_at_server(const struct device *d)
+{
+	return d->state == DEV_OPEN || d->state == DEV_TURNING ||
+	       d->state == DEV_CLOSING || close_is_out(d);
 }
 
 void
@@ -298,19 +309,21 @@ devs_session_lost(struct rnbd_clt *c)
 	struct device *d;
 
 	DL_FOREACH(c->devices, d) {
+		if (is_at_server(d))
+			dev_leave(d, true);
 		admin_cancel(&d->admin);
 		ask_finish(d, -ENOTCONN, LOST_MEANWHILE);
+		d->retry_at = 0;
 		switch (d->state) {
 		case DEV_OPEN:
+		case DEV_TURNING:
 		case DEV_OPENING:
 		case DEV_EXPLAIN:
-		case DEV_TURNING:
 		case DEV_WANTED:
 			d->state = DEV_WANTED;
 			d->close_waits = false;
-			d->retry_at = 0;
 			break;
-		case DEV_CLOSING: /* the server closes what a session had */
+		case DEV_CLOSING:
 			dev_closed(d);
 			break;
 		case DEV_FAILED:
@@ -377,7 +390,7 @@ openers_expire(struct device *d)
 	d->state = d->admin.busy && !d->admin.waiting ? DEV_FAILED : DEV_GONE;
 }
 
-/* The end of the session ends that, too: devs_session_lost(). */
+/* The end of the session ends that: devs_session_lost(). */
 static bool
 close_waits_for_memory(const struct device *d)
 {
@@ -414,7 +427,7 @@ devs_progress(struct rnbd_clt *c)
 		openers_expire(d);
 		if (turn_is_due(d) && d->retry_at <= c->now)
 			dev_turn(d);
-		else if (turn_waits(d))
+		else if (turn_waits(d) && d->retry_at <= c->now)
 			dev_turn_on(d);
 		if (ask_is_due(d))
 			ask_start(d);
@@ -425,7 +438,9 @@ devs_progress(struct rnbd_clt *c)
 			dev_send_close(d);
 		if (d->state == DEV_FAILED && !d->n_handles)
 			d->state = DEV_GONE;
-		if (d->state == DEV_GONE) {
+		if (dev_left_find_is_due(d) && d->retry_at <= c->now)
+			dev_left_find(d);
+		if (d->state == DEV_GONE && !dev_is_left(d)) {
 			admin_cancel(&d->admin);
 			if (d->admin.busy)
 				continue;
@@ -451,14 +466,16 @@ devs_deadline(const struct rnbd_clt *c)
 		if (turn_is_due(d))
 			t = time_min(t, d->retry_at);
 		if (turn_waits(d) && !d->n_out)
-			return 0;
+			t = time_min(t, d->retry_at);
 		if (ask_is_due(d))
 			return 0;
 		if (close_waits_for_memory(d))
 			t = time_min(t, d->retry_at);
 		if (d->openers && c->open_timeout_ms)
 			t = time_min(t, d->openers->deadline);
-		if (d->state == DEV_GONE && !d->admin.busy)
+		if (dev_left_find_is_due(d))
+			t = time_min(t, d->retry_at);
+		if (d->state == DEV_GONE && !dev_is_left(d) && !d->admin.busy)
 			return 0;
 	}
 	return t;

@@ -2,9 +2,11 @@
 /*
  * Inside the RNBD client session. Three nouns: the session (rnbd-clt.c), its
  * devices (rnbd-dev.c; what is said about them rnbd-dev-msg.c, their shape
- * rnbd-dev-shape.c, commands rnbd-ask.c), their I/O (rnbd-io.c).
+ * rnbd-dev-shape.c, what a lost session left open rnbd-dev-left.c, commands
+ * rnbd-ask.c), their I/O (rnbd-io.c).
  *
- *   link_up -> SESS_INFO -> OPEN of every device -> what waits is sent
+ *   link_up -> SESS_INFO -> CLOSE of what was left and is not wanted so
+ *           -> OPEN of every device -> what waits is sent
  *
  * A device that cannot be reopened is tried again from time to time; only its
  * own I/O waits for it.
@@ -61,7 +63,8 @@ enum dev_state {
 	DEV_TURNING, /* CLOSE waits or is under way, to be opened again */
 	DEV_CLOSING, /* CLOSE is under way */
 	DEV_FAILED,  /* for good; text says why */
-	DEV_GONE,    /* closed, to be freed at the next progress */
+	/* Nobody has it; freed when nothing of it is left at the server. */
+	DEV_GONE,
 };
 
 struct opener {
@@ -97,6 +100,8 @@ struct device {
 	bool was_open;              /* geo is what users rely on */
 	bool sync_writes;     /* the cache became volatile after users looked */
 	uint32_t id;          /* valid in DEV_OPEN */
+	unsigned left_modes;  /* BIT(mode): left open so, see rnbd-dev-left.c */
+	bool left_id;         /* as id, of the session that was lost */
 	unsigned incarnation; /* OPENs that succeeded */
 	struct rnbd_clt_geometry geo;
 	struct admin admin;
@@ -191,6 +196,10 @@ void devs_session_failed(struct rnbd_clt *c);
 void devs_progress(struct rnbd_clt *c);
 uint64_t devs_deadline(const struct rnbd_clt *c);
 void devs_free(struct rnbd_clt *c);
+/* What those who have the device, or want it, need. */
+enum rnbd_access_mode wanted_mode(const struct device *d);
+/* Requests are under way whose id may be that of the device opened next. */
+bool strays_are_out(const struct rnbd_clt *c);
 /* The server does not know the id any more: open again. */
 void dev_lost(struct device *d);
 /* It is closed, or was never open: whoever closed it is told. */
@@ -207,6 +216,8 @@ void openers_serve(struct device *d);
 /* 0: OPEN is out. */
 int dev_send_open(struct device *d);
 void dev_send_close(struct device *d);
+/* CLOSE of d->id, whatever the state. 0: it is out. */
+int dev_say_close(struct device *d);
 /* It was sent, or waits for a permit, and is not answered. */
 bool close_is_out(const struct device *d);
 /* CLOSE, then OPEN in the mode that is wanted now; I/O waits meanwhile. */
@@ -215,6 +226,23 @@ void dev_turn(struct device *d);
 void dev_turn_on(struct device *d);
 /* The answer to any of them: d->admin.done. */
 void dev_admin_done(struct admin *a, int err);
+
+/* what a session that was lost left open (rnbd-dev-left.c) */
+/* The server may have the device open, in d->mode; id: as d->id. */
+void dev_leave(struct device *d, bool id);
+/* What the answer to an OPEN or CLOSE says about that. */
+void dev_left_answered(struct device *d, int err);
+/* The greeting is over, and no OPEN is out: closes what is not wanted so. */
+void devs_left_close(struct rnbd_clt *c);
+/* What was opened now may be what was left, in another mode. */
+bool dev_left_differs(const struct device *d);
+/* A new device takes over what one of its name, that nobody has, left. */
+void dev_left_inherit(struct device *d);
+/* Nobody has the device, and something is left of it. */
+bool dev_is_left(const struct device *d);
+/* The id of that is to be learned by an OPEN, so that it can be closed. */
+bool dev_left_find_is_due(const struct device *d);
+void dev_left_find(struct device *d);
 
 /* the shape of devices (rnbd-dev-shape.c) */
 /* Fills ret; false if no disk can have this shape. */

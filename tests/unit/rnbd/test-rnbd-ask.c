@@ -299,6 +299,8 @@ START_TEST(closed_while_it_is_asked_for_and_lost)
 	ck_assert_uint_eq(rnbd_clt_deadline(clt), TIME_NEVER);
 	fake_link_up(8, MAX_IO);
 	answer_greeting();
+	/* If the server has kept the session. */
+	answer_close();
 	turn(0);
 	ck_assert_uint_eq(fake->n_sent, 0);
 }

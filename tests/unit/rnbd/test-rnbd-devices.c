@@ -364,6 +364,8 @@ START_TEST(turn_without_a_path_goes_on_in_the_next_session)
 	ck_assert_uint_eq(fake->n_sent, 0);
 	fake_link_down();
 	be_ready();
+	closes(1);
+	answer_all();
 	ck_assert(opens(0, "disk", RNBD_ACCESS_RW));
 	answer_open(shape(2, SECTORS, 512));
 	ck_assert_int_eq(open_calls, 2);
@@ -542,19 +544,6 @@ START_TEST(close_without_memory_is_tried_again)
 }
 END_TEST
 
-START_TEST(close_of_a_lost_device_needs_no_server)
-{
-	open_disk();
-	fake_link_down();
-	rnbd_clt_dev_close(dev, on_closed, NULL);
-	ck_assert_int_eq(closed_calls, 1);
-	ck_assert_uint_eq(rnbd_clt_deadline(clt), 0);
-	be_ready();
-	turn(0);
-	ck_assert_uint_eq(fake->n_sent, 0);
-}
-END_TEST
-
 /* CLOSE is out, or waits for a permit. */
 START_TEST(freed_while_it_is_closed)
 {
@@ -626,7 +615,6 @@ main(void)
 	tcase_add_loop_test(tc, open_waits_for_the_close_of_another, 0, 4);
 	tcase_add_test(tc, open_does_not_wait_for_a_close_that_is_not_out);
 	tcase_add_loop_test(tc, close_without_memory_is_tried_again, 0, 4);
-	tcase_add_test(tc, close_of_a_lost_device_needs_no_server);
 	tcase_add_loop_test(tc, freed_while_it_is_closed, 0, 2);
 	tcase_add_test(tc, closed_by_the_end_of_its_last_io_in_a_freed_session);
 	suite_add_tcase(suite, tc);

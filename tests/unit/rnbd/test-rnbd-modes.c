@@ -140,6 +140,7 @@ START_TEST(turn_waits_for_what_is_under_way)
 		/* Or for the end of the session. */
 		fake_link_down();
 		be_ready();
+		answer_close();
 		asks_for(RNBD_ACCESS_RW);
 		answer_open(shape(8, SECTORS, 512));
 		ck_assert_uint_eq(fake->n_sent, 2);
@@ -298,6 +299,7 @@ START_TEST(lost_while_it_turns)
 	turn(0);
 	fake_link_up(8, MAX_IO);
 	answer_greeting();
+	answer_close();
 	asks_for(RNBD_ACCESS_RW);
 	answer_open(shape(8, SECTORS, 512));
 	ck_assert_int_eq(open_calls, 2);
