@@ -316,6 +316,8 @@ void clt_fence_hurry(struct rtrs_clt_path *path);
 void clt_fence_passed(struct rtrs_clt_path *path);
 /* The path goes, and nobody asks any more. */
 void clt_fence_drop(struct rtrs_clt_path *path);
+/* The number of the next attempt, which leaves one to those who ask. */
+uint16_t clt_fence_attempt_cnt(const struct rtrs_clt_path *path);
 /* Of a rejected connection 0: does it say that nothing is left? */
 bool clt_fence_is_proof(int err);
 void clt_fence_event(struct clt_con *con, const struct fabric_event *ev);

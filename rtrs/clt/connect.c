@@ -84,7 +84,7 @@ void
 clt_connect_start(struct rtrs_clt_path *path)
 {
 	path->odd_imm = false;
-	path->recon_cnt++;
+	path->recon_cnt = clt_fence_attempt_cnt(path);
 	connect_next(path, 0);
 }
 

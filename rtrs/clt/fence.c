@@ -20,6 +20,10 @@
  * (-ECONNRESET) and is asked again. When it is gone the request is one for a
  * second path with the same two addresses, which is refused with -EEXIST: that
  * is the answer.
+ *
+ * An attempt of the path itself may be under way meanwhile, and the request
+ * must not end that one too: its number is between those of the lost path and
+ * of the attempt.
  */
 #include "rtrs/clt/clt.h"
 
@@ -112,6 +116,20 @@ retry_later(struct rtrs_clt_path *path)
 	path->fence_at = time_after_ms(path->clt->now, RETRY_MS);
 }
 
+uint16_t
+clt_fence_attempt_cnt(const struct rtrs_clt_path *path)
+{
+	return (uint16_t)(path->recon_cnt + (path->unfenced ? 2 : 1));
+}
+
+static uint16_t
+probe_cnt(struct rtrs_clt_path *path)
+{
+	if (path->state == RTRS_CLT_CONNECTING)
+		return (uint16_t)(path->recon_cnt - 1);
+	return ++path->recon_cnt;
+}
+
 static void
 probe(struct rtrs_clt_path *path, const struct rtrs_clt_path *route)
 {
@@ -120,7 +138,7 @@ probe(struct rtrs_clt_path *path, const struct rtrs_clt_path *route)
 		.version = RTRS_PROTO_VER,
 		.cid = 0,
 		.cid_num = (uint16_t)path->n_cons,
-		.recon_cnt = ++path->recon_cnt,
+		.recon_cnt = probe_cnt(path),
 		.path_uuid = path->uuid,
 		.sess_uuid = clt->uuid,
 		.first_conn = false,

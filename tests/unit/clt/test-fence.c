@@ -29,18 +29,30 @@ lose(struct fx *f, unsigned p)
 	fx_run(f);
 }
 
+static struct rtrs_msg_conn_req
+conn_req(const struct fabric_conn *c)
+{
+	struct rtrs_msg_conn_req m;
+
+	ck_assert_int_eq(rtrs_msg_conn_req_decode(c->priv, c->priv_len, &m), 0);
+	return m;
+}
+
 /* The connection by which the server is asked about path 0. */
 static struct fabric_conn *
 probe(struct fx *f)
 {
 	struct fabric_conn *c = mock_last_conn(&f->m);
-	struct rtrs_msg_conn_req m;
+	struct rtrs_msg_conn_req m = conn_req(c);
+	unsigned recon_cnt = f->clt->paths[0]->recon_cnt;
 
-	ck_assert_int_eq(rtrs_msg_conn_req_decode(c->priv, c->priv_len, &m), 0);
+	/* What the path itself is about must not be taken for older. */
+	if (fx_state(f, 0) == RTRS_CLT_CONNECTING)
+		recon_cnt--;
 	ck_assert_mem_eq(&m.path_uuid, &f->clt->paths[0]->uuid,
 			 sizeof(m.path_uuid));
 	ck_assert_mem_eq(&m.sess_uuid, &f->clt->uuid, sizeof(m.sess_uuid));
-	ck_assert_uint_eq(m.recon_cnt, f->clt->paths[0]->recon_cnt);
+	ck_assert_uint_eq(m.recon_cnt, recon_cnt);
 	ck_assert_uint_eq(m.cid, 0);
 	/* It must not make a session where there is none. */
 	ck_assert(!m.first_conn);
@@ -213,6 +225,54 @@ START_TEST(link_waits_for_the_fence)
 }
 END_TEST
 
+/* A server takes the larger number for the newer attempt, and ends the other.
+ */
+START_TEST(asking_does_not_end_an_attempt)
+{
+	struct rtrs_msg_conn_req lost, attempt, asks;
+	struct fabric_conn *cid0;
+	struct fx f;
+	struct fx_req r;
+
+	up(&f, &r);
+	lost = conn_req(fx_conn(&f, 0, 0));
+	if (_i) {
+		/* It was asked for before that attempt, too. */
+		lose(&f, 0);
+		fx_run_at(&f, f.now + MSEC(100));
+		lost = conn_req(probe(&f));
+		fx_fence_answer(&f, -ECONNRESET);
+	} else {
+		lose(&f, 0);
+	}
+	lose(&f, 1);
+	fx_run_at(&f, f.now + MSEC(100));
+	rtrs_clt_reconnect_now(f.clt);
+	fx_run(&f);
+	cid0 = fx_conn(&f, 0, 0);
+	attempt = conn_req(cid0);
+	for (unsigned cid = 0; cid < 2; cid++)
+		fx_accept_conn(&f, fx_conn(&f, 1, cid));
+	fx_info_rsp(&f, 1);
+	for (int i = 0; i < 3; i++) {
+		fx_run_at(&f, f.now + MSEC(250));
+		asks = conn_req(probe(&f));
+		ck_assert_uint_gt(asks.recon_cnt, lost.recon_cnt);
+		ck_assert_uint_lt(asks.recon_cnt, attempt.recon_cnt);
+		fx_fence_answer(&f, -ECONNRESET);
+	}
+	ck_assert_str_eq(f.order, "rD");
+	fx_accept_conn(&f, cid0);
+	ck_assert_str_eq(f.order, "rDU");
+	ck_assert_uint_eq(conn_req(fx_conn(&f, 0, 1)).recon_cnt,
+			  attempt.recon_cnt);
+	fx_accept_conn(&f, fx_conn(&f, 0, 1));
+	fx_info_rsp(&f, 0);
+	ck_assert_int_eq(fx_state(&f, 0), RTRS_CLT_CONNECTED);
+	fx_deinit(&f);
+}
+END_TEST
+
 START_TEST(connected_again_is_fenced)
 {
 	struct fx f;
@@ -321,6 +381,7 @@ main(void)
 	tcase_add_test(tc, asked_until_it_is_gone);
 	tcase_add_test(tc, not_for_ever);
 	tcase_add_test(tc, link_waits_for_the_fence);
+	tcase_add_loop_test(tc, asking_does_not_end_an_attempt, 0, 2);
 	tcase_add_test(tc, connected_again_is_fenced);
 	tcase_add_test(tc, route_is_lost_meanwhile);
 	tcase_add_test(tc, removed_path);
