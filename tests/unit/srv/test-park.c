@@ -123,6 +123,35 @@ START_TEST(larger_recon_cnt_replaces_a_connecting_path)
 }
 END_TEST
 
+/* A client asks on another route whether the lost path is gone, with a number
+ * between it and the attempt that is under way; in either order. */
+START_TEST(question_does_not_end_an_attempt)
+{
+	struct mock_conn *question, *attempt;
+
+	fx_path_up(&a);
+	fx_path_up(&b);
+	fx_write(&a, 1, 0, NULL, 0, usr, 8);
+	a.req.recon_cnt = _i ? 3 : 2;
+	attempt = question = fx_connect(&a, 0);
+	a.req.recon_cnt = _i ? 2 : 3;
+	if (_i)
+		question = fx_connect(&a, 0);
+	else
+		attempt = fx_connect(&a, 0);
+	ck_assert(parked(attempt));
+	rtrs_srv_op_done(f.ops[0], 0);
+	fx_run(&f);
+	ck_assert(attempt->accepted);
+	ck_assert_int_eq(fx_reject_errno(question), -ECONNRESET);
+	/* Once more, as to what has been accepted. */
+	a.req.recon_cnt = 2;
+	ck_assert_int_eq(fx_reject_errno(fx_connect(&a, 0)), -ECONNRESET);
+	a.req.recon_cnt = 3;
+	ck_assert(fx_connect(&a, 1)->accepted);
+}
+END_TEST
+
 START_TEST(recon_cnt_wraps)
 {
 	a.req.recon_cnt = 0xffff;
@@ -381,6 +410,7 @@ main(void)
 	tcase_add_test(tc, lost_requests_are_told);
 	tcase_add_test(tc, and_for_the_session_to_be_down);
 	tcase_add_test(tc, larger_recon_cnt_replaces_a_connecting_path);
+	tcase_add_loop_test(tc, question_does_not_end_an_attempt, 0, 2);
 	tcase_add_test(tc, recon_cnt_wraps);
 	tcase_add_test(tc, equal_recon_cnt_is_no_new_attempt);
 	tcase_add_test(tc, parked_requests_expire_as_busy);
