@@ -462,6 +462,12 @@ struct rtrs_srv_op {
 	void *data;
 	uint32_t data_len;
 	void *user; /* the callee's */
+	/*
+	 * The callee's, before op_done(): this answer must not get lost unseen,
+	 * so answer_fate() is to tell of it. tag says there what it was.
+	 */
+	bool vital;
+	uint64_t tag;
 };
 
 /* A path that a connection request asks for. */
@@ -532,6 +538,17 @@ struct rtrs_srv_params {
 	 * execute may be answered now. NULL is fine.
 	 */
 	void (*requests_lost)(void *sess_user);
+	/*
+	 * What became of a vital answer that was given while its path was
+	 * connected. told: the fabric says that it went to the peer, or the
+	 * peer uses its chunk again. Not told: the path left, and nothing shows
+	 * that the client has seen it; that may follow on the former, as a
+	 * fabric that has no acknowledgements of its own (tcp) only knows that
+	 * the answer was sent. From within any call; must not call back. Needed
+	 * by who sets vital.
+	 */
+	void (*answer_fate)(void *sess_user, const struct rtrs_srv_op *op,
+			    bool told);
 	/* The session object of this uuid is gone (for routing tables). */
 	void (*sess_gone)(void *user, const struct rtrs_uuid *sess_uuid);
 };

@@ -350,5 +350,10 @@ srv_con_wc(struct srv_con *con, const struct fabric_wc *wc)
 		sent(con, wc);
 		srv_op_invalidated(con, (uint16_t)(wc->wr_id >> ID_OP_SHIFT));
 		break;
+	case SRV_WR_VITAL:
+		sent(con, wc);
+		srv_op_sent(con, (uint16_t)(wc->wr_id >> ID_OP_SHIFT),
+			    wc->wr_id & ID_SEQ_MASK);
+		break;
 	}
 }

@@ -39,6 +39,48 @@ op_free(struct srv_op *op)
 	op->sq_next = NULL;
 }
 
+/* --- vital answers */
+
+static void
+tell_fate(const struct srv_op *op, bool told)
+{
+	const struct srv_path *path = op->path;
+
+	path->srv->p.answer_fate(path->sess->user, &op->pub, told);
+}
+
+void
+srv_op_sent(struct srv_con *con, uint16_t id, uint64_t seq)
+{
+	const struct srv_op *op = &con->path->ops[id];
+
+	if (op->pub.vital && op->answer_seq == seq)
+		tell_fate(op, true);
+}
+
+/* The peer sends on the chunk: it has the answer to what it sent before. */
+static void
+fate_is_proven(struct srv_op *op)
+{
+	if (!op->pub.vital)
+		return;
+	tell_fate(op, true);
+	op->pub.vital = false;
+}
+
+/* The path leaves. */
+static void
+fate_is_open(struct srv_op *op)
+{
+	if (!op->pub.vital)
+		return;
+	if (!op->answer_seq ||
+	    op->path->srv->now <
+		    time_after_ms(op->answered_at, SRV_ANSWER_DOUBT_MS))
+		tell_fate(op, false);
+	op->pub.vital = false;
+}
+
 /* --- posting */
 
 static int
@@ -100,6 +142,7 @@ post_reply(struct srv_op *op)
 	struct fabric_send_wr wr[REPLY_WRS];
 	struct rtrs_msg_rkey_rsp msg;
 	uint8_t *buf;
+	bool vital = op->pub.vital;
 	unsigned n;
 	int err;
 
@@ -109,7 +152,9 @@ post_reply(struct srv_op *op)
 			.op = FABRIC_WR_RDMA_WRITE_WITH_IMM,
 			.imm = imm,
 		};
-		return srv_con_post(op->con, wr, n, SRV_WR_SEND, 0, false);
+		return srv_con_post(op->con, wr, n,
+				    vital ? SRV_WR_VITAL : SRV_WR_SEND, op->id,
+				    vital);
 	}
 	/* The new key is known once its bind is posted. */
 	err = srv_con_post(op->con, wr, n, SRV_WR_SEND, 0, false);
@@ -127,7 +172,8 @@ post_reply(struct srv_op *op)
 			   .mr = c->tx_mr},
 		.imm = imm,
 	};
-	return srv_con_post(op->con, wr, 1, SRV_WR_SEND, 0, false);
+	return srv_con_post(op->con, wr, 1, vital ? SRV_WR_VITAL : SRV_WR_SEND,
+			    op->id, vital);
 }
 
 /* Posts what the op's state asks for; it has room. */
@@ -143,6 +189,8 @@ op_post(struct srv_op *op)
 		what = "window's end";
 	} else {
 		err = post_reply(op);
+		if (!err)
+			op->answer_seq = con->sq_posted;
 		/* The client may use the chunk again as soon as it sees it. */
 		op_free(op);
 	}
@@ -307,6 +355,7 @@ op_start(struct srv_op *op)
 	op->pub.usr = op->usr;
 	op->pub.usr_len = msg.usr_len;
 	op->pub.user = NULL;
+	op->answer_seq = 0;
 	enter_slot(op);
 }
 
@@ -338,6 +387,7 @@ srv_op_receive(struct srv_con *con, uint32_t payload)
 			       "chunk %u is in use already", id);
 		return;
 	}
+	fate_is_proven(op);
 	op->path = path;
 	op->con = con;
 	op->id = (uint16_t)id;
@@ -373,12 +423,14 @@ rtrs_srv_op_done(struct rtrs_srv_op *pub, int err)
 	path->n_running--;
 	path->sess->n_running--;
 	op->err = err;
+	op->answered_at = path->srv->now;
 	if (path->state == RTRS_SRV_CONNECTED) {
 		op_send(op, SRV_OP_REPLYING);
 		if (path->draining && !path->n_running)
 			srv_work(path->srv, SRV_WORK_TEARDOWN);
 		return;
 	}
+	pub->vital = false;
 	op_free(op);
 	/* The path, and perhaps its session, waited for just this one. */
 	if (!path->n_running)
@@ -404,6 +456,7 @@ srv_ops_drop(struct srv_path *path)
 	for (unsigned i = 0; path->ops && i < qd; i++) {
 		struct srv_op *op = &path->ops[i];
 
+		fate_is_open(op);
 		if (op->state == SRV_OP_RUNNING || op->state == SRV_OP_FREE)
 			continue;
 		if (op->state == SRV_OP_WAITING)

@@ -48,6 +48,12 @@
  * there is no reason to hold a dead connection for long.
  */
 #define SRV_DISCONNECT_TIMEOUT_MS 5000
+/*
+ * A path that is up for so long after an answer has brought it to the client:
+ * heartbeats, and what the fabrics allow an acknowledgement to take, are
+ * shorter.
+ */
+#define SRV_ANSWER_DOUBT_MS       60000
 #define SRV_MAX_CTXS              4
 /* Receives of connection 0, as the kernel has it; more if queue_depth is. */
 #define SRV_SERVICE_RECVS         512
@@ -167,6 +173,9 @@ struct srv_op {
 	int err;
 	uint32_t off; /* of the header in the chunk */
 	struct rtrs_desc desc;
+	/* Of a vital answer, while pub.vital: */
+	uint64_t answered_at;
+	uint64_t answer_seq;      /* in the send queue; 0: not posted */
 	struct srv_op *sq_next;   /* in the con's queue */
 	struct srv_op *slot_next; /* behind it in sess->slots */
 	uint8_t usr[RTRS_USR_LEN_MAX];
@@ -305,8 +314,9 @@ bool srv_con_has_room(const struct srv_con *con, unsigned n);
 enum srv_wr_kind {
 	SRV_WR_RECV,
 	SRV_WR_RECV_INFO,
-	SRV_WR_SEND, /* replies, INFO_RSP, heartbeats */
-	SRV_WR_INV,  /* MW_INV of the op in the id */
+	SRV_WR_SEND,  /* replies, INFO_RSP, heartbeats */
+	SRV_WR_INV,   /* MW_INV of the op in the id */
+	SRV_WR_VITAL, /* the reply of the op in the id, if it is vital */
 };
 /*
  * Chains wr[0..n), n > 0, numbers them and posts them as one list. The last
@@ -340,6 +350,8 @@ int srv_ops_init(struct srv_path *path);
 void srv_op_receive(struct srv_con *con, uint32_t payload);
 /* The window over the op's chunk is closed. */
 void srv_op_invalidated(struct srv_con *con, uint16_t id);
+/* The send queue is done with the vital reply of that number. */
+void srv_op_sent(struct srv_con *con, uint16_t id, uint64_t seq);
 /* There is room in the send queue again. */
 void srv_op_resume(struct srv_con *con);
 /* The path is closing: forgets all but what the upper layer executes. */

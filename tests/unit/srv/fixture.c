@@ -87,6 +87,16 @@ on_requests_lost(void *sess_user)
 }
 
 static void
+on_answer_fate(void *sess_user, const struct rtrs_srv_op *op, bool told)
+{
+	struct fx *f = sess_user;
+
+	f->told += told;
+	f->untold += !told;
+	f->tag = op->tag;
+}
+
+static void
 on_request(void *sess_user, struct rtrs_srv_op *op)
 {
 	struct fx *f = sess_user;
@@ -163,6 +173,7 @@ fx_init(struct fx *f, unsigned caps, const struct rtrs_srv_params *p)
 	sp.sess_down = on_sess_down;
 	sp.request = on_request;
 	sp.requests_lost = on_requests_lost;
+	sp.answer_fate = on_answer_fate;
 	sp.sess_gone = on_sess_gone;
 	ck_assert_int_eq(rtrs_srv_new(&sp, &f->srv), 0);
 }

@@ -37,9 +37,11 @@ struct fx {
 	struct rtrs_srv_op *ops[1024];
 	unsigned n_ops;
 	unsigned ups, downs, gones, losses;
-	bool closed_in_gone; /* rtrs_srv_closed() in the last sess_gone() */
-	unsigned asked;      /* by path_new() */
-	int counted;         /* paths: path_new() less path_gone() */
+	unsigned told, untold; /* vital answers */
+	uint64_t tag;          /* of the last */
+	bool closed_in_gone;   /* rtrs_srv_closed() in the last sess_gone() */
+	unsigned asked;        /* by path_new() */
+	int counted;           /* paths: path_new() less path_gone() */
 	struct rtrs_srv_new_path new_path; /* the last; no pointers */
 	struct rtrs_srv_sess *sess;        /* of the last sess_up */
 	void *sess_user; /* of the last request or sess_down */

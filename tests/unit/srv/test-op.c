@@ -650,6 +650,121 @@ START_TEST(replies_ride_on_one_flush)
 }
 END_TEST
 
+/* --- vital answers */
+
+static void
+answer_vital(unsigned i)
+{
+	f.ops[i]->vital = true;
+	f.ops[i]->tag = 7;
+	rtrs_srv_op_done(f.ops[i], -EIO);
+	rtrs_srv_flush(f.srv);
+}
+
+static void
+expect_fates(unsigned told, unsigned untold)
+{
+	fx_run(&f);
+	ck_assert_uint_eq(f.told, told);
+	ck_assert_uint_eq(f.untold, untold);
+	ck_assert_uint_eq(f.tag, told || untold ? 7 : 0);
+}
+
+START_TEST(a_vital_answer_is_told_when_it_is_sent)
+{
+	f.m.auto_complete = false;
+	fx_write(&a, 1, 0, NULL, 0, usr, 8);
+	answer_vital(0);
+	expect_fates(0, 0);
+	mock_complete_all(a.con[1]);
+	expect_fates(1, 0);
+}
+END_TEST
+
+START_TEST(other_answers_are_not_told_of)
+{
+	fx_write(&a, 1, 0, NULL, 0, usr, 8);
+	rtrs_srv_op_done(f.ops[0], -EIO);
+	expect_fates(0, 0);
+}
+END_TEST
+
+START_TEST(a_vital_answer_is_told_when_its_chunk_is_used_again)
+{
+	f.m.auto_complete = false;
+	fx_write(&a, 1, 0, NULL, 0, usr, 8);
+	answer_vital(0);
+	fx_write(&a, 1, 1, NULL, 0, usr, 8);
+	expect_fates(0, 0);
+	fx_write(&a, 1, 0, NULL, 0, usr, 8);
+	expect_fates(1, 0);
+	/* Not a second time, when it is reported as well. */
+	mock_complete_all(a.con[1]);
+	expect_fates(1, 0);
+	rtrs_srv_op_done(f.ops[1], 0);
+	rtrs_srv_op_done(f.ops[2], 0);
+}
+END_TEST
+
+START_TEST(a_vital_answer_goes_with_its_path)
+{
+	f.m.auto_complete = false;
+	fx_write(&a, 1, 0, NULL, 0, usr, 8);
+	answer_vital(0);
+	rtrs_srv_sess_close(f.sess);
+	expect_fates(0, 1);
+}
+END_TEST
+
+/* Sent is not received, where the fabric has no acknowledgements. */
+START_TEST(a_sent_vital_answer_may_still_go_with_its_path)
+{
+	fx_write(&a, 1, 0, NULL, 0, usr, 8);
+	answer_vital(0);
+	expect_fates(1, 0);
+	rtrs_srv_sess_close(f.sess);
+	expect_fates(1, 1);
+}
+END_TEST
+
+START_TEST(an_old_vital_answer_has_arrived)
+{
+	fx_write(&a, 1, 0, NULL, 0, usr, 8);
+	answer_vital(0);
+	expect_fates(1, 0);
+	for (unsigned i = 0; i < 61; i++) {
+		f.now += SEC(1);
+		fx_imm(&a, 0, rtrs_imm_hb_msg());
+		fx_imm(&a, 0, rtrs_imm_hb_ack());
+	}
+	ck_assert_int_eq(fx_state(&f, 0), RTRS_SRV_CONNECTED);
+	rtrs_srv_sess_close(f.sess);
+	expect_fates(1, 0);
+}
+END_TEST
+
+START_TEST(nobody_is_told_of_an_answer_on_a_path_that_left)
+{
+	fx_write(&a, 1, 0, NULL, 0, usr, 8);
+	rtrs_srv_sess_close(f.sess);
+	ck_assert(rtrs_srv_op_lost(f.ops[0]));
+	answer_vital(0);
+	expect_fates(0, 0);
+}
+END_TEST
+
+static void
+add_vital_cases(TCase *tc)
+{
+	tcase_add_test(tc, a_vital_answer_is_told_when_it_is_sent);
+	tcase_add_test(tc, other_answers_are_not_told_of);
+	tcase_add_test(tc, a_vital_answer_is_told_when_its_chunk_is_used_again);
+	tcase_add_test(tc, a_vital_answer_goes_with_its_path);
+	tcase_add_test(tc, a_sent_vital_answer_may_still_go_with_its_path);
+	tcase_add_test(tc, an_old_vital_answer_has_arrived);
+	tcase_add_test(tc, nobody_is_told_of_an_answer_on_a_path_that_left);
+}
+
 int
 main(void)
 {
@@ -696,6 +811,7 @@ main(void)
 	tcase_add_test(tc, heartbeats_wait_for_room_and_become_one);
 	tcase_add_test(tc, queued_replies_die_with_the_path);
 	tcase_add_test(tc, replies_ride_on_one_flush);
+	add_vital_cases(tc);
 	suite_add_tcase(s, tc);
 	tc = tcase_create("new rkey");
 	tcase_add_checked_fixture(tc, setup_mw, teardown);
@@ -714,6 +830,7 @@ main(void)
 	tcase_add_test(tc, resent_request_waits_for_the_older_one);
 	tcase_add_test(tc, a_waiting_request_dies_with_its_path);
 	tcase_add_test(tc, something_is_signalled_per_half_queue);
+	tcase_add_test(tc, a_sent_vital_answer_may_still_go_with_its_path);
 	suite_add_tcase(s, tc);
 	sr = srunner_create(s);
 	srunner_run_all(sr, CK_ENV);
