@@ -15,13 +15,14 @@ item_json(const struct gw_exports_item *info)
 {
 	const struct gw_spec *spec = info->spec;
 
-	return json_pack("{s:o, s:o, s:b, s:I, s:i, s:I, s:I}", "name",
-			 control_text(spec->name), "spec",
-			 control_text(info->text), "read_only",
-			 (int)spec->read_only, "size_bytes",
-			 (json_int_t)info->size_bytes, "mappings",
-			 (int)info->mappings, "iops", (json_int_t)spec->iops,
-			 "bandwidth", (json_int_t)spec->bandwidth);
+	return json_pack(
+		"{s:o, s:o, s:b, s:I, s:i, s:b, s:I, s:I}", "name",
+		control_text(spec->name), "spec", control_text(info->text),
+		"read_only", (int)spec->read_only, "size_bytes",
+		(json_int_t)info->size_bytes, "mappings", (int)info->mappings,
+		"flush_failed", (int)info->flush_failed, "iops",
+		(json_int_t)spec->iops, "bandwidth",
+		(json_int_t)spec->bandwidth);
 }
 
 static void

@@ -212,6 +212,29 @@ check_opened(const struct backend *b, const struct gw_open_params *p,
 	return 0;
 }
 
+/* Under the lock. */
+static int
+claim(struct gw_exports *x, const struct gw_open_params *p, struct gw_opened *o,
+      char err_text[GW_TEXT_MAX])
+{
+	const struct backend_identity *id = &o->backend->id;
+	int err = gw_claims_add(&x->claims, id, p->sess_name, p->dev_name,
+				p->access_mode, &o->claim, err_text);
+
+	if (err)
+		return err;
+	err = gw_durables_open(&x->durables, id, &o->durable);
+	if (err) {
+		gw_claims_remove(&x->claims, o->claim);
+		return gw_text_err(err_text, err,
+				   "the server is out of memory");
+	}
+	o->export->mappings++;
+	if (!o->export->search)
+		o->export->id = *id;
+	return 0;
+}
+
 int
 gw_exports_open(struct gw_exports *x, const struct gw_open_params *p,
 		struct gw_opened *ret, char err_text[GW_TEXT_MAX])
@@ -236,10 +259,7 @@ gw_exports_open(struct gw_exports *x, const struct gw_open_params *p,
 	if (err)
 		goto err_close;
 	pthread_mutex_lock(&x->lock);
-	err = gw_claims_add(&x->claims, &o.backend->id, p->sess_name,
-			    p->dev_name, p->access_mode, &o.claim, err_text);
-	if (!err)
-		o.export->mappings++;
+	err = claim(x, p, &o, err_text);
 	pthread_mutex_unlock(&x->lock);
 	if (err)
 		goto err_close;
@@ -259,6 +279,7 @@ gw_exports_close(struct gw_exports *x, const struct gw_opened *o)
 	if (o->backend)
 		o->backend->ops->close(o->backend);
 	pthread_mutex_lock(&x->lock);
+	gw_durables_close(&x->durables, o->durable);
 	gw_claims_remove(&x->claims, o->claim);
 	o->export->mappings--;
 	pthread_mutex_unlock(&x->lock);

@@ -10,6 +10,7 @@
 #include <pthread.h>
 
 #include "gateway/claim.h"
+#include "gateway/durable.h"
 #include "gateway/export.h"
 #include "gateway/hash.h"
 #include "gateway/resolve.h"
@@ -29,6 +30,8 @@ struct gw_export {
 	unsigned refs;
 	unsigned mappings;
 	bool listed; /* in the table, or the search path in force */
+	/* Of a named one, when it was last opened; zeroes: never. */
+	struct backend_identity id;
 };
 
 /* A place in the table. */
@@ -48,6 +51,7 @@ struct gw_exports {
 	struct export_slot *table;
 	struct gw_export *search; /* a reference; NULL: none */
 	struct gw_claims claims;
+	struct gw_durables durables;
 	struct sess_name *sess_names;
 };
 

@@ -61,6 +61,7 @@ gw_exports_free(struct gw_exports *x)
 		free(name);
 	}
 	export_unref(x, x->search);
+	gw_durables_free(&x->durables);
 	pthread_mutex_destroy(&x->lock);
 	free(x);
 }
@@ -496,12 +497,15 @@ gw_exports_for_each(struct gw_exports *x,
 	pthread_mutex_lock(&x->lock);
 	HASH_ITER(hh, x->table, slot, next) {
 		const struct gw_export *ex = slot->ex;
+		const struct gw_durable *d =
+			gw_durables_find(&x->durables, &ex->id);
 		char text[1024];
 		struct gw_exports_item info = {
 			.spec = &ex->spec,
 			.text = gw_spec_text(&ex->spec, text, sizeof(text)),
 			.size_bytes = ex->size_bytes,
 			.mappings = ex->mappings,
+			.flush_failed = d && gw_durable_has_failed(d),
 		};
 
 		fn(user, &info);

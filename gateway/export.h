@@ -131,6 +131,7 @@ struct gw_exports_item {
 	const char *text;           /* of gw_spec_text() */
 	uint64_t size_bytes;        /* as last seen */
 	unsigned mappings;          /* open now */
+	bool flush_failed;          /* and fails until none is: durable.h */
 };
 unsigned gw_exports_count(struct gw_exports *x);
 /* fn is called under the lock and must not call back. */
@@ -152,9 +153,11 @@ struct gw_open_params {
 	int cancel_fd; /* readable: a remote export is given up; -1: never */
 };
 struct gw_claim;
+struct gw_durable;
 struct gw_opened {
 	struct backend *backend;
 	struct gw_claim *claim;
+	struct gw_durable *durable;
 	struct gw_export *export; /* a reference; of the search path's too */
 };
 

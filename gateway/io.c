@@ -6,6 +6,7 @@
 #include "gateway/session.h"
 
 #include <errno.h>
+#include <string.h>
 #include <utlist.h>
 
 #include "proto/wire.h"
@@ -123,6 +124,44 @@ stamp_later(struct gw_server *s, const struct gw_req *req)
 		gw_stats_stamp(s);
 }
 
+/*
+ * The tag of a vital answer. By the device's id, so that it needs nothing that
+ * lives as long: no id is used again in a session, and of a device that the
+ * client has closed since it knows all that it wants to.
+ */
+#define TAG_FLUSH     BIT(31)
+#define TAG_DEV_SHIFT 32
+
+static void
+mark_vital(const struct gw_req *req)
+{
+	struct rtrs_srv_op *op = req->op;
+
+	/* It stays owed. */
+	if (rtrs_srv_op_lost(op))
+		return;
+	op->vital = true;
+	op->tag = (uint64_t)req->dev->id << TAG_DEV_SHIFT | req->failure;
+	if (req->main_op == BACKEND_FLUSH)
+		op->tag |= TAG_FLUSH;
+}
+
+void
+gw_io_answer_fate(struct gw_sess *sess, const struct rtrs_srv_op *op, bool told)
+{
+	uint32_t low = (uint32_t)op->tag;
+	const struct gw_device *dev =
+		gw_sess_find_dev(sess, (uint32_t)(op->tag >> TAG_DEV_SHIFT));
+
+	if (!dev)
+		return;
+	if (told)
+		gw_durable_told(dev->durable, low & ~TAG_FLUSH,
+				low & TAG_FLUSH);
+	else
+		gw_durable_untold(dev->durable);
+}
+
 void
 gw_io_end(struct gw_req *req, int err)
 {
@@ -140,6 +179,8 @@ gw_io_end(struct gw_req *req, int err)
 	dst->errors += err < 0;
 	s->stats.inflight--;
 	stamp_later(s, req);
+	if (unlikely(req->failure))
+		mark_vital(req);
 	gw_req_done(req, err);
 	gw_device_io_ended(dev);
 }
@@ -182,12 +223,53 @@ io_step(struct gw_req *req)
 		b->ops->submit(b, io);
 }
 
+/* The export's name; of a file below the search path, what the client says. */
+static const char *
+disk_name(const struct gw_device *dev)
+{
+	const char *name = gw_export_name(dev->opened.export);
+
+	return *name ? name : dev->name;
+}
+
+/* A step that makes something durable has ended with err: what it is worth. */
+static int
+judge_durable(struct gw_req *req, int err)
+{
+	const struct gw_device *dev = req->dev;
+	const struct log *log = dev->sess->srv->log;
+	bool is_new, owed = !err;
+
+	/* The storage was not asked: nothing is lost by that. */
+	if (err == -ECANCELED)
+		return -EIO;
+	err = gw_durable_result(dev->durable, err, dev->backend->geo.page_cache,
+				&req->failure, &is_new);
+	if (is_new)
+		log_err(log,
+			"export '%s': the system could not write back what was "
+			"acknowledged (%s): data are lost, and every flush "
+			"fails until no client has it open; check the storage, "
+			"then have the clients close and open it again",
+			gw_name_text(disk_name(dev)).s, strerror(-err));
+	else if (err && owed && !gw_durable_has_failed(dev->durable))
+		log_warn(log,
+			 "session '%s': a flush of '%s' fails as an earlier "
+			 "one did (%s), whose answer may not have arrived",
+			 dev->sess->name, dev->name, strerror(-err));
+	return err;
+}
+
 static void
 step_done(struct backend_io *io, int err)
 {
 	struct gw_req *req = container_of(io, struct gw_req, io);
 	struct gw_sess *sess = req->sess;
 
+	if (io->op == BACKEND_FLUSH || io->flags & BACKEND_F_FUA)
+		err = judge_durable(req, err);
+	else if (unlikely(err == -ECANCELED))
+		err = -EIO;
 	if (!err && req->steps) {
 		io_step(req);
 		return;
@@ -269,6 +351,7 @@ gw_io_start(struct gw_req *req, const struct rnbd_msg_io *m)
 	req->main_op = bop;
 	req->off = 0;
 	req->len = 0;
+	req->failure = 0;
 	dev->inflight++;
 	req->sess->srv->stats.inflight++;
 

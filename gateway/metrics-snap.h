@@ -21,7 +21,7 @@
 struct metrics_io {
 	char session[RTRS_NAME_LEN]; /* "": an export */
 	char export[RNBD_NAME_LEN];
-	uint64_t devices, inflight, size_bytes;
+	uint64_t devices, inflight, size_bytes, flush_failed;
 	struct gw_op_stats op[BACKEND_N_OPS];
 	bool has_latency;
 	struct openmetrics_latency latency[BACKEND_N_OPS];

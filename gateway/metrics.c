@@ -99,8 +99,10 @@ add_configured(void *user, const struct gw_exports_item *item)
 {
 	struct metrics_io *io = export_row(user, item->spec->name);
 
-	if (io)
-		io->size_bytes = item->size_bytes;
+	if (!io)
+		return;
+	io->size_bytes = item->size_bytes;
+	io->flush_failed = item->flush_failed;
 }
 
 static void

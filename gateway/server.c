@@ -327,6 +327,12 @@ on_requests_lost(void *sess_user)
 	gw_sess_leave(sess);
 }
 
+static void
+on_answer_fate(void *sess_user, const struct rtrs_srv_op *op, bool told)
+{
+	gw_io_answer_fate(sess_user, op, told);
+}
+
 void
 gw_sess_leave(struct gw_sess *sess)
 {
@@ -371,6 +377,7 @@ gw_server_new(const struct gw_server_params *p, struct gw_server **ret)
 	s->p.rtrs.sess_down = on_sess_down;
 	s->p.rtrs.request = on_request;
 	s->p.rtrs.requests_lost = on_requests_lost;
+	s->p.rtrs.answer_fate = on_answer_fate;
 	s->p.rtrs.sess_gone = on_sess_gone;
 	s->log = p->rtrs.log;
 	s->queue_depth = p->rtrs.queue_depth ? p->rtrs.queue_depth

@@ -324,6 +324,7 @@ device_settle(struct gw_device *dev, uint64_t *ret_size)
 
 	dev->backend = dev->opened.backend;
 	dev->throttle = gw_export_throttle(dev->opened.export);
+	dev->durable = dev->opened.durable;
 	dev->writethrough = gw_export_is_writethrough(dev->opened.export);
 	twin = find_twin(dev);
 	if (sess->down) {

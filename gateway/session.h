@@ -14,6 +14,7 @@
 #ifndef GATEWAY_SESSION_H
 #define GATEWAY_SESSION_H
 
+#include "gateway/durable.h"
 #include "gateway/hash.h"
 #include "gateway/server.h"
 #include "gateway/stats.h"
@@ -43,7 +44,8 @@ struct gw_req {
 	unsigned steps;   /* still to be done: gw_step bits */
 	enum backend_op main_op;
 	unsigned main_flags;
-	uint64_t off, len; /* bytes; of the main operation */
+	uint64_t off, len;  /* bytes; of the main operation */
+	gw_failure failure; /* that the answer tells */
 	struct backend_io io;
 };
 
@@ -103,6 +105,7 @@ struct gw_device {
 	/* Constant while OPEN or DRAINING; out of opened: */
 	struct backend *backend;
 	struct gw_throttle *throttle;
+	struct gw_durable *durable;
 	bool writethrough;
 };
 
@@ -211,6 +214,9 @@ void gw_io_start(struct gw_req *req, const struct rnbd_msg_io *m);
 void gw_io_begin(struct gw_req *req);
 /* Answers a request of a device; err: 0 or negative. */
 void gw_io_end(struct gw_req *req, int err);
+/* What became of a vital answer. */
+void gw_io_answer_fate(struct gw_sess *sess, const struct rtrs_srv_op *op,
+		       bool told);
 
 /* throttled.c */
 

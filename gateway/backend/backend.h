@@ -64,7 +64,11 @@ struct backend_io {
 	uint64_t off; /* bytes */
 	uint64_t len; /* bytes; 0 for FLUSH */
 	void *buf;    /* READ: filled; WRITE: not changed */
-	/* Exactly once, on the worker, perhaps from within submit(). */
+	/*
+	 * Exactly once, on the worker, perhaps from within submit(). err: 0 or
+	 * negative; -ECANCELED for EIO, if it was given up before the storage
+	 * heard of it: then a FLUSH says nothing about what is stored.
+	 */
 	void (*done)(struct backend_io *io, int err);
 	/* The backend's, from submit to done: */
 	struct backend *backend;
@@ -86,6 +90,9 @@ struct backend_geometry {
 	bool read_only;                  /* cannot be written at all */
 	bool writeback; /* completed writes need FLUSH to be durable */
 	bool fua;       /* BACKEND_F_FUA on writes is honoured natively */
+	/* Completed writes are in the page cache: a FLUSH that fails may have
+	 * dropped them, so that the next one succeeds without them. */
+	bool page_cache;
 	bool rotational;
 };
 

@@ -230,5 +230,6 @@ file_geometry(struct file_backend *f, const struct backend_open_params *p)
 		geo->max_write_zeroes_bytes = BACKEND_MAX_RANGE;
 	geo->writeback = true;
 	geo->fua = true;
+	geo->page_cache = !f->direct && !f->in_memory;
 	return 0;
 }

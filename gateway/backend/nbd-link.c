@@ -71,6 +71,13 @@ by_seq(const struct nbd_req *a, const struct nbd_req *b)
 	return a->seq < b->seq ? -1 : a->seq > b->seq;
 }
 
+/* Nobody will serve it. */
+static void
+abandon(struct nbd_backend *b, struct nbd_req *req)
+{
+	nbd_complete(b, req, req->was_sent ? -EIO : -ECANCELED);
+}
+
 void
 nbd_hold(struct nbd_backend *b, struct nbd_req *req)
 {
@@ -81,7 +88,7 @@ nbd_hold(struct nbd_backend *b, struct nbd_req *req)
 	/* The last: a request that makes each new server die ends, too. */
 	if (b->detach_io || b->given_up || b->state == NBD_FAILED ||
 	    t - req->held_since >= b->params.hold_ns + NSEC_PER_SEC) {
-		nbd_complete(b, req, -EIO);
+		abandon(b, req);
 		return;
 	}
 	/* From its start: the server may have forgotten the first pieces. */
@@ -100,7 +107,7 @@ fail_all(struct nbd_backend *b, struct nbd_req **list)
 	b->reaping = true;
 	while ((req = *list)) {
 		DL_DELETE(*list, req);
-		nbd_complete(b, req, -EIO);
+		abandon(b, req);
 	}
 	b->reaping = outer;
 }

@@ -190,6 +190,7 @@ nbd_send(struct nbd_backend *b, struct nbd_req *req)
 	}
 	c = least_busy(b);
 	req->conn = c;
+	req->was_sent = true;
 	/* Before the call: it may complete within. */
 	DL_APPEND(b->sent, req);
 	c->n_sent++;

@@ -37,6 +37,7 @@ struct nbd_req {
 	uint64_t flush_mark;         /* FLUSH: covers writes up to here */
 	uint32_t piece;              /* bytes of io that are under way */
 	int err;                     /* positive errno of libnbd */
+	bool was_sent;               /* once; a server may know of it */
 };
 
 struct nbd_conn {

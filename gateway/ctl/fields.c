@@ -130,6 +130,8 @@ static const struct column export_columns[] = {
 	 "whether nobody may write"},
 	{"size", "Size", COL_BYTES, true, "size_bytes", "size, as last seen"},
 	{"mappings", "Mappings", COL_NUM, true, NULL, "how often it is open"},
+	{"flush_failed", "Flush Failed", COL_BOOL, false, NULL,
+	 "whether data were lost, so that flushes fail until it is closed"},
 	{"iops", "IOPS", COL_NUM, false, NULL,
 	 "requests per second that it may have; 0: no limit"},
 	{"bandwidth", "Bandwidth", COL_BYTES, false, NULL,

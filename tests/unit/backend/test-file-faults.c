@@ -225,6 +225,19 @@ START_TEST(errors_of_the_disk_are_passed_on)
 }
 END_TEST
 
+/* Then a flush that fails may have dropped what was acknowledged. */
+START_TEST(who_writes_to_the_page_cache_says_so)
+{
+	struct fixture f;
+
+	fixture_init(&f, _i);
+	ck_assert(_i != 1 || f.b->geo.page_cache);
+	ck_assert(_i != 2 || !f.b->geo.page_cache);
+	ck_assert(!file_of(f.b)->direct || !f.b->geo.page_cache);
+	fixture_deinit(&f);
+}
+END_TEST
+
 START_TEST(flush_and_fua_reach_the_system)
 {
 	struct fixture f;
@@ -339,6 +352,8 @@ add_tests(TCase *tc)
 	tcase_add_loop_test(tc, a_transfer_that_would_not_wait_goes_to_a_thread,
 			    0, 2);
 	tcase_add_loop_test(tc, errors_of_the_disk_are_passed_on, 0, N_PLACES);
+	tcase_add_loop_test(tc, who_writes_to_the_page_cache_says_so, 0,
+			    N_PLACES);
 	tcase_add_loop_test(tc, flush_and_fua_reach_the_system, 0, N_PLACES);
 	tcase_add_loop_test(tc, what_fallocate_refuses_is_written, 0, N_PLACES);
 	tcase_add_loop_test(tc, other_errors_of_fallocate_are_passed_on, 0,

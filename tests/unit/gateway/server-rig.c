@@ -110,6 +110,9 @@ rtrs_srv_op_done(struct rtrs_srv_op *op, int err)
 	ck_assert_uint_eq(r->answers, 0);
 	r->answers++;
 	r->err = err;
+	ck_assert(!r->lost || !op->vital);
+	if (op->vital && !rig.fates_open)
+		rig_answer_fate(r, true);
 }
 
 void
@@ -167,6 +170,13 @@ rig_requests_lost(void *sess)
 }
 
 void
+rig_answer_fate(struct rig_op *op, bool told)
+{
+	ck_assert(op->op.vital);
+	the_srv->p.answer_fate(op->sess, &op->op, told);
+}
+
+void
 rig_request(void *sess, struct rig_op *r, enum rtrs_dir dir, const void *usr,
 	    uint16_t usr_len, uint32_t data_len)
 {
@@ -176,6 +186,7 @@ rig_request(void *sess, struct rig_op *r, enum rtrs_dir dir, const void *usr,
 	r->err = RIG_PENDING;
 	r->answers = 0;
 	r->lost = false;
+	r->sess = sess;
 	r->op = (struct rtrs_srv_op){
 		.dir = dir,
 		.usr = r->usr,
@@ -244,6 +255,7 @@ gw_exports_open(struct gw_exports *x, const struct gw_open_params *p,
 	*ret = (struct gw_opened){
 		.backend = b,
 		.claim = claim,
+		.durable = &ex->durable,
 		.export = (struct gw_export *)ex,
 	};
 	return 0;

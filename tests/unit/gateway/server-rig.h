@@ -7,6 +7,7 @@
 #define TESTS_UNIT_GATEWAY_SERVER_RIG_H
 
 #include "gateway/access.h"
+#include "gateway/durable.h"
 #include "gateway/server.h"
 
 #define RIG_CHUNK_SIZE  131072u
@@ -26,6 +27,7 @@ struct rig_export {
 	bool gone;     /* since it was opened */
 	uint64_t size_now;
 	bool writethrough;
+	struct gw_durable durable;
 	struct gw_throttle throttle;
 	struct gw_throttle *shared; /* instead, if it is set */
 	bool attaches;              /* a backend of the worker's loop */
@@ -64,6 +66,7 @@ struct rig {
 	unsigned remote_jobs;     /* of all: for what may take long */
 	unsigned paths_closed;    /* by the server, not by the client */
 	bool no_peers;            /* all paths of the session are gone */
+	bool fates_open; /* vital answers do not arrive by themselves */
 	enum rtrs_srv_path_state path_state;
 	/* the log, from rig_hear() on: the last line */
 	struct log log;
@@ -98,6 +101,7 @@ struct rig_op {
 	int err; /* RIG_PENDING, 0 or negative */
 	unsigned answers;
 	bool lost; /* the path by which it came */
+	void *sess;
 	uint8_t usr[RTRS_USR_LEN_MAX];
 	uint8_t data[8192];
 };
@@ -112,6 +116,8 @@ void rig_path_gone(const struct rtrs_uuid *sess_uuid,
 		   const struct rtrs_uuid *path_uuid);
 void rig_sess_down(void *sess);
 void rig_requests_lost(void *sess);
+/* What became of the answer to op, which was vital. */
+void rig_answer_fate(struct rig_op *op, bool told);
 /* Sends usr (copied) with data_len bytes of data; answers land in op. */
 void rig_request(void *sess, struct rig_op *op, enum rtrs_dir dir,
 		 const void *usr, uint16_t usr_len, uint32_t data_len);
