@@ -3,6 +3,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,7 +35,9 @@ struct log_sink {
 	int fd;
 	uint64_t (*now)(void);
 	enum log_target target;
-	pthread_mutex_t lock; /* kinds, n_owing, target */
+	int patience_ms;
+	unsigned dropped;     /* lines, since the last that got through */
+	pthread_mutex_t lock; /* all but log, ident, fd and now */
 	unsigned n_owing;     /* kinds with lines that were left out */
 	struct kind kinds[N_KINDS];
 };
@@ -108,9 +111,36 @@ escape(const char *line, char *out, size_t size)
 	out[n] = '\0';
 }
 
-static void
-emit(const struct log_sink *s, enum log_level level, const char *text,
-     const char *note)
+/*
+ * Whoever logs may be a worker, or the control thread, and holds the lock: they
+ * must not sleep here because nobody reads a pipe, or because the journal is
+ * stuck, since without heartbeats all clients leave. What poll(2) calls
+ * writable takes a line at once: a pipe has room for a page, a socket for a
+ * part of its buffer, a stopped terminal is not. What remains is a disk that
+ * hangs below a file, a terminal with less room than a line, and a writer of
+ * another process that is faster.
+ */
+static bool
+has_room(struct log_sink *s)
+{
+	struct pollfd p = {.fd = s->fd, .events = POLLOUT};
+	int n;
+
+	if (s->patience_ms < 0)
+		return true;
+	do
+		n = poll(&p, 1, s->patience_ms);
+	while (n < 0 && errno == EINTR);
+	/* Once in vain is enough: a bound for all that is to come. */
+	if (!n)
+		s->patience_ms = 0;
+	return n;
+}
+
+/* False: it would have to wait. */
+static bool
+put_line(struct log_sink *s, enum log_level level, const char *text,
+	 const char *note)
 {
 	static const int prio[] = {LOG_ERR, LOG_WARNING, LOG_INFO, LOG_DEBUG};
 	char out[LINE_MAX + 160];
@@ -118,8 +148,10 @@ emit(const struct log_sink *s, enum log_level level, const char *text,
 
 	switch (s->target) {
 	case LOG_TARGET_SYSLOG:
+		/* It waits for the socket of the system's log, if that is
+		 * full; the C library offers no other way. */
 		syslog(prio[level], "%s%s", text, note);
-		return;
+		return true;
 	case LOG_TARGET_JOURNAL:
 		n = snprintf(out, sizeof(out), "<%d>%s%s\n", prio[level], text,
 			     note);
@@ -131,9 +163,36 @@ emit(const struct log_sink *s, enum log_level level, const char *text,
 	}
 	if (n > (int)sizeof(out) - 1)
 		n = (int)sizeof(out) - 1;
+	if (!has_room(s))
+		return false;
 	/* One write per line; a log that is gone is no reason to stop. */
 	if (write(s->fd, out, (size_t)n) < 0)
-		return;
+		return true;
+	return true;
+}
+
+/* Says how many lines were lost, if there is room for that by now. */
+static bool
+settle_dropped(struct log_sink *s)
+{
+	char text[64];
+
+	if (!s->dropped)
+		return true;
+	snprintf(text, sizeof(text), "%u log lines were lost: nobody read them",
+		 s->dropped);
+	if (!put_line(s, LOG_LVL_WARNING, text, ""))
+		return false;
+	s->dropped = 0;
+	return true;
+}
+
+static void
+emit(struct log_sink *s, enum log_level level, const char *text,
+     const char *note)
+{
+	if (!settle_dropped(s) || !put_line(s, level, text, note))
+		s->dropped++;
 }
 
 /* ------------------------------------------------------------ repetition */
@@ -252,6 +311,7 @@ log_sink_new(const struct log_sink_params *p, struct log_sink **ret)
 	s->ident = p->ident;
 	s->fd = p->fd;
 	s->target = p->target;
+	s->patience_ms = -1;
 	s->now = p->now;
 	s->log = (struct log){
 		.sink = sink,
@@ -270,6 +330,7 @@ log_sink_free(struct log_sink *s)
 		return;
 	for (unsigned i = 0; i < N_KINDS; i++)
 		settle(s, &s->kinds[i]);
+	(void)settle_dropped(s);
 	closelog();
 	pthread_mutex_destroy(&s->lock);
 	free(s);
@@ -286,6 +347,14 @@ log_sink_set_target(struct log_sink *s, enum log_target target)
 {
 	pthread_mutex_lock(&s->lock);
 	s->target = target;
+	pthread_mutex_unlock(&s->lock);
+}
+
+void
+log_sink_set_patience(struct log_sink *s, int ms)
+{
+	pthread_mutex_lock(&s->lock);
+	s->patience_ms = ms;
 	pthread_mutex_unlock(&s->lock);
 }
 

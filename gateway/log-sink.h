@@ -47,6 +47,15 @@ void log_sink_free(struct log_sink *s);
 struct log *log_sink_log(struct log_sink *s);
 /* From now on. */
 void log_sink_set_target(struct log_sink *s, enum log_target target);
+/*
+ * How long a line may wait for room in the descriptor. -1, as it begins: for as
+ * long as it takes; so what is wrong with a start is always said. 0: not at
+ * all, for while there are clients: lines that find no room are lost, and the
+ * next that does comes after one that counts them. Otherwise ms, but after the
+ * first line that waited in vain as 0: the end of a process is not held up.
+ */
+void log_sink_set_patience(struct log_sink *s, int ms);
+#define LOG_SINK_END_MS 1000
 /* Whether fd leads to the journal, as JOURNAL_STREAM in the environment says.
  */
 bool log_sink_fd_is_journal(int fd);

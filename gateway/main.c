@@ -127,8 +127,11 @@ serve(struct gw_config *config, struct log_sink *sink, int ready_fd)
 			log_err(log, "cannot become a daemon: %s",
 				strerror(-r));
 	}
-	if (!r)
+	if (!r) {
+		log_sink_set_patience(sink, 0);
 		r = daemon_run(d);
+		log_sink_set_patience(sink, LOG_SINK_END_MS);
+	}
 	daemon_free(d);
 	if (o->pid_file)
 		(void)unlink(o->pid_file);

@@ -25,3 +25,17 @@ stop "$pid_other"
 start_gateway forced --export m=memory:1M --log-target journal
 wait_log "$tmp/forced.log" "^<6>listening on "
 stop "$pid_forced"
+
+# A standard error that nobody reads: the daemon serves on, and counts.
+mkfifo "$tmp/stuck.log"
+exec 7<>"$tmp/stuck.log"
+start_gateway stuck --export m=memory:1M
+dd if=/dev/zero of="$tmp/stuck.log" bs=4096 oflag=nonblock 2>"$tmp/dd.log" || :
+start_nbdkit s "$RNBD_PLUGIN" sessname=stuck "path=$path_stuck" device_path=m
+nbdinfo "$uri_s" >"$tmp/info" || fail "a log that is stuck stops the service"
+head -c 32768 <&7 >"$tmp/dd.log"
+start_nbdkit t "$RNBD_PLUGIN" sessname=read "path=$path_stuck" device_path=m \
+	access_mode=ro
+timeout 60 grep -a -m 1 "log lines were lost" <&7 >"$tmp/lost" ||
+	fail "nothing says that lines were lost"
+stop "$pid_stuck"

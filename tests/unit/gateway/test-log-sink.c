@@ -2,6 +2,7 @@
 /* Log lines: prefix, escapes, what repeats. */
 #include <check.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -222,6 +223,82 @@ START_TEST(journal_lines_have_a_priority)
 }
 END_TEST
 
+/* Nobody reads. The number of lines that it took. */
+static unsigned
+fill_pipe(void)
+{
+	char kind[4] = "aa";
+	unsigned n = 0;
+
+	/* As a reader's end has it; if it waited, the test would time out. */
+	ck_assert_int_eq(fcntl(fds[1], F_SETFL, 0), 0);
+	log_sink_set_patience(sink, 0);
+	for (unsigned i = 0; i < 26 * 26; i++, n++) {
+		kind[0] = (char)('a' + i % 26);
+		kind[1] = (char)('a' + i / 26);
+		log_info(lg, "%s %0500d", kind, 0);
+	}
+	return n;
+}
+
+START_TEST(nobody_waits_for_a_full_pipe)
+{
+	unsigned put = fill_pipe(), got = lines_printed();
+	char text[128];
+
+	ck_assert_uint_gt(got, 0);
+	ck_assert_uint_lt(got, put);
+	log_info(lg, "more");
+	snprintf(text, sizeof(text),
+		 "me: warning: %u log lines were lost: nobody read them\n"
+		 "me: info: more\n",
+		 put - got);
+	ck_assert_str_eq(printed(), text);
+	log_info(lg, "and more");
+	ck_assert_str_eq(printed(), "me: info: and more\n");
+}
+END_TEST
+
+START_TEST(nor_does_the_end_for_long)
+{
+	unsigned put = fill_pipe();
+
+	log_sink_set_patience(sink, 1);
+	log_info(lg, "bye");
+	log_sink_free(sink);
+	sink = NULL;
+	ck_assert_uint_lt(lines_printed(), put);
+}
+END_TEST
+
+static void *
+read_later(void *arg)
+{
+	char *buf = arg;
+
+	usleep(10000);
+	/* A pipe is full in the writer's eyes until a page of it is read. */
+	ck_assert_int_gt(read(fds[0], buf, 4096), 0);
+	return NULL;
+}
+
+START_TEST(at_the_beginning_and_the_end_lines_wait)
+{
+	char buf[4096];
+	pthread_t reader;
+
+	for (unsigned i = 0; i < 2; i++) {
+		fill_pipe();
+		log_sink_set_patience(sink, i ? 60000 : -1);
+		ck_assert_int_eq(pthread_create(&reader, NULL, read_later, buf),
+				 0);
+		log_err(lg, "no start");
+		pthread_join(reader, NULL);
+		ck_assert_ptr_nonnull(strstr(printed(), "error: no start\n"));
+	}
+}
+END_TEST
+
 START_TEST(journal_is_told_by_its_stream)
 {
 	struct stat st;
@@ -265,6 +342,9 @@ main(void)
 	tcase_add_test(tc, count_is_told_at_the_end);
 	tcase_add_test(tc, count_is_told_before_it_is_forgotten);
 	tcase_add_test(tc, journal_lines_have_a_priority);
+	tcase_add_test(tc, nobody_waits_for_a_full_pipe);
+	tcase_add_test(tc, nor_does_the_end_for_long);
+	tcase_add_test(tc, at_the_beginning_and_the_end_lines_wait);
 	tcase_add_test(tc, journal_is_told_by_its_stream);
 	suite_add_tcase(s, tc);
 	sr = srunner_create(s);
