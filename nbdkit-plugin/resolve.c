@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "nbdkit-plugin/resolve.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -54,6 +55,31 @@ parse_port(const char *s, uint16_t *ret)
 	return 0;
 }
 
+/*
+ * "rdma:10.0.0.1", "tpc:host:1": a word that is meant for a scheme and is none.
+ * What is left is a host with a port, or an IPv6 address.
+ */
+static bool
+has_unknown_scheme(const char *text, size_t *ret_len)
+{
+	const char *colon = strchr(text, ':'), *zone = strchr(text, '%');
+	size_t len = zone ? (size_t)(zone - text) : strlen(text);
+	char number[INET6_ADDRSTRLEN];
+	struct in6_addr in6;
+
+	if (!colon || colon == text || *text == '[')
+		return false;
+	*ret_len = (size_t)(colon - text);
+	if (memchr(text, '.', *ret_len) ||
+	    !colon[1 + strspn(colon + 1, "0123456789")])
+		return false;
+	if (len >= sizeof(number))
+		return true;
+	memcpy(number, text, len);
+	number[len] = '\0';
+	return inet_pton(AF_INET6, number, &in6) != 1;
+}
+
 /* The scheme and what follows it. */
 static int
 parse_scheme(const char *text, enum path_scheme *ret, const char **ret_rest,
@@ -61,6 +87,7 @@ parse_scheme(const char *text, enum path_scheme *ret, const char **ret_rest,
 {
 	enum path_scheme scheme = PATH_ANY;
 	const char *rest = text;
+	size_t word;
 
 	for (unsigned i = 0; i < ARRAY_SIZE(schemes); i++) {
 		size_t len = strlen(schemes[i].prefix);
@@ -70,6 +97,10 @@ parse_scheme(const char *text, enum path_scheme *ret, const char **ret_rest,
 			rest = text + len;
 		}
 	}
+	if (scheme == PATH_ANY && has_unknown_scheme(text, &word))
+		return bad(err, err_len,
+			   "'%s': unknown kind '%.*s:'; use tcp:, ip: or gid:",
+			   text, (int)word, text);
 	if (scheme != PATH_TCP && !fabric_by_name("verbs")) {
 		if (scheme != PATH_ANY)
 			return bad(err, err_len,

@@ -41,7 +41,8 @@ START_TEST(good__is_taken_apart)
 }
 END_TEST
 
-#define BAD_PORT ": the port must be a number from 1 to 65535"
+#define BAD_KIND(word) ": unknown kind '" word ":'; use tcp:, ip: or gid:"
+#define BAD_PORT       ": the port must be a number from 1 to 65535"
 
 static const struct {
 	const char *text, *says;
@@ -61,6 +62,12 @@ static const struct {
 	{"tcp:[::1]:", "'tcp:[::1]:'" BAD_PORT},
 	{"tcp:a:5,tcp:b", "'tcp:a:5': a source address takes no port"},
 	{"tcp:[::1]:5@tcp:b", "'tcp:[::1]:5': a source address takes no port"},
+	{"rdma:10.0.0.1", "'rdma:10.0.0.1'" BAD_KIND("rdma")},
+	{"tpc:127.0.0.1:1234", "'tpc:127.0.0.1:1234'" BAD_KIND("tpc")},
+	{"TCP:a", "'TCP:a'" BAD_KIND("TCP")},
+	{"roce:fe80::1%eth0", "'roce:fe80::1%eth0'" BAD_KIND("roce")},
+	{"unix:/run/x", "'unix:/run/x'" BAD_KIND("unix")},
+	{"tcp:a,tpc:b", "'tpc:b'" BAD_KIND("tpc")},
 };
 
 START_TEST(bad__has_words)
@@ -90,7 +97,6 @@ static const struct {
 	{"ip:1.2.3.4@ip:1.2.3.5", "'ip:1.2.3.4'" NO_RDMA},
 	{"tcp:a,ip:1.2.3.5", "'ip:1.2.3.5'" NO_RDMA},
 	{"tcp:a,b", "'b' does not name its fabric; write tcp:b"},
-	{"TCP:a", "'TCP:a' does not name its fabric; write tcp:TCP:a"},
 	{",tcp:b", "'' does not name its fabric; write tcp:HOST[:PORT]"},
 	{"tcp:a,", "'' does not name its fabric; write tcp:HOST[:PORT]"},
 };
