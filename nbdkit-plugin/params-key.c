@@ -17,6 +17,7 @@ struct param {
 		     char err[PARAMS_ERR_MAX]);
 	size_t offset; /* in struct params */
 	long min, max; /* of numbers; times in ms */
+	bool repeats;  /* may be given more than once */
 };
 
 __attribute__((format(printf, 3, 4))) static int
@@ -336,9 +337,9 @@ parse_policy(struct params *p, const struct param *d, const char *value,
 static const struct param table[] = {
 	/* The kernel's names first. */
 	{"sessname", parse_sessname, AT(sessname), 0, 0},
-	{"path", parse_path, 0, 0, 0},
+	{"path", parse_path, 0, 0, 0, true},
 	{"device_path", parse_device, AT(exports.only), 0, 0},
-	{"dest_port", parse_int, AT(dest_port), 1, 65535},
+	{"dest_port", parse_int, AT(dest_port), 1, 65535, true},
 	{"access_mode", parse_access_mode, AT(access_mode), 0, 0},
 	{"nr_poll_queues", parse_poll_queues, AT(nr_poll_queues), -1, 0},
 	{"max_reconnect_attempts", parse_int, AT(max_reconnect_attempts), -1,
@@ -349,9 +350,9 @@ static const struct param table[] = {
 	{"io-timeout", parse_seconds, AT(io_timeout_ms), 0, DAY_MS},
 	{"open-timeout", parse_seconds, AT(open_timeout_ms), 1, DAY_MS},
 	{"connect-timeout", parse_seconds, AT(connect_timeout_ms), 1, DAY_MS},
-	{"exports", parse_exports, 0, 0, 0},
+	{"exports", parse_exports, 0, 0, 0, true},
 	{"export-root", parse_root, AT(exports.root), 0, 0},
-	{"export-allow", parse_allow, 0, 0, 0},
+	{"export-allow", parse_allow, 0, 0, 0, true},
 	{"export-modes", parse_bool, AT(exports.modes), 0, 0},
 	{"mp_policy", parse_policy, AT(mp_policy), 0, 0},
 	{"connect", parse_connect, AT(connect), 0, 0},
@@ -367,6 +368,8 @@ static const struct param table[] = {
 	{"preflight", parse_bool, AT(preflight), 0, 0},
 	{"zero", parse_zero, AT(zero), 0, 0},
 };
+
+_Static_assert(ARRAY_SIZE(table) <= 64, "a bit of params.given for each");
 
 const char params_help[] =
 	"[device_path=]<NAME>     Device of the server, for every NBD client.\n"
@@ -420,9 +423,20 @@ int
 params_set(struct params *p, const char *key, const char *value,
 	   char err[PARAMS_ERR_MAX])
 {
-	for (unsigned i = 0; i < ARRAY_SIZE(table); i++)
-		if (same_key(key, table[i].key))
-			return table[i].parse(p, &table[i], value, err);
+	for (unsigned i = 0; i < ARRAY_SIZE(table); i++) {
+		uint64_t bit = (uint64_t)1 << i;
+		int r;
+
+		if (!same_key(key, table[i].key))
+			continue;
+		/* The last to win would hide a slip of the keyboard. */
+		if (p->given & bit && !table[i].repeats)
+			return bad(err, &table[i], "given twice");
+		r = table[i].parse(p, &table[i], value, err);
+		if (!r)
+			p->given |= bit;
+		return r;
+	}
 	snprintf(err, PARAMS_ERR_MAX, "unknown parameter '%s'", key);
 	return -EINVAL;
 }

@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "nbdkit-plugin/exports.h"
 #include "nbdkit-plugin/resolve.h"
@@ -22,6 +23,7 @@ enum params_zero {
 };
 
 struct params {
+	uint64_t given; /* a bit for each parameter; params-key.c */
 	char *sessname;
 	char *control;          /* path of a socket; NULL: none */
 	struct exports exports; /* device_path= and its alternatives */
@@ -52,8 +54,9 @@ void params_init(struct params *p);
 void params_deinit(struct params *p);
 
 /*
- * One parameter. "-" and "_" in key are the same. Errors: -EINVAL, -ENOMEM,
- * with words that name the parameter in err.
+ * One parameter. "-" and "_" in key are the same. A second time is an error but
+ * for lists and dest_port. Errors: -EINVAL, -ENOMEM, with words that name the
+ * parameter in err.
  */
 int params_set(struct params *p, const char *key, const char *value,
 	       char err[PARAMS_ERR_MAX]);

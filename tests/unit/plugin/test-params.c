@@ -153,7 +153,6 @@ START_TEST(all__arrive)
 {
 	struct rnbd_wait_params wp;
 
-	set("sessname", "first");
 	set("sessname", "vm-1");
 	set("device_path", "dir/disk.img");
 	set("access_mode", "migration");
@@ -258,6 +257,52 @@ START_TEST(path__twice)
 }
 END_TEST
 
+START_TEST(once__is_refused_twice)
+{
+	static const struct {
+		const char *key, *value, *again;
+	} once[] = {
+		{"sessname", "a", "b"},
+		{"device_path", "disk", "odd"},
+		{"io-timeout", "1", "1"},
+		{"preflight", "no", "yes"},
+	};
+	char says[64];
+
+	for (unsigned i = 0; i < ARRAY_SIZE(once); i++) {
+		set(once[i].key, once[i].value);
+		ck_assert_int_eq(
+			params_set(&p, once[i].key, once[i].again, err),
+			-EINVAL);
+		snprintf(says, sizeof(says), "%s=: given twice", once[i].key);
+		ck_assert_str_eq(err, says);
+	}
+	ck_assert_str_eq(p.sessname, "a");
+	ck_assert_int_eq(params_set(&p, "io_timeout", "1", err), -EINVAL);
+}
+END_TEST
+
+START_TEST(lists_and_dest_port__may_repeat)
+{
+	set("dest_port", "1");
+	set("dest_port", "2");
+	set("export-allow", "a*");
+	set("export-allow", "b*");
+	set("exports", "a");
+	set("exports", "b");
+	ck_assert_uint_eq(p.exports.n_allow, 2);
+	ck_assert_uint_eq(p.exports.n_items, 2);
+}
+END_TEST
+
+/* A value that was not taken was not given. */
+START_TEST(bad__may_be_mended)
+{
+	ck_assert_int_eq(params_set(&p, "sessname", "a.b", err), -EINVAL);
+	set("sessname", "ab");
+}
+END_TEST
+
 START_TEST(path__too_many)
 {
 	char text[32];
@@ -332,6 +377,9 @@ main(void)
 	tcase_add_test(tc, zero__trusted_over_tcp_only);
 	tcase_add_test(tc, path__same_host_on_two_fabrics);
 	tcase_add_test(tc, path__twice);
+	tcase_add_test(tc, once__is_refused_twice);
+	tcase_add_test(tc, lists_and_dest_port__may_repeat);
+	tcase_add_test(tc, bad__may_be_mended);
 	tcase_add_test(tc, path__too_many);
 	tcase_add_test(tc, nr_poll_queues__up_to_the_cpus);
 	tcase_add_test(tc, check__names_what_is_missing);
