@@ -5,6 +5,8 @@
 #include "rtrs/fabric/tcp.h"
 
 #include <errno.h>
+#include <netdb.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 
@@ -71,6 +73,25 @@ tcp_connect_failed(struct tcp_conn *c, enum fabric_ev_type type, int err)
 	tcp_event_queue(c, &c->ev_up, type, err);
 }
 
+/* Which address it was, the destination's name in an error would not tell. */
+static void
+bind_failed(struct tcp_conn *c, const struct fabric_conn_params *p, int err)
+{
+	char host[NI_MAXHOST];
+
+	if (!getnameinfo(p->src, p->src_len, host, sizeof(host), NULL, 0,
+			 NI_NUMERICHOST)) {
+		/* No handshake has come that would need the room. */
+		snprintf((char *)c->hs, sizeof(c->hs),
+			 "source address %.150s: %s", host,
+			 err == -EADDRNOTAVAIL
+				 ? "no interface of this machine has it"
+				 : strerror(-err));
+		c->why = (const char *)c->hs;
+	}
+	tcp_connect_failed(c, FABRIC_EV_CONNECT_ERROR, err);
+}
+
 static int
 start_connect(struct tcp_conn *c, const struct fabric_conn_params *p)
 {
@@ -79,17 +100,19 @@ start_connect(struct tcp_conn *c, const struct fabric_conn_params *p)
 
 	if (r < 0)
 		return r;
-	if (p->src) {
-		/* Leave the choice of a port to connect(): it knows more. */
-		setsockopt(c->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on,
-			   sizeof(on));
-		if (bind(c->fd, p->src, p->src_len) < 0)
-			return -errno;
-	}
 	r = tcp_conn_watch(c, EPOLLOUT);
 	if (r < 0)
 		return r;
 	tcp_timer_set(c, TCP_TIMER_CONNECT);
+	if (p->src) {
+		/* Leave the choice of a port to connect(): it knows more. */
+		setsockopt(c->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on,
+			   sizeof(on));
+		if (bind(c->fd, p->src, p->src_len) < 0) {
+			bind_failed(c, p, -errno);
+			return 0;
+		}
+	}
 	if (connect(c->fd, p->dst, p->dst_len) < 0 && errno != EINPROGRESS &&
 	    errno != EINTR)
 		tcp_connect_failed(c, FABRIC_EV_CONNECT_ERROR, -errno);

@@ -256,6 +256,9 @@ next_event(struct fabric_ctx *fctx, struct fabric_event *ret)
 		.confirmed = e->confirmed,
 	};
 	switch (e->type) {
+	case FABRIC_EV_CONNECT_ERROR:
+		ret->why = c->why;
+		return true;
 	case FABRIC_EV_CONNECT_REQUEST:
 		ret->listener = (void *)c->listener;
 		ret->user = c->listener->user;

@@ -199,6 +199,7 @@ struct tcp_conn {
 	uint8_t hs[TCP_HS_SIZE + FABRIC_PRIV_MAX];
 	unsigned hs_have;
 	size_t priv_len;
+	const char *why; /* of CONNECT_ERROR; NULL: its errno says it */
 	struct tcp_event ev_up, ev_down, ev_closed;
 	enum tcp_timer timer;
 	uint64_t deadline;                /* 0: counts from the next poll on */

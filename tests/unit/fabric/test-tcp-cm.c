@@ -130,6 +130,7 @@ START_TEST(source_address)
 	struct world *w = world_new(NULL);
 	struct fabric_conn_params p = world_params(w);
 	struct sockaddr_storage src = v4("127.0.0.77", 0);
+	struct fabric_event *ev;
 	struct fabric_addrs a;
 
 	p.src = (struct sockaddr *)&src;
@@ -141,8 +142,12 @@ START_TEST(source_address)
 	ck_assert_mem_eq(&a.peer, &src, sizeof(struct sockaddr_in));
 	F->conn_free(w->c.conn);
 	src = v4("192.0.2.1", 0); /* not ours */
-	ck_assert_int_eq(F->connect(w->c.ctx, &p, &w->c.conn), -EADDRNOTAVAIL);
-	w->c.conn = NULL;
+	ck_assert_int_eq(F->connect(w->c.ctx, &p, &w->c.conn), 0);
+	WORLD_UNTIL(w, end_ev(&w->c, FABRIC_EV_CONNECT_ERROR));
+	ev = end_ev(&w->c, FABRIC_EV_CONNECT_ERROR);
+	ck_assert_int_eq(ev->err, -EADDRNOTAVAIL);
+	ck_assert_str_eq(ev->why, "source address 192.0.2.1: no interface of "
+				  "this machine has it");
 	world_free(w);
 }
 END_TEST
