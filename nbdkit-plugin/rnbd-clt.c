@@ -212,9 +212,21 @@ void
 session_silent_text(const struct rnbd_clt *c, char *buf, size_t len)
 {
 	const char *why = rtrs_clt_why_down(c->rtrs);
+	unsigned n = rtrs_clt_n_paths(c->rtrs);
+	struct rtrs_clt_path_info info;
+	char addr[RTRS_ADDR_TEXT_MAX], more[32] = "";
 
-	snprintf(buf, len, "no answer within %u ms%s%s", c->open_timeout_ms,
-		 why[0] ? ": " : "", why);
+	/* What failed names its path; nothing did, so: who is silent? */
+	if (why[0] || rtrs_clt_path_info(c->rtrs, 0, &info) < 0) {
+		snprintf(buf, len, "no answer within %u ms%s%s",
+			 c->open_timeout_ms, why[0] ? ": " : "", why);
+		return;
+	}
+	(void)rtrs_addr_text(info.addr.fabric, &info.addr.dst, addr);
+	if (n > 1)
+		snprintf(more, sizeof(more), " and %u more paths", n - 1);
+	snprintf(buf, len, "no answer within %u ms from %s%s",
+		 c->open_timeout_ms, addr, more);
 }
 
 static void

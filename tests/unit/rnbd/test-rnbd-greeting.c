@@ -111,7 +111,7 @@ START_TEST(each_waits_for_ready_as_long_as_it_may)
 }
 END_TEST
 
-START_TEST(silence_without_a_known_reason_names_none)
+START_TEST(silence_without_a_known_reason_names_the_server)
 {
 	rnbd_clt_free(clt);
 	new_session(5000, 1000);
@@ -120,6 +120,12 @@ START_TEST(silence_without_a_known_reason_names_none)
 	turn(0);
 	turn(1000);
 	ck_assert_int_eq(ready_err, -ETIMEDOUT);
+	ck_assert_str_eq(ready_text,
+			 "no answer within 1000 ms from fake:127.0.0.1:1234");
+	fake->path_info_err = -ENOENT;
+	wait_ready();
+	turn(1000);
+	turn(1000);
 	ck_assert_str_eq(ready_text, "no answer within 1000 ms");
 }
 END_TEST
@@ -287,7 +293,7 @@ main(void)
 	tcase_add_test(tc, ready_ends_with_a_session_that_is_closed);
 	tcase_add_test(tc, ready_ends_with_a_session_that_is_freed);
 	tcase_add_test(tc, each_waits_for_ready_as_long_as_it_may);
-	tcase_add_test(tc, silence_without_a_known_reason_names_none);
+	tcase_add_test(tc, silence_without_a_known_reason_names_the_server);
 	tcase_add_test(tc, greeting_waits_for_a_permit);
 	tcase_add_test(tc, greeting_that_waits_is_taken_back_at_a_loss);
 	tcase_add_test(tc, greeting_that_cannot_be_sent_later_starts_over);
