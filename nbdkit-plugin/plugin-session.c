@@ -182,6 +182,11 @@ plugin_get_ready(void)
 	}
 	if (check_rdma())
 		return -1;
+	/* It is made after the fork, when nobody looks any more. */
+	if (params.control && control_check(params.control, err)) {
+		nbdkit_error("%s", err);
+		return -1;
+	}
 	/* A server that may be away is not asked for. */
 	return params.preflight && params.connect != RTRS_CONNECT_LAZY
 		       ? preflight()

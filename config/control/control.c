@@ -268,9 +268,9 @@ control_client_run(struct client *cl)
 
 _Static_assert(CONTROL_TEXT_MAX >= UNIX_LISTEN_TEXT_MAX, "one for the other");
 
-int
-control_new(const struct control_params *p, char err_text[CONTROL_TEXT_MAX],
-	    struct control **ret)
+static int
+listen_on(const struct control_params *p, char err_text[CONTROL_TEXT_MAX],
+	  int *ret_fd)
 {
 	const struct unix_listen ul = {
 		.what = "control socket",
@@ -279,6 +279,28 @@ control_new(const struct control_params *p, char err_text[CONTROL_TEXT_MAX],
 		.has_group = p->has_group,
 		.group = p->group,
 	};
+
+	return unix_listen(&ul, err_text, ret_fd);
+}
+
+int
+control_check(const char *path, char err_text[CONTROL_TEXT_MAX])
+{
+	const struct control_params p = {.path = path};
+	int fd, r;
+
+	r = listen_on(&p, err_text, &fd);
+	if (r < 0)
+		return r;
+	(void)unlink(path);
+	close(fd);
+	return 0;
+}
+
+int
+control_new(const struct control_params *p, char err_text[CONTROL_TEXT_MAX],
+	    struct control **ret)
+{
 	struct control *c = calloc(1, sizeof(*c));
 	int r;
 
@@ -293,7 +315,7 @@ control_new(const struct control_params *p, char err_text[CONTROL_TEXT_MAX],
 	/* Methods may build their answers on several threads. */
 	json_object_seed(0);
 	snprintf(c->path, sizeof(c->path), "%s", p->path);
-	r = unix_listen(&ul, err_text, &c->fd);
+	r = listen_on(p, err_text, &c->fd);
 	if (r < 0)
 		goto err;
 	r = -ENOMEM;

@@ -99,6 +99,11 @@ struct control_params {
  */
 int control_new(const struct control_params *p, char err_text[CONTROL_TEXT_MAX],
 		struct control **ret);
+/*
+ * Could control_new() listen at this path, in this process as it is? It does so
+ * for a moment. Errors and words are those of control_new().
+ */
+int control_check(const char *path, char err_text[CONTROL_TEXT_MAX]);
 /* Closes the socket and removes its path. Calls may still be answered. */
 void control_free(struct control *c);
 

@@ -816,6 +816,22 @@ START_TEST(missing_folder_is_named)
 }
 END_TEST
 
+START_TEST(check_says_what_listening_would)
+{
+	make_dir();
+	ck_assert_int_eq(control_check(path, text), 0);
+	ck_assert_int_eq(access(path, F_OK), -1);
+	ck_assert_int_eq(start(0), 0);
+	ck_assert_int_eq(control_check(path, text), -EADDRINUSE);
+	ck_assert_ptr_nonnull(strstr(text, "another process answers on it"));
+	ck_assert_int_eq(access(path, F_OK), 0);
+	control_free(c);
+	ck_assert_int_eq(control_check("/dev/null/x", text), -ENOTDIR);
+	ck_assert_str_eq(text, "control socket /dev/null/x: Not a directory");
+	remove_dir();
+}
+END_TEST
+
 START_TEST(idle_client_is_sent_away)
 {
 	int fd;
@@ -870,6 +886,7 @@ main(void)
 	tcase_add_test(own, stale_socket_is_replaced);
 	tcase_add_test(own, file_in_the_way_is_left_alone);
 	tcase_add_test(own, missing_folder_is_named);
+	tcase_add_test(own, check_says_what_listening_would);
 	tcase_add_test(own, no_descriptors_no_spinning);
 	tcase_add_test(own, idle_client_is_sent_away);
 	suite_add_tcase(s, own);
