@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -86,6 +87,55 @@ session_new(struct rnbd_wait **ret)
 	return err ? -1 : 0;
 }
 
+/*
+ * What a session said that only tries the server: held back until it is known
+ * how that ended, for the end says the last of it again.
+ */
+static struct {
+	pthread_mutex_t lock; /* the log has a thread */
+	char *line[RTRS_MAX_PATHS];
+	unsigned n;
+} held = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static void
+hold_sink(void *user, enum log_level level, const char *line)
+{
+	char *copy = level <= LOG_LVL_WARNING ? strdup(line) : NULL;
+
+	pthread_mutex_lock(&held.lock);
+	if (copy && held.n < ARRAY_SIZE(held.line)) {
+		held.line[held.n++] = copy;
+		copy = NULL;
+		line = NULL;
+	}
+	pthread_mutex_unlock(&held.lock);
+	if (line)
+		log_sink(user, level, line);
+	free(copy);
+}
+
+/* Says what was held back, but for what why tells of a path. "": all of it. */
+static void
+held_say(const char *why)
+{
+	char path[RNBD_NAME_LEN + 32];
+	size_t len = (size_t)snprintf(path, sizeof(path), "session %s: path ",
+				      params.sessname);
+
+	pthread_mutex_lock(&held.lock);
+	for (unsigned i = 0; i < held.n; i++) {
+		const char *line = held.line[i];
+
+		if (!strncmp(line, path, len) && strstr(why, line + len))
+			nbdkit_debug("%s", line);
+		else
+			nbdkit_error("%s", line);
+		free(held.line[i]);
+	}
+	held.n = 0;
+	pthread_mutex_unlock(&held.lock);
+}
+
 int
 device_open(struct rnbd_wait *s, const char *name, enum rnbd_access_mode mode,
 	    struct rnbd_clt_dev **ret)
@@ -95,6 +145,7 @@ device_open(struct rnbd_wait *s, const char *name, enum rnbd_access_mode mode,
 
 	if (!err)
 		return 0;
+	held_say(text);
 	nbdkit_error("cannot open '%s' in session %s: %s", name,
 		     params.sessname, text);
 	errno = -err;
@@ -122,17 +173,21 @@ try_all(void *arg)
 	struct rnbd_wait *s;
 	int rc = 0;
 
+	/* This process has no other session. */
+	session_log.sink = hold_sink;
 	if (session_new(&s))
 		return 1;
 	if (x->only) {
 		rc = try_device(s, x->only, false);
 	} else if (rnbd_wait_ready(s, text)) {
+		held_say(text);
 		nbdkit_error("session %s: %s", params.sessname, text);
 		rc = -1;
 	}
 	for (unsigned i = 0; i < x->n_items && !rc; i++)
 		rc = try_device(s, x->items[i].device, x->items[i].read_only);
 	rnbd_wait_free(s, CLOSE_TIMEOUT_MS);
+	held_say("");
 	return !!rc;
 }
 

@@ -76,7 +76,53 @@ plugin "RDMA|tcp:" sessname=s path=ip:127.0.0.1 device_path=disk
 plugin "tcp:" sessname=s path=127.0.0.1 device_path=disk
 plugin "nosuchhost.invalid" sessname=s path=tcp:nosuchhost.invalid device_path=disk
 plugin "refused" sessname=s "path=tcp:127.0.0.1:$(free_port)" device_path=disk
+one_line() {
+	[ "$(wc -l <"$tmp/out")" = 1 ] || {
+		echo "one line was to be said, not:"
+		cat "$tmp/out"
+		bad=1
+	}
+}
+one_line
+plugin "cannot open.*: connection refused" sessname=s connect=any "path=tcp:127.0.0.1:$(free_port)" \
+	"path=tcp:127.0.0.1:$(free_port)" device_path=disk
+[ "$(wc -l <"$tmp/out")" = 2 ] || {
+	echo "a line for each of two paths was to be said, not:"
+	cat "$tmp/out"
+	bad=1
+}
+plugin "source address 192.0.2.5: no interface of this machine has it" sessname=s \
+	"path=tcp:192.0.2.5@${path_gw}" device_path=disk
+one_line
+# While one path works the other's failure is a warning, and all is well.
+run_nbdkit true "$RNBD_PLUGIN" sessname=s connect=any "${P[@]}" \
+	"path=tcp:127.0.0.1:$(free_port)" device_path=disk 2>"$tmp/out" ||
+	fail "connect=any with one of two paths: $(cat "$tmp/out")"
+grep -q 'path tcp:.*: connection refused' "$tmp/out" ||
+	fail "the path that failed is not named: $(cat "$tmp/out")"
+# The control socket is made after the fork, and tried before it.
+mkdir "$tmp/sock"
+touch "$tmp/file"
+start_nbdkit held "$RNBD_PLUGIN" sessname=h "${P[@]}" \
+	device_path=ok control="$tmp/sock/held"
+until_true test -S "$tmp/sock/held"
+for c in "$tmp/no/such=No such file" "$tmp/file=not a socket" \
+	"$tmp/sock/held=another process answers"; do
+	rc=0
+	"${san_env[@]}" nbdkit -U "$tmp/w.sock" -P "$tmp/w.pid" "$RNBD_PLUGIN" sessname=s "${P[@]}" \
+		device_path=disk "control=${c%=*}" 2>"$tmp/out" || rc=$?
+	if [ $rc = 0 ] || ! grep -q "control socket ${c%=*}: .*${c#*=}" "$tmp/out"; then
+		echo "control=${c%=*}: exit code $rc, said:"
+		cat "$tmp/out"
+		bad=1
+	fi
+	one_line
+done
 plugin "no such export 'nosuch'.*tcp:127.0.0.1" sessname=s "${P[@]}" device_path=nosuch
+plugin "sessname=: given twice" sessname=s sessname=t "${P[@]}" device_path=disk
+plugin "device_path=: given twice" sessname=s "${P[@]}" device_path=disk device_path=ok
+plugin "unknown kind 'rdma:'; use tcp:" sessname=s path=rdma:127.0.0.1 device_path=disk
+plugin "unknown kind 'tpc:'; use tcp:" sessname=s path=tpc:127.0.0.1:1234 device_path=disk
 plugin "\.\." sessname=s "${P[@]}" device_path=../outside/secret
 plugin "\.\." sessname=s "${P[@]}" device_path=sub/../../outside/secret
 plugin "leak.*(search path|leads out)" sessname=s "${P[@]}" device_path=leak
@@ -118,7 +164,7 @@ pids+=($!)
 until_true test -s "$tmp/ports"
 read -r smtp silent <"$tmp/ports"
 plugin "not.*RTRS|something else|does not speak" sessname=s "path=tcp:127.0.0.1:$smtp" device_path=disk
-plugin "not answer|timed out|no answer" sessname=s "path=tcp:127.0.0.1:$silent" device_path=disk open-timeout=1
+plugin "no answer within 1000 ms from tcp:127.0.0.1:$silent" sessname=s "path=tcp:127.0.0.1:$silent" device_path=disk open-timeout=1
 
 # rnbdctl
 rc=0
