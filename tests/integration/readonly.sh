@@ -38,3 +38,11 @@ if run_nbdkit true "${args[@]}" access_mode=rw 2>"$tmp/err"; then
 	fail "a read-only export was opened for writing"
 fi
 grep -q 'read-only' "$tmp/err" || { cat "$tmp/err"; fail "no word of read-only"; }
+# With -r alone too: nbdkit(1) tells of it after the check at the start, which
+# access_mode=ro, or no check, lets pass.
+if run_nbdkit true -r "${args[@]}" 2>"$tmp/err"; then
+	fail "the manual says that -r alone is refused"
+fi
+grep -q 'read-only' "$tmp/err" || { cat "$tmp/err"; fail "no word of read-only"; }
+start_nbdkit d -r "${args[@]}" preflight=no
+try "$uri_d"
