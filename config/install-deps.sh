@@ -35,6 +35,10 @@ for set in "$@"; do
 	run) ;;
 	test) packages+=("${test_packages[@]}") ;;
 	vm) packages+=("${vm_packages[@]}") ;;
+	-h | --help)
+		sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"
+		exit 0
+		;;
 	*)
 		echo "install-deps.sh: unknown set '$set': use run, test or vm" >&2
 		exit 2

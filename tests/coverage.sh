@@ -7,6 +7,16 @@
 #   tests/coverage.sh --report   only the tables, of what ran before
 set -euo pipefail
 top=$(dirname "$(dirname "$(realpath "$0")")")
+case ${1:-} in
+-h | --help)
+	sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"
+	exit 0
+	;;
+esac
+if [ $# -gt 1 ] || [ "${1:---report}" != --report ]; then
+	echo "coverage.sh: unknown argument '${*: -1}' (see --help)" >&2
+	exit 2
+fi
 cd "$top"
 dir=${RNBD_COVERAGE_BUILDDIR:-$top/build-cov}
 if [ "${1:-}" != --report ]; then

@@ -4,6 +4,16 @@
 #
 #   tests/valgrind.sh BUILDDIR
 set -euo pipefail
+case ${1:-} in
+-h | --help)
+	sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"
+	exit 0
+	;;
+esac
+if [ $# != 1 ] || [ ! -f "$1/build.ninja" ]; then
+	echo "valgrind.sh: needs one argument, the folder of a build (see --help)" >&2
+	exit 2
+fi
 dir=$(realpath "$1")
 valgrind="valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite"
 

@@ -10,6 +10,9 @@
 # are the medians of the rounds' ratios, ours to stock: IOPS (more is better)
 # and CPU time per I/O of both server processes together (less is better).
 set -euo pipefail
+usage() {
+	sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"
+}
 top=$(dirname "$(dirname "$(dirname "$(realpath "$0")")")")
 # For trials: more arguments for the two, and a pattern of workloads.
 read -ra plugin_args <<<"${PLUGIN_ARGS:-}"
@@ -18,11 +21,18 @@ only=${ONLY:-}
 rounds=5 seconds=2 build=$top/build
 while [ $# -gt 0 ]; do
 	case $1 in
+	-h | --help)
+		usage
+		exit 0
+		;;
+	esac
+	case ${2+$1} in
 	--rounds) rounds=$2 ;;
 	--seconds) seconds=$2 ;;
 	--build) build=$2 ;;
 	*)
-		sed -n '2,12s/^# \{0,1\}//p' "$0"
+		echo "bench-chain.sh: unknown argument '$1', or it lacks its value" >&2
+		usage >&2
 		exit 2
 		;;
 	esac
@@ -30,6 +40,12 @@ while [ $# -gt 0 ]; do
 done
 gatewayd=$build/gateway/rnbd-gatewayd
 plugin=$build/nbdkit-plugin/nbdkit-rnbd-plugin.so
+for f in "$gatewayd" "$plugin"; do
+	[ -e "$f" ] || {
+		echo "bench-chain.sh: there is no $f; build it, or say where by --build" >&2
+		exit 2
+	}
+done
 shm=/dev/shm
 [ -w "$shm" ] || shm=/tmp
 tmp=$(mktemp -d "$shm/rnbd-bench.XXXXXX")

@@ -17,27 +17,37 @@
 # leaves out what emulation adds for each change of the address space, and other
 # work of the machine; two processors do not work at once then.
 set -euo pipefail
+usage() {
+	sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"
+}
 top=$(dirname "$(dirname "$(dirname "$(realpath "$0")")")")
 kernel=all how=(--alone)
 export VM_ARG_ROUNDS=5 VM_ARG_SECONDS=1.5 VM_ARG_DISK=null VM_ARG_ONLY=.
 export VM_ARG_GATEWAY=${GATEWAY_ARGS:-}
 while [ $# -gt 0 ]; do
 	case $1 in
+	-h | --help)
+		usage
+		exit 0
+		;;
 	--icount)
 		how=(--icount)
 		shift
 		continue
 		;;
-	--kernel) kernel=${2:-} ;;
-	--rounds) VM_ARG_ROUNDS=${2:-} ;;
-	--seconds) VM_ARG_SECONDS=${2:-} ;;
-	--disk) VM_ARG_DISK=${2:-} ;;
-	--only) VM_ARG_ONLY=${2:-} ;;
-	--parts) export VM_ARG_PARTS=${2:-} ;;
-	--other) export VM_ARG_OTHER=${2:-} ;;
-	--other-gatewayd) export VM_ARG_OTHER_GATEWAYD=${2:-} ;;
+	esac
+	case ${2+$1} in
+	--kernel) kernel=$2 ;;
+	--rounds) VM_ARG_ROUNDS=$2 ;;
+	--seconds) VM_ARG_SECONDS=$2 ;;
+	--disk) VM_ARG_DISK=$2 ;;
+	--only) VM_ARG_ONLY=$2 ;;
+	--parts) export VM_ARG_PARTS=$2 ;;
+	--other) export VM_ARG_OTHER=$2 ;;
+	--other-gatewayd) export VM_ARG_OTHER_GATEWAYD=$2 ;;
 	*)
-		sed -n '2,20s/^# \{0,1\}//p' "$0"
+		echo "bench-rdma.sh: unknown argument '$1', or it lacks its value" >&2
+		usage >&2
 		exit 2
 		;;
 	esac

@@ -14,6 +14,9 @@
 # and what a request of that one takes: each gets its share if the first waits
 # no longer than the second.
 set -euo pipefail
+usage() {
+	sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"
+}
 top=$(dirname "$(dirname "$(dirname "$(realpath "$0")")")")
 # For trials: more arguments for the two.
 read -ra plugin_args <<<"${PLUGIN_ARGS:-}"
@@ -21,13 +24,20 @@ read -ra gateway_args <<<"${GATEWAY_ARGS:-}"
 rounds=5 seconds=2 build=$top/build part='threads sharing' size=512
 while [ $# -gt 0 ]; do
 	case $1 in
+	-h | --help)
+		usage
+		exit 0
+		;;
+	esac
+	case ${2+$1} in
 	--rounds) rounds=$2 ;;
 	--seconds) seconds=$2 ;;
 	--build) build=$2 ;;
 	--part) part=$2 ;;
 	--size) size=$2 ;;
 	*)
-		sed -n '2,17s/^# \{0,1\}//p' "$0"
+		echo "bench-threads.sh: unknown argument '$1', or it lacks its value" >&2
+		usage >&2
 		exit 2
 		;;
 	esac
@@ -35,6 +45,12 @@ while [ $# -gt 0 ]; do
 done
 gatewayd=$build/gateway/rnbd-gatewayd
 plugin=$build/nbdkit-plugin/nbdkit-rnbd-plugin.so
+for f in "$gatewayd" "$plugin"; do
+	[ -e "$f" ] || {
+		echo "bench-threads.sh: there is no $f; build it, or say where by --build" >&2
+		exit 2
+	}
+done
 shm=/dev/shm
 [ -w "$shm" ] || shm=/tmp
 tmp=$(mktemp -d "$shm/rnbd-bench.XXXXXX")

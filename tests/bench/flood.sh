@@ -4,18 +4,32 @@
 # turns. (On a machine with other work single rounds say nothing.)
 #
 #   tests/bench/flood.sh [--rounds N] [--seconds N] [--rate N]
-. "$(dirname "$0")/../integration/links/functions.sh"
-: "${RNBD_FLOOD:?}"
+set -euo pipefail
+usage() {
+	sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"
+}
 rounds=5 seconds=2 rate=1000
 while [ $# -gt 0 ]; do
 	case $1 in
+	-h | --help)
+		usage
+		exit 0
+		;;
+	esac
+	case ${2+$1} in
 	--rounds) rounds=$2 ;;
 	--seconds) seconds=$2 ;;
 	--rate) rate=$2 ;;
-	*) fail "unknown argument '$1'" ;;
+	*)
+		echo "flood.sh: unknown argument '$1', or it lacks its value" >&2
+		usage >&2
+		exit 2
+		;;
 	esac
 	shift 2
 done
+. "$(dirname "$0")/../integration/links/functions.sh"
+built "$RNBD_FLOOD"
 start_gateway gw --log-level error --export disk=memory:16M
 start_nbdkit n "$RNBD_PLUGIN" sessname=flood "path=$path_gw" device_path=disk
 # IOPS of one turn.

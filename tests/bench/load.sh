@@ -8,17 +8,31 @@
 # and four NBD connections; each has its file, so what was acknowledged survives
 # a killed daemon. Every second links fail at random, every --restart seconds
 # the daemon ends by SIGTERM and SIGKILL by turns, and is started again.
-. "$(dirname "$0")/../integration/links/functions.sh"
+set -euo pipefail
+usage() {
+	sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"
+}
 minutes=1 sessions=32 restart=30
 while [ $# -gt 0 ]; do
 	case $1 in
+	-h | --help)
+		usage
+		exit 0
+		;;
+	esac
+	case ${2+$1} in
 	--minutes) minutes=$2 ;;
 	--sessions) sessions=$2 ;;
 	--restart) restart=$2 ;;
-	*) fail "unknown argument '$1'" ;;
+	*)
+		echo "load.sh: unknown argument '$1', or it lacks its value" >&2
+		usage >&2
+		exit 2
+		;;
 	esac
 	shift 2
 done
+. "$(dirname "$0")/../integration/links/functions.sh"
 seconds=$(awk "BEGIN { print int($minutes * 60) }")
 two_addresses
 mkdir "$tmp/disks"

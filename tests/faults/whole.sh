@@ -2,8 +2,13 @@
 # Every n-th call that can fail, in both programs: hours on a slow machine,
 # about a quarter of one on a quick one. The bounded share is the suite
 # `faults`.
+#
+#   tests/faults/whole.sh
 set -euo pipefail
-: "${RNBD_EXHAUST:?}"
+# shellcheck source=tests/programs.sh
+. "$(dirname "$(realpath "$0")")/../programs.sh"
+at_most 0 "$@"
+built "$RNBD_EXHAUST" "$RNBD_GATEWAYD_FAULTY" "$RNBD_PLUGIN_FAULTY"
 programs=$(dirname "$(realpath "$0")")/programs.py
 failed=0
 run() {

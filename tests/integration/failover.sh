@@ -2,6 +2,7 @@
 # Two paths that are cut, fall silent, and deliver late what the client has sent
 # again on the other one: under each policy nothing is lost, comes back or takes
 # turns, and nobody sees an error. $1: how many seconds for each step.
+export takes=1
 . "$(dirname "$0")/links/functions.sh"
 requires fio
 requires ss

@@ -8,8 +8,14 @@ set -euo pipefail
 
 # Debian's own python3 has the module nbd.
 PATH=/usr/sbin:/usr/bin:/sbin:/bin:$PATH
-: "${RNBD_GATEWAYD:?}" "${RNBD_CTL:?}" "${RNBD_PLUGIN:?}" "${RNBD_SRCDIR:?}"
+# shellcheck source=tests/programs.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../programs.sh"
+at_most "${takes:-0}" "$@"
+# Guests have scenarios that need none of ours.
+[ -n "${VM_SCENARIO:-}" ] || built "$RNBD_GATEWAYD" "$RNBD_CTL" "$RNBD_PLUGIN"
 
+# Started by hand it may be a relative name, and this goes elsewhere.
+BASH_ARGV0=$(realpath "$0")
 tmp=$(mktemp -d "${TMPDIR:-/tmp}/rnbd-test.XXXXXX")
 # fio and others leave files where they stand.
 cd "$tmp"

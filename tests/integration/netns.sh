@@ -2,6 +2,7 @@
 # Two paths over two links between two network namespaces: taken down at either
 # end, packets dropped in silence one way and both ways, everything slow; each
 # policy, under concurrent writers and fio. $1: how many seconds for each.
+export takes=1
 . "$(dirname "$0")/links/functions.sh"
 requires fio
 requires ip

@@ -7,7 +7,7 @@ mapfile -t scripts < <(find config tests .ci -name '*.sh' -o -name '*.bash' \
 	-o -path '.ci/run' -o -path tests/vm/init -o -path tests/vm/boot-init)
 for f in "${scripts[@]}"; do
 	case $f in
-	*/functions.sh | *.bash | */monitor.sh | */kclient.sh) ;; # sourced
+	*/functions.sh | */programs.sh | *.bash | */monitor.sh | */kclient.sh) ;; # sourced
 	*) [ -x "$f" ] || { echo "$f: not executable"; bad=1; } ;;
 	esac
 done

@@ -8,6 +8,20 @@
 #   tests/sim/mutants.sh [BUILDDIR]    default: build-mutants
 set -euo pipefail
 
+case ${1:-} in
+-h | --help)
+	sed -n '3,/^[^#]/s/^# \{0,1\}//p' "$0"
+	exit 0
+	;;
+-*)
+	echo "mutants.sh: unknown argument '$1' (see --help)" >&2
+	exit 2
+	;;
+esac
+if [ $# -gt 1 ]; then
+	echo "mutants.sh: one folder to build in, not '$2' too" >&2
+	exit 2
+fi
 top=$(dirname "$(dirname "$(dirname "$(realpath "$0")")")")
 dir=${1:-$top/build-mutants}
 table=$top/tests/sim/mutants.txt

@@ -5,6 +5,10 @@
 #   tests/sim/regressions.sh RNBD-SIM
 set -euo pipefail
 
+if [ $# != 1 ] || [ ! -x "$1" ]; then
+	echo "usage: regressions.sh RNBD-SIM, the simulator that was built" >&2
+	exit 2
+fi
 sim=$1
 list=$(dirname "$(realpath "$0")")/regressions.txt
 n=0

@@ -10,7 +10,7 @@
 set -euo pipefail
 
 here=$(dirname "$(realpath "$0")")
-[ $# -gt 0 ] || { echo "usage: suite.sh LOGDIR [SCENARIO...]" >&2; exit 2; }
+[ $# -gt 0 ] && [[ $1 != -* ]] || { echo "usage: suite.sh LOGDIR [SCENARIO...]" >&2; exit 2; }
 logs=$(realpath -m "$1")
 shift
 export RNBD_VM_LOGS=$logs

@@ -2,7 +2,7 @@
 # Sourced, instead of functions.sh, by tests whose connections go wrong on the
 # way.
 . "$(dirname "${BASH_SOURCE[0]}")/../functions.sh"
-: "${RNBD_RELAY:?}" "${RNBD_NBD_CHECK:?}"
+built "$RNBD_RELAY" "$RNBD_NBD_CHECK"
 
 # start_relay DEST...: a link in front of each HOST:PORT. Sets link_0, link_1,
 # ... (HOST:PORT) and pid_relay; relay COMMAND... talks to it.
