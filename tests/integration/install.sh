@@ -18,6 +18,14 @@ for page in man1/nbdkit-rnbd-plugin.1 man8/rnbd-gatewayd.8 man8/rnbdctl.8 \
 		fail "man cannot show $page"
 	grep -q '^NAME' "$tmp/page" || fail "$page has no NAME"
 done
+# What completes words is where the shells look for it, and is theirs to read.
+for f in bash-completion/completions/rnbdctl zsh/site-functions/_rnbdctl; do
+	[ -f "$tmp/root/usr/local/share/$f" ] || fail "no $f"
+done
+bash -c '. "$1" && complete -p rnbdctl' - \
+	"$tmp/root/usr/local/share/bash-completion/completions/rnbdctl" >/dev/null
+[ "$(head -n 1 "$tmp/root/usr/local/share/zsh/site-functions/_rnbdctl")" = "#compdef rnbdctl" ] ||
+	fail "the completion of zsh does not say what it completes"
 # The service manager's files, where this system has one.
 for v in systemdsystemunitdir=rnbd-gatewayd.service \
 	systemdsystemunitdir=rnbd-map@.service sysusersdir=rnbd.conf \
