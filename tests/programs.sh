@@ -25,9 +25,9 @@ built() {
 	local f
 	for f in "$@"; do
 		[ -e "$f" ] && continue
-		echo "${0##*/}: there is no $f; build it with" \
-			"'meson setup build -Dtests=true && ninja -C build'," \
-			"or set RNBD_BUILD to where it was built" >&2
+		echo "${0##*/}: there is no $f: build it with meson and ninja," \
+			"with -Dtests=true, or set RNBD_BUILD to where it was" \
+			"built" >&2
 		exit 2
 	done
 }

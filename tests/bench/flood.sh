@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What 1,000 bogus connections per second cost a session that works: the CPU
 # time of the daemon for each, and IOPS of judged I/O with and without them, by
-# turns. (On a machine with other work single rounds say nothing.)
+# turns. (Where other programs run, single rounds say nothing.)
 #
 #   tests/bench/flood.sh [--rounds N] [--seconds N] [--rate N]
 set -euo pipefail
