@@ -44,8 +44,8 @@ rows() {
 expect 0 '^nbdkit-rnbd-plugin [0-9.]+, session alpha, pid '"$pid_a" version
 refused() { # PATTERN PARAMETER...
 	local rc=0
-	"${san_env[@]}" nbdkit -f -U "$tmp/no.sock" "${a[@]}" sessname=other \
-		preflight=no "${@:2}" \
+	"${san_env[@]}" nbdkit -f -U "$tmp/no.sock" \
+		"${a[@]/sessname=alpha/sessname=other}" preflight=no "${@:2}" \
 		>"$tmp/said" 2>&1 || rc=$?
 	rm -f "$tmp/no.sock"
 	[ $rc -ne 0 ] || fail "nbdkit starts with ${*:2}"
