@@ -9,6 +9,7 @@
 
 #include "gateway/access-conf.h"
 #include "gateway/export-conf.h"
+#include "gateway/pid-file.h"
 #include "rtrs/base/remedy.h"
 #include "rtrs/base/util.h"
 
@@ -189,6 +190,8 @@ gw_config_check(const struct gw_config *c, char err[GW_TEXT_MAX])
 	if (r < 0)
 		return gw_text_err(err, r, "exports: %s%s", strerror(-r),
 				   remedy_words(r));
+	if (o->pid_file)
+		r = pid_file_check(o->pid_file, err);
 	for (unsigned i = 0; i < o->n_specs && !r; i++)
 		r = look_at_export(x, &o->specs[i], err);
 	if (!r && o->search_path)

@@ -34,6 +34,7 @@ struct daemon {
 	const struct options *o;  /* of config */
 	struct log *log;
 	uint64_t started;
+	struct pid_file *pid_file; /* NULL: none */
 	struct gw_exports *exports;
 	struct gw_pool *pool, *remote_pool;
 	/* The control thread's share of remote_pool; the end is said on

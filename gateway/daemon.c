@@ -13,6 +13,7 @@
 #include "gateway/backend/cancel.h"
 #include "gateway/notify.h"
 #include "gateway/os.h"
+#include "gateway/pid-file.h"
 #include "gateway/preflight.h"
 #include "gateway/reload.h"
 #include "rtrs/base/remedy.h"
@@ -56,8 +57,7 @@ on_signal(void *user)
 
 	if (d->draining) {
 		log_warn(d->log, "second signal: ending at once");
-		if (d->o->pid_file)
-			(void)unlink(d->o->pid_file);
+		pid_file_free(d->pid_file);
 		_exit(1);
 	}
 	log_info(d->log, "draining: requests under way are answered, sessions "
@@ -297,6 +297,20 @@ start_access(struct daemon *d)
 }
 
 static int
+start_pid_file(struct daemon *d)
+{
+	char text[GW_TEXT_MAX] = "";
+	int r;
+
+	if (!d->o->pid_file)
+		return 0;
+	r = pid_file_new(d->o->pid_file, &d->pid_file, text);
+	if (r < 0)
+		log_err(d->log, "%s", text);
+	return r == -EINVAL ? DAEMON_USAGE : r;
+}
+
+static int
 start_exports(struct daemon *d)
 {
 	char text[GW_TEXT_MAX] = "";
@@ -417,6 +431,10 @@ daemon_new(struct gw_config *config, struct log *log, FILE *out,
 	d->started = os_now();
 	d->cancel_fd = -1;
 	r = start_access(d);
+	/* Before a file is made for an export, and before it says that it
+	 * listens. */
+	if (!r)
+		r = start_pid_file(d);
 	if (!r)
 		r = start_exports(d);
 	if (!r)
@@ -486,5 +504,6 @@ daemon_free(struct daemon *d)
 	loop_unwatch(d->on_hup);
 	loop_timer_free(d->timer);
 	loop_free(d->loop);
+	pid_file_free(d->pid_file);
 	free(d);
 }

@@ -71,21 +71,6 @@ detach_end(int ready_fd, struct log_sink *sink)
 	return 0;
 }
 
-static int
-write_pid_file(const char *path, const struct log *log)
-{
-	FILE *f = fopen(path, "we");
-
-	if (!f || fprintf(f, "%d\n", (int)getpid()) < 0 || fflush(f) == EOF) {
-		log_err(log, "--pid-file %s: %s", path, strerror(errno));
-		if (f)
-			fclose(f);
-		return -EIO;
-	}
-	fclose(f);
-	return 0;
-}
-
 /* After all that only a start does, before the first client is served. */
 static int
 enter_sandbox(const struct options *o, const struct log *log)
@@ -117,10 +102,7 @@ serve(struct gw_config *config, struct log_sink *sink, int ready_fd)
 
 	if (r)
 		return r;
-	if (o->pid_file)
-		r = write_pid_file(o->pid_file, log);
-	if (!r)
-		r = enter_sandbox(o, log);
+	r = enter_sandbox(o, log);
 	if (!r && ready_fd >= 0) {
 		r = detach_end(ready_fd, sink);
 		if (r < 0)
@@ -133,8 +115,6 @@ serve(struct gw_config *config, struct log_sink *sink, int ready_fd)
 		log_sink_set_patience(sink, LOG_SINK_END_MS);
 	}
 	daemon_free(d);
-	if (o->pid_file)
-		(void)unlink(o->pid_file);
 	return r;
 }
 

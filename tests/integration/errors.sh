@@ -9,7 +9,8 @@ truncate -s 4M "$tmp/root/ok" "$tmp/outside/secret"
 ln -s ../outside/secret "$tmp/root/leak"
 ln -s ok "$tmp/root/inside"
 mkfifo "$tmp/root/fifo"
-start_gateway gw --export "disk=file:$tmp/disk" --search-path "$tmp/root"
+start_gateway gw --export "disk=file:$tmp/disk" --search-path "$tmp/root" \
+	--pid-file "$tmp/gw.pid"
 bad=0
 
 # gateway CODE PATTERN ARGS...
@@ -39,6 +40,12 @@ gateway 2 "chunk-size|queue-depth" "${L[@]}" --queue-depth 4096 --chunk-size 1M
 gateway 2 "workers.*-1" "${L[@]}" --workers -1
 gateway 2 "log-level.*loud" "${L[@]}" --log-level loud
 gateway 1 "search-path|$tmp/nosuch" "${L[@]}" --search-path "$tmp/nosuch"
+cp "$tmp/disk" "$tmp/disk.copy"
+gateway 2 "pid-file $tmp/disk: .*more than a process id" "${L[@]}" --export "d=$tmp/disk" --pid-file "$tmp/disk"
+cmp "$tmp/disk" "$tmp/disk.copy" || bad=1
+gateway 2 "pid-file $tmp/root: .*no regular file" "${L[@]}" --pid-file "$tmp/root" --check-config
+gateway 1 "pid-file $tmp/gw.pid: process $pid_gw runs" "${L[@]}" --pid-file "$tmp/gw.pid"
+[ "$(cat "$tmp/gw.pid")" = "$pid_gw" ] || bad=1
 gateway 1 "in use" --listen "$path_gw" --export m=memory:1M
 gateway 1 "$tmp/no/such/dir" "${L[@]}" --control "$tmp/no/such/dir/sock"
 

@@ -121,6 +121,20 @@ START_TEST(port_in_use_is_named)
 }
 END_TEST
 
+/* Whoever waits for that line finds the number, and no failure follows it. */
+START_TEST(pid_file_is_before_the_listeners)
+{
+	ck_assert_int_eq(START(ANY_PORT, MEMORY, "--pid-file", "/no/pid"),
+			 -ENOENT);
+	ck_assert_str_eq(out_text, "");
+	ck_assert_str_eq(last_error,
+			 "--pid-file /no/pid: No such file or directory");
+	ck_assert_int_eq(START(ANY_PORT, MEMORY, "--pid-file", "/dev/null"),
+			 DAEMON_USAGE);
+	ck_assert_str_eq(out_text, "");
+}
+END_TEST
+
 START_TEST(foreign_address_is_named)
 {
 	ck_assert_int_eq(START("--listen", "tcp:192.0.2.1:0", MEMORY),
@@ -299,6 +313,7 @@ main(void)
 	tcase_add_loop_test(tc, signal_ends_it_in_order, 0, 2);
 	tcase_add_test(tc, each_listener_is_printed);
 	tcase_add_test(tc, port_in_use_is_named);
+	tcase_add_test(tc, pid_file_is_before_the_listeners);
 	tcase_add_test(tc, foreign_address_is_named);
 	tcase_add_test(tc, missing_file_is_named);
 	tcase_add_test(tc, status_tells_what_there_is);
