@@ -17,7 +17,8 @@ remedy_words(int err)
 		return "; give it more memory, or raise its limit (ulimit -v, "
 		       "MemoryMax=)";
 	case EAGAIN:
-		return "; raise the limit of threads (ulimit -u, TasksMax=)";
+		return "; raise the limit of threads (ulimit -u, TasksMax=) or "
+		       "of memory (ulimit -v, MemoryMax=)";
 	default:
 		return "";
 	}

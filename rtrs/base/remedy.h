@@ -6,7 +6,8 @@
 /*
  * err: negative errno of a call that wanted a descriptor, memory or a thread.
  * "; raise ...", or "" where the cause says enough. EAGAIN is taken for the
- * limit of threads, so it must come from pthread_create() or fork(). Constant.
+ * limit of threads, or of memory for their stacks, so it must come from
+ * pthread_create() or fork(). Constant.
  */
 const char *remedy_words(int err);
 

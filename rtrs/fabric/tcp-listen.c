@@ -13,6 +13,9 @@
 #include <sys/epoll.h>
 #include <utlist.h>
 
+#include "rtrs/addr.h"
+#include "rtrs/base/remedy.h"
+
 #define ACCEPT_BATCH 64
 
 static int
@@ -125,13 +128,17 @@ static void
 listener_pause(struct tcp_listener *l, int err)
 {
 	struct tcp_ctx *ctx = l->ctx;
+	char addr[RTRS_ADDR_TEXT_MAX];
 
 	l->resume_at = time_after_ms(ctx->now, TCP_ACCEPT_PAUSE_MS);
 	listener_watch(l, 0);
 	if (!ctx->fd_logged_at ||
 	    ctx->now >= time_after_ms(ctx->fd_logged_at, TCP_LOG_INTERVAL_MS)) {
-		log_err(ctx->p.log, "tcp: accept: %s; waiting for better times",
-			strerror(err));
+		(void)rtrs_addr_text(&fabric_tcp, &l->addr, addr);
+		log_err(ctx->p.log,
+			"%s: accept: %s; who connects waits until there is "
+			"room%s",
+			addr, strerror(err), remedy_words(-err));
 		ctx->fd_logged_at = ctx->now;
 	}
 }

@@ -58,7 +58,7 @@ python3 - "${path_gw##*:}" "$tmp/go" "$tmp/full" >"$tmp/crowd.log" 2>&1 <<-'EOF'
 EOF
 pids+=($!)
 until_true test -s "$tmp/full"
-wait_log "$tmp/gw.log" "Too many open files"
+wait_log "$tmp/gw.log" "$path_gw: accept: Too many open files; .*; raise the limit of open files"
 nbdsh -u "$uri_n" -c 'assert len(h.pread(1 << 20, 0)) == 1 << 20' \
 	-c 'h.pwrite(b"x" * 4096, 0); h.flush()' || fail "the first session suffers"
 echo >"$tmp/go"

@@ -13,10 +13,9 @@ START_TEST(limits_have_a_remedy)
 		int err;
 		const char *word;
 	} limits[] = {
-		{-EMFILE, "ulimit -n"},
-		{-ENFILE, "fs.file-max"},
-		{-ENOMEM, "MemoryMax="},
-		{-EAGAIN, "TasksMax="},
+		{-EMFILE, "ulimit -n"},  {-ENFILE, "fs.file-max"},
+		{-ENOMEM, "MemoryMax="}, {-EAGAIN, "TasksMax="},
+		{-EAGAIN, "MemoryMax="},
 	};
 	const char *words = remedy_words(limits[_i].err);
 
@@ -43,7 +42,7 @@ main(void)
 	SRunner *sr;
 	int failed;
 
-	tcase_add_loop_test(tc, limits_have_a_remedy, 0, 4);
+	tcase_add_loop_test(tc, limits_have_a_remedy, 0, 5);
 	tcase_add_test(tc, others_have_none);
 	suite_add_tcase(s, tc);
 	sr = srunner_create(s);
