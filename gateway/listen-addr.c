@@ -25,6 +25,13 @@ struct parsing {
 	size_t err_len;
 };
 
+/* No name, but an address in numbers: then no name server can help. */
+static bool
+is_numeric(const char *host)
+{
+	return !host[strspn(host, "0123456789.")] || strchr(host, ':');
+}
+
 __attribute__((format(printf, 2, 3))) static int
 bad(const struct parsing *p, const char *fmt, ...)
 {
@@ -106,9 +113,11 @@ parse_tcp(struct parsing *p)
 
 	snprintf(number, sizeof(number), "%u", p->port);
 	r = getaddrinfo(p->host, number, &hints, &ai);
-	if (r)
-		return bad(p, "cannot resolve '%s': %s", p->host,
-			   r == EAI_SYSTEM ? strerror(errno) : gai_strerror(r));
+	if (r) {
+		(void)bad(p, "cannot resolve '%s': %s", p->host,
+			  r == EAI_SYSTEM ? strerror(errno) : gai_strerror(r));
+		return is_numeric(p->host) ? -EINVAL : -ENODEV;
+	}
 	memcpy(&p->ret->addr, ai->ai_addr, ai->ai_addrlen);
 	p->ret->addr_len = ai->ai_addrlen;
 	freeaddrinfo(ai);

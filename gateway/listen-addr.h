@@ -27,7 +27,8 @@ struct listen_addr {
 
 /*
  * Fills up to room (> 0) addresses and returns their number. Host names are
- * looked up, which may block. -EINVAL, with words in err.
+ * looked up, which may block. -EINVAL, or -ENODEV when what text names is not
+ * there now: with words in err.
  */
 int listen_addr_parse(const char *text, struct listen_addr *ret, unsigned room,
 		      char *err, size_t err_len);

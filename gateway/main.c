@@ -176,11 +176,20 @@ exit_code(int r)
 	return r ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
+/* Of a configuration that was not taken: what is written there is wrong, or
+ * only what it names is not there now. */
+static int
+load_exit_code(const struct cmdline *cl, int r)
+{
+	return !cl->check && (r == -ENODEV || r == -ENOMEM) ? EXIT_FAILURE
+							    : EXIT_USAGE;
+}
+
 /* Everything is judged and nothing started. */
 static int
 check_config(const struct cmdline *cl, const struct gw_config *c)
 {
-	char text[GW_TEXT_MAX];
+	char text[CONF_TEXT_MAX];
 
 	if (gw_config_check(c, text) < 0) {
 		fprintf(stderr, "rnbd-gatewayd: error: %s\n", text);
@@ -210,8 +219,9 @@ main(int argc, char **argv)
 	r = gw_config_load(&cl, NULL, &config, err);
 	if (r < 0) {
 		fprintf(stderr, "rnbd-gatewayd: error: %s\n", err);
+		r = load_exit_code(&cl, r);
 		cmdline_deinit(&cl);
-		return EXIT_USAGE;
+		return r;
 	}
 	if (cl.check)
 		r = check_config(&cl, &config);

@@ -124,7 +124,7 @@ bad(char *err, size_t err_len, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(err, err_len, fmt, ap);
 	va_end(ap);
-	return -EINVAL;
+	return -ENODEV;
 }
 
 /* Says which devices there are. */

@@ -22,7 +22,7 @@ int rdma_dev_interfaces(const char *sysfs, const char *name,
 			char ret[RDMA_DEV_MAX_IFACES][IF_NAMESIZE]);
 /*
  * Their IPv4 and IPv6 addresses, without ports; their number, at least 1.
- * -EINVAL, with words in err.
+ * -ENODEV, with words in err.
  */
 int rdma_dev_addrs(const char *sysfs, const char *name,
 		   struct sockaddr_storage ret[RDMA_DEV_MAX_ADDRS], char *err,
