@@ -91,6 +91,8 @@ end_object(struct reading *rd, struct section_state *s)
 
 	if (!s->begun)
 		return 0;
+	if (s->def->at)
+		s->def->at(rd->user, s->header.path, s->header.line);
 	if (s->def->end)
 		r = s->def->end(rd->user, s->obj, err);
 	if (r) {
@@ -178,6 +180,8 @@ set_key(struct reading *rd, const struct conf_file *f,
 	r = place_set(rd, seen, f);
 	if (r)
 		return r;
+	if (s->def->at)
+		s->def->at(rd->user, f->path, f->line);
 	r = key->set(s->obj, value, err);
 	if (!r)
 		return 0;

@@ -32,6 +32,8 @@ struct conf_key {
  * one. begin() gives the object that set() gets; end() judges the whole object
  * when it is complete, and takes it over. After a failure end() is not called:
  * abort() gets the object. begin, end and abort may be NULL: then obj is user.
+ * at(), if not NULL, is told before each set() and end() where the key or the
+ * section stands; path is borrowed until that returns.
  */
 struct conf_section {
 	const char *name;
@@ -40,6 +42,7 @@ struct conf_section {
 	int (*begin)(void *user, void **ret_obj, char err[CONF_TEXT_MAX]);
 	int (*end)(void *user, void *obj, char err[CONF_TEXT_MAX]);
 	void (*abort)(void *user, void *obj);
+	void (*at)(void *user, const char *path, unsigned line);
 };
 
 /*

@@ -2,6 +2,7 @@
 #include "gateway/config.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,6 +32,15 @@ begin_gateway(void *user, void **ret_obj, char err[CONF_TEXT_MAX])
 	return 0;
 }
 
+static void
+at_line(void *user, const char *path, unsigned line)
+{
+	struct gw_config *c = user;
+
+	c->opt.at_path = path;
+	c->opt.at_line = line;
+}
+
 static int
 begin_export(void *user, void **ret_obj, char err[CONF_TEXT_MAX])
 {
@@ -42,8 +52,11 @@ static int
 end_export(void *user, void *obj, char err[CONF_TEXT_MAX])
 {
 	struct gw_config *c = user;
-	int r = options_add_spec(&c->opt, obj, err);
+	struct gw_spec *spec = obj;
+	int r;
 
+	spec->in_section = true;
+	r = options_add_spec(&c->opt, spec, err);
 	if (!r)
 		free(obj);
 	return r;
@@ -95,15 +108,32 @@ begin_limits(void *user, void **ret_obj, char err[CONF_TEXT_MAX])
 }
 
 const struct conf_section gw_config_sections[] = {
-	{"gateway", gw_option_keys, false, begin_gateway, NULL, NULL},
-	{"export", gw_export_keys, true, begin_export, end_export,
-	 abort_export},
+	{"gateway", gw_option_keys, false, begin_gateway, NULL, NULL, at_line},
+	{"export", gw_export_keys, true, begin_export, end_export, abort_export,
+	 at_line},
 	{"rule", gw_rule_keys, true, begin_rule, end_rule, abort_rule},
 	{"limits", gw_access_limit_keys, false, begin_limits, NULL, NULL},
 	{0},
 };
 
 /* ------------------------------------------------------------ the whole */
+
+/* An address that may hold no session could never have one. */
+static int
+check_limits(const struct gw_config *c, char err[OPT_TEXT_MAX])
+{
+	const struct options *o = &c->opt;
+	uint64_t need = (uint64_t)o->queue_depth * o->chunk_size;
+
+	if (!c->limits.addr_memory || c->limits.addr_memory >= need)
+		return 0;
+	snprintf(err, OPT_TEXT_MAX,
+		 "address-memory %" PRIu64 " does not hold one session: "
+		 "%" PRIu64 " is the least for queue-depth %u and chunk-size "
+		 "%" PRIu32,
+		 c->limits.addr_memory, need, o->queue_depth, o->chunk_size);
+	return -EINVAL;
+}
 
 /* What holds between keys has no line of its own. */
 static int
@@ -115,6 +145,8 @@ finish(const struct cmdline *cl, struct gw_config *c, char err[OPT_TEXT_MAX])
 
 	gw_access_limits_complete(&c->limits, o->max_sessions, o->max_memory,
 				  (uint64_t)o->queue_depth * o->chunk_size);
+	if (!r)
+		r = check_limits(c, text);
 	if (r)
 		snprintf(err, OPT_TEXT_MAX, "%.300s%s%.700s",
 			 cl->config ? cl->config : "", cl->config ? ": " : "",
@@ -133,6 +165,7 @@ gw_config_load(const struct cmdline *cl, const struct gw_config *prior,
 	options_init(&c.opt, prior ? &prior->opt : NULL);
 	if (cl->config)
 		r = conf_read(cl->config, gw_config_sections, &c, err);
+	at_line(&c, NULL, 0);
 	if (!r)
 		r = cmdline_apply(cl, &c.opt, err);
 	if (!r)
@@ -145,25 +178,49 @@ gw_config_load(const struct cmdline *cl, const struct gw_config *prior,
 	return 0;
 }
 
+void
+gw_config_place(const struct gw_spec *spec, const char *text,
+		char err[CONF_TEXT_MAX])
+{
+	snprintf(err, CONF_TEXT_MAX, "%.700s%s%s",
+		 spec && spec->place ? spec->place : "",
+		 spec && spec->place ? ": " : "", text);
+}
+
+static int
+no_exports(int r, char err[CONF_TEXT_MAX])
+{
+	snprintf(err, CONF_TEXT_MAX, "exports: %s%s", strerror(-r),
+		 remedy_words(r));
+	return r;
+}
+
 int
 gw_config_exports(const struct gw_config *c, const struct log *log,
-		  struct gw_exports **ret, char err[GW_TEXT_MAX])
+		  struct gw_exports **ret, char err[CONF_TEXT_MAX])
 {
 	const struct options *o = &c->opt;
+	const struct gw_spec *spec = NULL;
+	char text[GW_TEXT_MAX] = "";
 	struct gw_exports *x;
 	int r = gw_exports_new(log, &x);
 
 	if (r < 0)
-		return gw_text_err(err, r, "exports: %s%s", strerror(-r),
-				   remedy_words(r));
-	for (unsigned i = 0; i < o->n_specs && !r; i++)
-		r = gw_exports_add(x, &o->specs[i], err);
-	if (!r && o->search_path)
-		r = gw_exports_set_search_path(x, o->search_path, err);
-	if (r < 0)
+		return no_exports(r, err);
+	for (unsigned i = 0; i < o->n_specs && !r; i++) {
+		spec = &o->specs[i];
+		r = gw_exports_add(x, spec, text);
+	}
+	if (!r && o->search_path) {
+		spec = NULL;
+		r = gw_exports_set_search_path(x, o->search_path, text);
+	}
+	if (r < 0) {
+		gw_config_place(spec, text, err);
 		gw_exports_free(x);
-	else
+	} else {
 		*ret = x;
+	}
 	return r;
 }
 
@@ -181,21 +238,28 @@ look_at_export(struct gw_exports *x, const struct gw_spec *spec,
 }
 
 int
-gw_config_check(const struct gw_config *c, char err[GW_TEXT_MAX])
+gw_config_check(const struct gw_config *c, char err[CONF_TEXT_MAX])
 {
 	const struct options *o = &c->opt;
+	const struct gw_spec *spec = NULL;
+	char text[GW_TEXT_MAX] = "";
 	struct gw_exports *x;
 	int r = gw_exports_new(NULL, &x);
 
 	if (r < 0)
-		return gw_text_err(err, r, "exports: %s%s", strerror(-r),
-				   remedy_words(r));
+		return no_exports(r, err);
 	if (o->pid_file)
-		r = pid_file_check(o->pid_file, err);
-	for (unsigned i = 0; i < o->n_specs && !r; i++)
-		r = look_at_export(x, &o->specs[i], err);
-	if (!r && o->search_path)
-		r = gw_exports_set_search_path(x, o->search_path, err);
+		r = pid_file_check(o->pid_file, text);
+	for (unsigned i = 0; i < o->n_specs && !r; i++) {
+		spec = &o->specs[i];
+		r = look_at_export(x, spec, text);
+	}
+	if (!r && o->search_path) {
+		spec = NULL;
+		r = gw_exports_set_search_path(x, o->search_path, text);
+	}
+	if (r < 0)
+		gw_config_place(spec, text, err);
 	gw_exports_free(x);
 	return r;
 }

@@ -313,7 +313,7 @@ start_pid_file(struct daemon *d)
 static int
 start_exports(struct daemon *d)
 {
-	char text[GW_TEXT_MAX] = "";
+	char text[CONF_TEXT_MAX] = "";
 	int r = gw_config_exports(d->config, d->log, &d->exports, text);
 
 	if (r < 0)

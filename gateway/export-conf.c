@@ -103,6 +103,13 @@ set_backend(void *obj, const char *value, char err[CONF_TEXT_MAX])
 		kind = GW_SPEC_NULL;
 	else if (is_nbd_uri(value))
 		kind = GW_SPEC_NBD;
+	if (size_text && strchr(size_text, ',')) {
+		snprintf(err, CONF_TEXT_MAX,
+			 "'%s' behind a size: in [export] it is a line of its "
+			 "own, KEY = VALUE",
+			 gw_name_text(strchr(size_text, ',') + 1).s);
+		return -EINVAL;
+	}
 	if (size_text) {
 		r = set_size(size_text, &size, err);
 		if (r)

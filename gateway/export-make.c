@@ -3,7 +3,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <linux/fs.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -101,6 +103,89 @@ export_open_params(const struct gw_export *ex, struct backend_open_params *ret)
 	};
 }
 
+/* What a path begins with that was meant as another kind of backend: the length
+ * up to the colon; 0: none. */
+static int
+scheme_len(const struct gw_spec *spec)
+{
+	size_t n = strspn(spec->path, "abcdefghijklmnopqrstuvwxyz0123456789+");
+
+	return spec->path == spec->backend && n && spec->path[n] == ':' ? (int)n
+									: 0;
+}
+
+static int
+say_missing(const struct gw_spec *spec, char err_text[GW_TEXT_MAX])
+{
+	const char *comma = strrchr(spec->path, ','), *hint = "";
+	int len = scheme_len(spec);
+
+	if (len)
+		return gw_text_err(err_text, -EINVAL,
+				   "export '%s': '%.*s:' begins no backend: "
+				   "give a path, file:PATH, memory:SIZE, "
+				   "null:SIZE, or an NBD URI: nbd://, nbds://, "
+				   "nbd+unix://, nbds+unix://",
+				   gw_name_text(spec->name).s, len, spec->path);
+	if (comma && !spec->in_section)
+		return gw_text_err(
+			err_text, -ENOENT,
+			"export '%s': there is no file '%s', and "
+			"'%.20s' is no option: known are " GW_SPEC_OPTIONS,
+			gw_name_text(spec->name).s, gw_name_text(spec->path).s,
+			comma + 1);
+	/* A device comes by itself, or by other means. */
+	if (strncmp(spec->path, "/dev/", 5))
+		hint = spec->read_only ? ": create it first (truncate -s SIZE)"
+		       : spec->in_section
+			       ? ": create it first (truncate -s SIZE), or add "
+				 "a line 'create = SIZE'"
+			       : ": create it first (truncate -s SIZE), or add "
+				 "',create=SIZE'";
+	return gw_text_err(
+		err_text, -ENOENT, "export '%s': cannot open '%s': %s%s",
+		gw_name_text(spec->name).s, gw_name_text(spec->path).s,
+		strerrordesc_np(ENOENT), hint);
+}
+
+/*
+ * The backend found no size, or blocks, that it could offer: which it was. A
+ * file may be filled and a device get its medium, the blocks stay.
+ */
+static int
+say_useless(const struct gw_spec *spec, char err_text[GW_TEXT_MAX])
+{
+	cleanup_close int fd =
+		open(spec->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	struct gw_name_text name = gw_name_text(spec->name);
+	uint64_t size = 0;
+	int block = RNBD_SECTOR_SIZE;
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st))
+		return gw_text_err(err_text, -errno,
+				   "export '%s': cannot open '%s': %s", name.s,
+				   gw_name_text(spec->path).s,
+				   strerrordesc_np(errno));
+	if (S_ISREG(st.st_mode))
+		size = (uint64_t)st.st_size;
+	else if (ioctl(fd, BLKGETSIZE64, &size) || ioctl(fd, BLKSSZGET, &block))
+		size = 0;
+	if (size >= (uint64_t)block)
+		return gw_text_err(err_text, -EINVAL,
+				   "export '%s': '%s' has blocks of %d bytes: "
+				   "those of 512 to 4096 can be offered",
+				   name.s, gw_name_text(spec->path).s, block);
+	if (size)
+		return gw_text_err(err_text, -ENODATA,
+				   "export '%s': '%s' has %" PRIu64
+				   " bytes, less than a block of %d",
+				   name.s, gw_name_text(spec->path).s, size,
+				   block);
+	return gw_text_err(err_text, -ENODATA, "export '%s': '%s' is empty",
+			   name.s, gw_name_text(spec->path).s);
+}
+
 static int
 say_unopened(int err, const struct gw_spec *spec, char err_text[GW_TEXT_MAX])
 {
@@ -108,13 +193,14 @@ say_unopened(int err, const struct gw_spec *spec, char err_text[GW_TEXT_MAX])
 
 	switch (err) {
 	case -ENOENT:
-		hint = ": create it first (truncate -s SIZE), or add "
-		       "',create=SIZE'";
-		break;
+		return say_missing(spec, err_text);
 	case -EACCES:
 	case -EROFS:
-		if (!spec->read_only)
-			hint = ": to offer it read-only add ',ro'";
+		if (spec->read_only || access(spec->path, R_OK))
+			break;
+		hint = spec->in_section ? ": to offer it read-only add a line "
+					  "'read-only = yes'"
+					: ": to offer it read-only add ',ro'";
 		break;
 	case -ENOTBLK:
 		return gw_text_err(err_text, err,
@@ -123,12 +209,7 @@ say_unopened(int err, const struct gw_spec *spec, char err_text[GW_TEXT_MAX])
 				   gw_name_text(spec->name).s,
 				   gw_name_text(spec->path).s);
 	case -EINVAL:
-		return gw_text_err(err_text, err,
-				   "export '%s': '%s' is empty, shorter than a "
-				   "block, or has blocks of more than 4096 "
-				   "bytes",
-				   gw_name_text(spec->name).s,
-				   gw_name_text(spec->path).s);
+		return say_useless(spec, err_text);
 	default:
 		hint = remedy_words(err);
 		break;
@@ -161,16 +242,37 @@ export_look_by(const struct gw_export *ex, struct backend_open_params *params,
 	return err ? say_unopened(err, &ex->spec, err_text) : 0;
 }
 
+/* Clients count in sectors. */
+static void
+warn_if_cut(const struct gw_exports *x, const struct gw_spec *spec,
+	    uint64_t size)
+{
+	struct stat st;
+
+	if (stat(spec->path, &st) || !S_ISREG(st.st_mode) ||
+	    (uint64_t)st.st_size <= size)
+		return;
+	log_warn(x->log,
+		 "export '%s': '%s' has %" PRIu64 " bytes, of which %" PRIu64
+		 " are offered: a size is a multiple of %d",
+		 gw_name_text(spec->name).s, gw_name_text(spec->path).s,
+		 (uint64_t)st.st_size, size, RNBD_SECTOR_SIZE);
+}
+
 /* A file that cannot be served is better told now than to the first client. */
 int
 export_look(const struct gw_exports *x, const struct gw_export *ex,
 	    uint64_t *ret_size, char err_text[GW_TEXT_MAX])
 {
 	struct backend_open_params params;
+	int err;
 
 	export_open_params(ex, &params);
 	params.log = x->log;
-	return export_look_by(ex, &params, ret_size, err_text);
+	err = export_look_by(ex, &params, ret_size, err_text);
+	if (!err && ex->spec.kind == GW_SPEC_FILE)
+		warn_if_cut(x, &ex->spec, *ret_size);
+	return err;
 }
 
 /* Whoever names it may have it; but is it what they meant? */

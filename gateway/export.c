@@ -347,10 +347,12 @@ change_add(struct gw_exports *x, struct gw_exports_change *c,
 int
 gw_exports_prepare(struct gw_exports *x, const struct gw_spec *specs,
 		   unsigned n, struct gw_exports_change **ret,
-		   char err_text[GW_TEXT_MAX])
+		   const struct gw_spec **ret_bad, char err_text[GW_TEXT_MAX])
 {
 	struct gw_exports_change *c = calloc(1, sizeof(*c));
 	int err = 0;
+
+	*ret_bad = NULL;
 
 	if (c)
 		c->live = calloc(n + 1, sizeof(*c->live));
@@ -358,8 +360,11 @@ gw_exports_prepare(struct gw_exports *x, const struct gw_spec *specs,
 		free(c);
 		return gw_text_err(err_text, -ENOMEM, "out of memory");
 	}
-	for (unsigned i = 0; i < n && !err; i++)
+	for (unsigned i = 0; i < n && !err; i++) {
 		err = change_add(x, c, &specs[i], err_text);
+		if (err)
+			*ret_bad = &specs[i];
+	}
 	if (err)
 		gw_exports_drop(x, c);
 	else
@@ -433,8 +438,9 @@ int
 gw_exports_reload(struct gw_exports *x, const struct gw_spec *specs, unsigned n,
 		  char err_text[GW_TEXT_MAX])
 {
+	const struct gw_spec *bad;
 	struct gw_exports_change *c;
-	int err = gw_exports_prepare(x, specs, n, &c, err_text);
+	int err = gw_exports_prepare(x, specs, n, &c, &bad, err_text);
 
 	if (!err)
 		gw_exports_apply(x, c);
@@ -487,6 +493,23 @@ gw_exports_count(struct gw_exports *x)
 	return n;
 }
 
+/* "memory:100M" */
+static char *
+sized_backend(const struct gw_export *ex, char *dst, size_t len)
+{
+	static const char units[] = "KMGT";
+	uint64_t size = ex->size_bytes;
+	unsigned n = 0;
+
+	while (n < 4 && size && !(size % 1024)) {
+		size /= 1024;
+		n++;
+	}
+	snprintf(dst, len, "%s:%" PRIu64 "%.*s", ex->ops->name, size, n ? 1 : 0,
+		 n ? units + n - 1 : units);
+	return dst;
+}
+
 void
 gw_exports_for_each(struct gw_exports *x,
 		    void (*fn)(void *user, const struct gw_exports_item *info),
@@ -499,15 +522,20 @@ gw_exports_for_each(struct gw_exports *x,
 		const struct gw_export *ex = slot->ex;
 		const struct gw_durable *d =
 			gw_durables_find(&x->durables, &ex->id);
-		char text[1024];
+		char text[1024], backend[64];
+		struct gw_spec now = ex->spec;
 		struct gw_exports_item info = {
 			.spec = &ex->spec,
-			.text = gw_spec_text(&ex->spec, text, sizeof(text)),
 			.size_bytes = ex->size_bytes,
 			.mappings = ex->mappings,
 			.flush_failed = d && gw_durable_has_failed(d),
 		};
 
+		/* One that has grown since it was given. */
+		if (ex->store && ex->size_bytes != ex->spec.size)
+			now.backend =
+				sized_backend(ex, backend, sizeof(backend));
+		info.text = gw_spec_text(&now, text, sizeof(text));
 		fn(user, &info);
 	}
 	pthread_mutex_unlock(&x->lock);

@@ -36,7 +36,8 @@ void gw_exports_free(struct gw_exports *x); /* nothing is open */
  * Adds one. A file is opened for a look, and made first if it is missing and
  * spec->create says so (blocking). err_text gets one clear line on failure that
  * names the export, the cause and the remedy. Errors: -EINVAL, -EEXIST,
- * -ENOMEM; of a path that cannot be opened: that of open(2).
+ * -ENOMEM; -ENODATA nothing is in it; of a path that cannot be opened: that of
+ * open(2).
  */
 int gw_exports_add(struct gw_exports *x, const struct gw_spec *spec,
 		   char err_text[GW_TEXT_MAX]);
@@ -103,12 +104,14 @@ int gw_exports_look(struct gw_exports *x, const char *name,
  * that it was given since; its limits and who may open
  * it change live. All others leave. Three steps, so that a caller can prepare
  * other things before any of them changes: prepare opens and creates files
- * (blocking) and fails as gw_exports_add(); then either apply, which cannot
- * fail, or drop. The search path is not touched.
+ * (blocking) and fails as gw_exports_add(), *ret_bad being the spec that is to
+ * blame, or NULL; then either apply, which cannot fail, or drop. The search
+ * path is not touched.
  */
 struct gw_exports_change;
 int gw_exports_prepare(struct gw_exports *x, const struct gw_spec *specs,
 		       unsigned n, struct gw_exports_change **ret,
+		       const struct gw_spec **ret_bad,
 		       char err_text[GW_TEXT_MAX]);
 void gw_exports_apply(struct gw_exports *x, struct gw_exports_change *c);
 void gw_exports_drop(struct gw_exports *x, struct gw_exports_change *c);

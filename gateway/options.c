@@ -325,7 +325,12 @@ options_add_spec(struct options *o, const struct gw_spec *spec,
 	if (!p)
 		return no_memory(err);
 	o->specs = p;
-	p[o->n_specs++] = *spec;
+	p += o->n_specs;
+	*p = *spec;
+	if (o->at_path &&
+	    asprintf(&p->place, "%s:%u", o->at_path, o->at_line) < 0)
+		return no_memory(err);
+	o->n_specs++;
 	return 0;
 }
 

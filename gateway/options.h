@@ -36,7 +36,7 @@ struct options {
 	unsigned queue_depth;
 	uint32_t chunk_size; /* bytes */
 	unsigned workers;
-	char *control; /* path; NULL: no control socket */
+	char *control;      /* path; NULL: no control socket */
 	char *metrics_text; /* as given */
 	bool has_metrics;
 	struct http_addr metrics;
@@ -55,6 +55,9 @@ struct options {
 	enum log_target log_target;
 	bool sandbox;
 	bool core_dumps;
+	/* While keys of a file are set: where. NULL: no file. */
+	const char *at_path;
+	unsigned at_line;
 	/* While keys are set: addresses that it resolved are taken over. */
 	const struct options *prior;
 };

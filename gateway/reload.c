@@ -206,6 +206,7 @@ prepare(const struct reload_params *p, const struct gw_config *next,
 	char err[CONF_TEXT_MAX])
 {
 	struct gw_exports_change *change = NULL;
+	const struct gw_spec *bad = NULL;
 	struct look *looks = NULL;
 	char text[GW_TEXT_MAX] = "";
 	int r = new_looks(p, &looks);
@@ -215,7 +216,7 @@ prepare(const struct reload_params *p, const struct gw_config *next,
 		return r;
 	}
 	r = gw_exports_prepare(p->exports, next->opt.specs, next->opt.n_specs,
-			       &change, text);
+			       &change, &bad, text);
 	if (r)
 		goto err_looks;
 	/* The last that may fail; what follows in reload() cannot. */
@@ -230,7 +231,7 @@ err_change:
 	gw_exports_drop(p->exports, change);
 err_looks:
 	free_looks(looks);
-	snprintf(err, CONF_TEXT_MAX, "%s", text);
+	gw_config_place(bad, text, err);
 	return r;
 }
 

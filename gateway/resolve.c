@@ -53,6 +53,9 @@ gw_search_new(const char *dir, struct gw_search **ret,
 	struct gw_search *s;
 	int fd, err;
 
+	/* The one that follows is enough. */
+	while (root_len && dir[root_len - 1] == '/')
+		root_len--;
 	if (dir_len >= GW_PATH_MAX)
 		return gw_text_err(err_text, -ENAMETOOLONG,
 				   "search path: it is longer than %d "

@@ -126,6 +126,23 @@ strip_attributes(struct gw_spec *spec, const char *name, char *text,
 	return 0;
 }
 
+/* A size has no comma: what follows one was meant as an attribute. Paths may
+ * have any, and what follows a URI is judged with it. */
+static int
+check_rest(const char *name, const char *text, char err_text[GW_TEXT_MAX])
+{
+	const char *comma = strrchr(text, ',');
+
+	if (!comma ||
+	    (strncmp(text, "memory:", 7) && strncmp(text, "null:", 5)))
+		return 0;
+	return gw_text_err(
+		err_text, -EINVAL,
+		"export '%s': '%s' behind %.*s: known are " GW_SPEC_OPTIONS,
+		gw_name_text(name).s, gw_name_text(comma + 1).s,
+		(int)strcspn(text, ","), text);
+}
+
 int
 gw_spec_parse(const char *name_spec, struct gw_spec *ret,
 	      char err_text[GW_TEXT_MAX])
@@ -148,6 +165,8 @@ gw_spec_parse(const char *name_spec, struct gw_spec *ret,
 	err = set_key(&spec, name, find_key("name", 4), name, false, err_text);
 	if (!err)
 		err = strip_attributes(&spec, name, text, err_text);
+	if (!err)
+		err = check_rest(name, text, err_text);
 	if (!err)
 		err = set_key(&spec, name, find_key("backend", 7), text, false,
 			      err_text);
@@ -206,6 +225,7 @@ gw_spec_copy(struct gw_spec *ret, const struct gw_spec *src)
 {
 	struct gw_spec spec = *src;
 
+	spec.place = NULL;
 	spec.sessions = (struct gw_name_list){0};
 	spec.addresses = (struct gw_net_list){0};
 	spec.backend = strdup(src->backend);
@@ -226,7 +246,9 @@ void
 gw_spec_deinit(struct gw_spec *spec)
 {
 	free(spec->backend);
+	free(spec->place);
 	spec->backend = NULL;
+	spec->place = NULL;
 	spec->path = NULL;
 	gw_name_list_clear(&spec->sessions);
 	gw_net_list_clear(&spec->addresses);

@@ -45,6 +45,9 @@ struct gw_spec {
 	/* Per second, of all clients together; 0: no limit. */
 	uint64_t iops;
 	uint64_t bandwidth; /* bytes */
+	/* "FILE:LINE" that it stands at; owned. NULL: in no file. */
+	char *place;
+	bool in_section; /* the attributes are lines, and not behind commas */
 };
 
 /*
@@ -56,7 +59,7 @@ int gw_spec_parse(const char *name_spec, struct gw_spec *ret,
 		  char err_text[GW_TEXT_MAX]);
 /* The attributes together: 0 or -EINVAL with err_text. */
 int gw_spec_check(const struct gw_spec *spec, char err_text[GW_TEXT_MAX]);
-/* -ENOMEM; then there is nothing to deinit. */
+/* Without the place. -ENOMEM; then there is nothing to deinit. */
 int gw_spec_copy(struct gw_spec *ret, const struct gw_spec *src);
 void gw_spec_deinit(struct gw_spec *spec);
 /*
@@ -66,6 +69,11 @@ void gw_spec_deinit(struct gw_spec *spec);
 bool gw_spec_same_backend(const struct gw_spec *a, const struct gw_spec *b);
 /* As on the command line, behind NAME=; cut when it is longer than size. */
 char *gw_spec_text(const struct gw_spec *spec, char *dst, size_t size);
+
+/* What may stand behind a comma, for error lines. */
+#define GW_SPEC_OPTIONS                                                        \
+	"ro, buffered, writethrough, and KEY=VALUE as in [export] of "         \
+	"rnbd-gatewayd --list-keys"
 
 /* Whether any client can ask for it: 0 or -EINVAL with err_text. */
 int gw_spec_check_name(const char *name, char err_text[GW_TEXT_MAX]);

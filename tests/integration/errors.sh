@@ -40,6 +40,14 @@ gateway 2 "chunk-size|queue-depth" "${L[@]}" --queue-depth 4096 --chunk-size 1M
 gateway 2 "workers.*-1" "${L[@]}" --workers -1
 gateway 2 "log-level.*loud" "${L[@]}" --log-level loud
 gateway 1 "search-path|$tmp/nosuch" "${L[@]}" --search-path "$tmp/nosuch"
+# What a retry could mend is no mistake of the configuration.
+: >"$tmp/empty"
+gateway 1 "'$tmp/empty' is empty" "${L[@]}" --export "d=$tmp/empty"
+gateway 2 "'$tmp/empty' is empty" "${L[@]}" --export "d=$tmp/empty" --check-config
+gateway 1 "nosuchhost.invalid" --listen tcp:nosuchhost.invalid --export m=memory:1M
+gateway 2 "cannot resolve '1.2.3.4.5'" --listen tcp:1.2.3.4.5 --export m=memory:1M
+gateway 1 "RDMA device" --listen dev:nosuch --export m=memory:1M
+gateway 2 "'roo' behind memory:1M: known are ro" --export m=memory:1M,roo
 cp "$tmp/disk" "$tmp/disk.copy"
 gateway 2 "pid-file $tmp/disk: .*more than a process id" "${L[@]}" --export "d=$tmp/disk" --pid-file "$tmp/disk"
 cmp "$tmp/disk" "$tmp/disk.copy" || bad=1

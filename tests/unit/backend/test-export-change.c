@@ -367,6 +367,7 @@ START_TEST(exports_grow)
 	ck_assert_uint_eq(resized("f", 1 << 20), 1 << 20);
 	ck_assert_uint_eq(resized("m", 2 << 20), 2 << 20);
 	ck_assert_uint_eq(resized("m", 0), 2 << 20);
+	ck_assert_ptr_nonnull(strstr(listed(), "m=memory:2M"));
 	ck_assert_uint_eq(resized("n", 2 << 20), 2 << 20);
 	/* The new part is there for those who had it open. */
 	memset(buf, 7, sizeof(buf));

@@ -120,6 +120,32 @@ START_TEST(what_cannot_be_served_is_told_when_it_is_added)
 		 spec + 2);
 	ck_assert_str_eq(f.text, why);
 
+	/* What is not there may be misspelt, or come by itself. */
+	snprintf(spec, sizeof(spec), "m=%s/missing,foo", f.r.dir);
+	ck_assert_int_eq(gw_exports_add_text(f.x, spec, f.text), -ENOENT);
+	snprintf(why, sizeof(why),
+		 "export 'm': there is no file '%s', and 'foo' is no option: "
+		 "known are " GW_SPEC_OPTIONS,
+		 spec + 2);
+	ck_assert_str_eq(f.text, why);
+	ck_assert_int_eq(gw_exports_add_text(f.x, "m=/dev/no-such", f.text),
+			 -ENOENT);
+	ck_assert_str_eq(f.text, "export 'm': cannot open '/dev/no-such': No "
+				 "such file or directory");
+	for (unsigned i = 0; i < 3; i++) {
+		static const char *const scheme[] = {"nbd", "http", "nbd+unix"};
+
+		snprintf(spec, sizeof(spec), "m=%s:/x", scheme[i]);
+		ck_assert_int_eq(gw_exports_add_text(f.x, spec, f.text),
+				 -EINVAL);
+		snprintf(why, sizeof(why),
+			 "export 'm': '%s:' begins no backend: give a path, "
+			 "file:PATH, memory:SIZE, null:SIZE, or an NBD URI: "
+			 "nbd://, nbds://, nbd+unix://, nbds+unix://",
+			 scheme[i]);
+		ck_assert_str_eq(f.text, why);
+	}
+
 	snprintf(spec, sizeof(spec), "d=%s", f.r.dir);
 	ck_assert_int_eq(gw_exports_add_text(f.x, spec, f.text), -ENOTBLK);
 	snprintf(why, sizeof(why),
@@ -129,8 +155,15 @@ START_TEST(what_cannot_be_served_is_told_when_it_is_added)
 	ck_assert_str_eq(f.text, why);
 
 	snprintf(spec, sizeof(spec), "e=%s", rig_file(f.r.dir, "empty", 0));
-	ck_assert_int_eq(gw_exports_add_text(f.x, spec, f.text), -EINVAL);
-	ck_assert_ptr_nonnull(strstr(f.text, "is empty, shorter than a block"));
+	ck_assert_int_eq(gw_exports_add_text(f.x, spec, f.text), -ENODATA);
+	snprintf(why, sizeof(why), "export 'e': '%s' is empty", spec + 2);
+	ck_assert_str_eq(f.text, why);
+	snprintf(spec, sizeof(spec), "e=%s", rig_file(f.r.dir, "short", 511));
+	ck_assert_int_eq(gw_exports_add_text(f.x, spec, f.text), -ENODATA);
+	snprintf(why, sizeof(why),
+		 "export 'e': '%s' has 511 bytes, less than a block of 512",
+		 spec + 2);
+	ck_assert_str_eq(f.text, why);
 
 	ck_assert_int_eq(gw_exports_add_text(f.x, "x=memory:1048576T", f.text),
 			 -ENOMEM);

@@ -189,8 +189,14 @@ START_TEST(bad_specs_say_why)
 			      "K, M, G or T"},
 		{"a=memory:1X", "export 'a': '1X' is no size: give a number, "
 				"with K, M, G or T"},
-		{"a=memory:1G,rw", "export 'a': '1G,rw' is no size: give a "
-				   "number, with K, M, G or T"},
+		{"a=memory:1G,rw",
+		 "export 'a': 'rw' behind memory:1G: known are ro, buffered, "
+		 "writethrough, and KEY=VALUE as in [export] of rnbd-gatewayd "
+		 "--list-keys"},
+		{"a=null:1G,roo,ro",
+		 "export 'a': 'roo' behind null:1G: known are ro, buffered, "
+		 "writethrough, and KEY=VALUE as in [export] of rnbd-gatewayd "
+		 "--list-keys"},
 		{"a=null:0", "export 'a': the size '0' is no multiple of 512"},
 		{"a=null:1000",
 		 "export 'a': the size '1000' is no multiple of 512"},

@@ -328,6 +328,12 @@ static const struct {
 	{L "address-memory = much\n",
 	 "c:4: address-memory = much: give a number of bytes; K, M, G or T may "
 	 "follow it"},
+	{L "address-memory = 1\n",
+	 "c: address-memory 1 does not hold one session: 67108864 is the least "
+	 "for queue-depth 512 and chunk-size 131072"},
+	{E "backend = memory:1M,ro\n",
+	 "c:5: backend = memory:1M,ro: 'ro' behind a size: in [export] it is a "
+	 "line of its own, KEY = VALUE"},
 	{L "address-bits = 64\n",
 	 "c:4: address-bits = 64: give the bits of an IPv4 and of an IPv6 "
 	 "address that count, such as 32:64"},
@@ -379,6 +385,73 @@ START_TEST(bad_networks_and_patterns_are_named)
 }
 END_TEST
 
+static char warned[512];
+
+static void
+on_log(void *user, enum log_level level, const char *line)
+{
+	if (level == LOG_LVL_WARNING)
+		snprintf(warned, sizeof(warned), "%s", line);
+}
+
+START_TEST(a_file_that_is_no_whole_number_of_sectors_is_warned_of)
+{
+	const struct log log = {.sink = on_log, .threshold = LOG_LVL_INFO};
+	struct gw_exports *x;
+
+	put("whole", "");
+	ck_assert_int_eq(truncate("whole", 1024), 0);
+	put("odd", "");
+	ck_assert_int_eq(truncate("odd", 1000), 0);
+	put("c", "[gateway]\nexport = w=whole\n");
+	ck_assert_int_eq(LOAD(NULL), 0);
+	ck_assert_int_eq(gw_config_exports(&config, &log, &x, text), 0);
+	ck_assert_str_eq(warned, "");
+	gw_exports_free(x);
+	gw_config_deinit(&config);
+	put("c", "[gateway]\nexport = o=odd,ro\n");
+	ck_assert_int_eq(LOAD(NULL), 0);
+	ck_assert_int_eq(gw_config_exports(&config, &log, &x, text), 0);
+	ck_assert_ptr_nonnull(
+		strstr(warned, "export 'o': 'odd' has 1000 bytes, of which 512 "
+			       "are offered: a size is a multiple of 512"));
+	gw_exports_free(x);
+}
+END_TEST
+
+/* The words fit the place: [export] has no commas. */
+START_TEST(exports_that_cannot_be_opened_are_told_where_they_stand)
+{
+	struct gw_exports *x;
+
+	put("short", "x");
+	put("a", "[export]\nname = e\nbackend = no-such,x\n");
+	put("c", G "export = ok=null:1M\ninclude = a\n");
+	ck_assert_int_eq(LOAD(NULL), 0);
+	ck_assert_int_eq(gw_config_check(&config, text), -ENOENT);
+	ck_assert_str_eq(text, "a:1: export 'e': cannot open 'no-such,x': No "
+			       "such file or directory: create it first "
+			       "(truncate -s SIZE), or add a line 'create = "
+			       "SIZE'");
+	ck_assert_int_eq(gw_config_exports(&config, NULL, &x, text), -ENOENT);
+	ck_assert_int_eq(strncmp(text, "a:1: export 'e': ", 16), 0);
+	gw_config_deinit(&config);
+
+	put("c", G "export = ok=null:1M\nexport = s=short,ro\n");
+	ck_assert_int_eq(LOAD(NULL), 0);
+	ck_assert_int_eq(gw_config_check(&config, text), -ENODATA);
+	ck_assert_str_eq(text, "c:4: export 's': 'short' has 1 bytes, less "
+			       "than a block of 512");
+	gw_config_deinit(&config);
+
+	put("c", G "export = ok=null:1M\n");
+	ck_assert_int_eq(LOAD("--export", "s=short"), 0);
+	ck_assert_int_eq(gw_config_check(&config, text), -ENODATA);
+	ck_assert_str_eq(text, "export 's': 'short' has 1 bytes, less than a "
+			       "block of 512");
+}
+END_TEST
+
 START_TEST(mistakes_on_the_command_line_are_named_as_such)
 {
 	put("c", G "workers = 2\n");
@@ -426,6 +499,10 @@ main(void)
 	tcase_add_loop_test(tc, mistakes_are_named, 0, ARRAY_SIZE(wrong));
 	tcase_add_test(tc, foreign_keys_are_told_which_there_are);
 	tcase_add_test(tc, bad_networks_and_patterns_are_named);
+	tcase_add_test(tc,
+		       a_file_that_is_no_whole_number_of_sectors_is_warned_of);
+	tcase_add_test(tc,
+		       exports_that_cannot_be_opened_are_told_where_they_stand);
 	tcase_add_test(tc, mistakes_on_the_command_line_are_named_as_such);
 	tcase_add_test(tc, long_control_path_is_refused);
 	suite_add_tcase(s, tc);
