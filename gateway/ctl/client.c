@@ -45,6 +45,11 @@ add(struct clients *all, char *path, struct rpc *rpc, const char *session)
 	int r = rpc_call_unless_left(rpc, "version", NULL, &c.version,
 				     all->found ? &left : NULL);
 
+	if (!r && !all->found && rpc_is_server(c.version))
+		r = ctl_fail(CTL_USAGE,
+			     "%s: rnbd-gatewayd answers there, and no client; "
+			     "for its side leave out the word `client`",
+			     path);
 	if (left || (!r && session && strcmp(client_session(&c), session))) {
 		client_deinit(&c);
 		return CTL_OK;

@@ -63,6 +63,8 @@ struct ctl {
 /* Says why on stderr and returns code. */
 int ctl_fail(int code, const char *fmt, ...)
 	__attribute__((format(printf, 1 + 1, 3)));
+/* One line on stderr about what is no failure. */
+void ctl_warn(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* Flushes stdout: CTL_OK, or it says that there is no room for it. */
 int ctl_flush(void);
 /* If verbose: one line on stdout. */
@@ -84,6 +86,8 @@ int rpc_call(struct rpc *rpc, const char *method, json_t *params, json_t **ret);
  * *ret_left. */
 int rpc_call_unless_left(struct rpc *rpc, const char *method, json_t *params,
 			 json_t **ret, bool *ret_left);
+/* Whether the result of `version` is of rnbd-gatewayd, and not of a client. */
+bool rpc_is_server(const json_t *version);
 /* The process on the other side; 0: not known. */
 pid_t rpc_peer(const struct rpc *rpc);
 /* All at once. */

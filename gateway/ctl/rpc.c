@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/un.h>
 
@@ -21,6 +22,13 @@ struct rpc {
 static int
 connect_error(const struct ctl *ctl, const char *path, int err)
 {
+	struct stat st;
+
+	if (err == ECONNREFUSED && !stat(path, &st) && !S_ISSOCK(st.st_mode))
+		return ctl_fail(
+			CTL_USAGE, "%s: this is %s; name the socket%s", path,
+			S_ISDIR(st.st_mode) ? "a directory" : "no socket",
+			S_ISDIR(st.st_mode) ? " in it" : "");
 	if (err == EACCES)
 		return ctl_fail(CTL_PERMISSION,
 				"%s: %s; root, the daemon's user and the "
@@ -69,15 +77,50 @@ rpc_connect(const char *path, struct rpc **ret)
 	return 0;
 }
 
+bool
+rpc_is_server(const json_t *version)
+{
+	return !strcmp(json_str(version, "program"), "rnbd-gatewayd");
+}
+
+/* Both have sessions and paths: a wrong answer would look like a right one. */
+static int
+check_server(struct rpc *rpc)
+{
+	json_t *version = NULL;
+	bool left = false;
+	int r = rpc_call_unless_left(rpc, "version", NULL, &version, &left);
+
+	/* The call that is to come says it. */
+	if (left)
+		return CTL_OK;
+	if (!r && *json_str(version, "program") && !rpc_is_server(version))
+		r = ctl_fail(CTL_USAGE,
+			     "%s: a client answers there, %s; for its side say "
+			     "`client` before the command",
+			     rpc->path, json_str(version, "program"));
+	json_decref(version);
+	return r;
+}
+
 int
 rpc_open(const struct ctl *ctl, struct rpc **ret)
 {
 	const char *path = ctl->socket ? ctl->socket : CTL_SERVER_SOCKET;
-	int r = rpc_connect(path, ret);
+	struct rpc *rpc;
+	int r = rpc_connect(path, &rpc);
 
 	if (r == -ENAMETOOLONG)
 		return ctl_fail(CTL_USAGE, "%s: the path is too long", path);
-	return r ? connect_error(ctl, path, -r) : CTL_OK;
+	if (r)
+		return connect_error(ctl, path, -r);
+	if (!ctl->client)
+		r = check_server(rpc);
+	if (r)
+		rpc_close(rpc);
+	else
+		*ret = rpc;
+	return r;
 }
 
 void

@@ -56,6 +56,10 @@ refused 'is not a socket' "control=$tmp/disk"
 refused 'No such file or directory' "control=$tmp/nothing/x"
 refused 'is not the path of a unix socket' "control=/$(printf 'x%.0s' {1..200})"
 expect 0 '^alpha$' session list sessname csv noheaders
+rc=0
+"$RNBD_CTL" --control "$tmp/clients/alpha.ctl" session list >"$tmp/said" 2>&1 || rc=$?
+[ $rc = 2 ] && grep -q 'say .client. before the command' "$tmp/said" ||
+	fail "a client was asked as if it were the server: $rc, $(cat "$tmp/said")"
 # One that nobody answers on is passed over.
 python3 -c "import socket; socket.socket(socket.AF_UNIX).bind('$tmp/clients/dead.ctl')"
 [ "$(rows session sessname)" = alpha ] || fail "a dead socket is in the way"
