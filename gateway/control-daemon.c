@@ -75,15 +75,21 @@ void
 control_reload(void *user, struct control_call *call)
 {
 	const struct control_env *env = user;
-	char err[CONF_TEXT_MAX] = "";
-	int r = env->reload(env->user, err);
+	char text[CONF_TEXT_MAX] = "", *save;
+	int r = env->reload(env->user, text);
+	json_t *keys;
 
-	if (r)
+	if (r) {
 		control_fail(call, CONTROL_REFUSED,
 			     "%s; what was in force stays",
-			     *err ? err : strerror(-r));
-	else
-		control_reply(call, json_object());
+			     *text ? text : strerror(-r));
+		return;
+	}
+	keys = json_array();
+	for (const char *key = strtok_r(text, ", ", &save); key;
+	     key = strtok_r(NULL, ", ", &save))
+		json_array_append_new(keys, json_string(key));
+	control_reply(call, json_pack("{s:o}", "need_restart", keys));
 }
 
 void

@@ -29,8 +29,9 @@ struct control_env {
 		void (*fn)(void *fn_user, const char *addr,
 			   const struct rtrs_listener_stats *stats),
 		void *fn_user);
-	/* Reads the configuration again: 0, or a negative errno with words. */
-	int (*reload)(void *user, char err[CONF_TEXT_MAX]);
+	/* Reads the configuration again: 0, and the keys that need a restart,
+	 * or a negative errno with words. */
+	int (*reload)(void *user, char text[CONF_TEXT_MAX]);
 	/* Where other servers are asked, until cancel_fd is readable. */
 	struct gw_exec *remote;
 	int cancel_fd;

@@ -68,9 +68,9 @@ on_signal(void *user)
 /* -------------------------------------------------------------- control */
 
 static int
-reload_hook(void *user, char err[CONF_TEXT_MAX])
+reload_hook(void *user, char text[CONF_TEXT_MAX])
 {
-	return daemon_reload(user, err);
+	return daemon_reload(user, text);
 }
 
 static void
@@ -156,7 +156,7 @@ start_metrics(struct daemon *d)
 		return 0;
 	r = metrics_new(&p, text, &d->metrics);
 	if (r < 0)
-		log_err(d->log, "--metrics: %s", text);
+		log_err(d->log, "%s", text);
 	else
 		log_info(d->log, "metrics at %s", metrics_uri(d->metrics));
 	return r;
@@ -221,7 +221,7 @@ tell_ready(const struct daemon *d)
 /* --------------------------------------------------------------- reload */
 
 int
-daemon_reload(struct daemon *d, char err[CONF_TEXT_MAX])
+daemon_reload(struct daemon *d, char text[CONF_TEXT_MAX])
 {
 	const struct reload_params p = {
 		.started = d->config,
@@ -234,13 +234,13 @@ daemon_reload(struct daemon *d, char err[CONF_TEXT_MAX])
 	int r;
 
 	if (d->draining) {
-		snprintf(err, CONF_TEXT_MAX, "the daemon is draining");
+		snprintf(text, CONF_TEXT_MAX, "the daemon is draining");
 		return -EBUSY;
 	}
 	notify_reloading();
-	r = reload(&p, err);
+	r = reload(&p, text);
 	if (r)
-		log_err(d->log, "reload: %s; what was in force stays", err);
+		log_err(d->log, "reload: %s; what was in force stays", text);
 	tell_ready(d);
 	return r;
 }
@@ -248,9 +248,9 @@ daemon_reload(struct daemon *d, char err[CONF_TEXT_MAX])
 static void
 on_hangup(void *user)
 {
-	char err[CONF_TEXT_MAX];
+	char text[CONF_TEXT_MAX];
 
-	(void)daemon_reload(user, err); /* it was logged */
+	(void)daemon_reload(user, text); /* it was logged */
 }
 
 /* ---------------------------------------------------------------- start */

@@ -30,10 +30,10 @@ int daemon_new(struct gw_config *config, struct log *log, FILE *out,
 int daemon_run(struct daemon *d);
 /*
  * Reads the configuration again, as SIGHUP does, see reload(). What happened is
- * logged. On failure the old one is in force, and err says why; -EBUSY: it is
+ * logged. On failure the old one is in force, and text says why; -EBUSY: it is
  * draining. The control thread.
  */
-int daemon_reload(struct daemon *d, char err[CONF_TEXT_MAX]);
+int daemon_reload(struct daemon *d, char text[CONF_TEXT_MAX]);
 void daemon_free(struct daemon *d); /* NULL is fine */
 
 #endif

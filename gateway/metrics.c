@@ -363,7 +363,7 @@ metrics_new(const struct metrics_params *p, char err_text[HTTP_TEXT_MAX],
 	struct http_params hp = {
 		.loop = p->loop,
 		.addr = p->addr,
-		.what = "metrics",
+		.what = "--metrics",
 		.page = "/metrics",
 		.get = on_get,
 		.user = m,
@@ -371,8 +371,8 @@ metrics_new(const struct metrics_params *p, char err_text[HTTP_TEXT_MAX],
 	int r = m ? proc_new(&m->proc) : -ENOMEM;
 
 	if (r < 0) {
-		snprintf(err_text, HTTP_TEXT_MAX, "metrics: %s%s", strerror(-r),
-			 remedy_words(r));
+		snprintf(err_text, HTTP_TEXT_MAX, "--metrics: %s%s",
+			 strerror(-r), remedy_words(r));
 		free(m);
 		return r;
 	}

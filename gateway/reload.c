@@ -116,15 +116,15 @@ reload_effect(const char *key)
 }
 
 static void
-warn_of_fixed(const struct reload_params *p, const struct options *next)
+warn_of_fixed(const struct reload_params *p, const struct options *next,
+	      char names[CONF_TEXT_MAX])
 {
-	char names[CONF_TEXT_MAX] = "";
-
+	names[0] = '\0';
 	for (size_t i = 0; i < ARRAY_SIZE(fixed); i++) {
 		size_t len = strlen(names);
 
 		if (!fixed[i].same(&p->started->opt, next))
-			snprintf(names + len, sizeof(names) - len, "%s%s",
+			snprintf(names + len, CONF_TEXT_MAX - len, "%s%s",
 				 len ? ", " : "", fixed[i].key);
 	}
 	if (*names)
@@ -236,7 +236,7 @@ err_looks:
 }
 
 int
-reload(const struct reload_params *p, char err[CONF_TEXT_MAX])
+reload(const struct reload_params *p, char text[CONF_TEXT_MAX])
 {
 	const struct cmdline *cl = p->started->cl;
 	struct gw_exports_change *change = NULL;
@@ -246,15 +246,15 @@ reload(const struct reload_params *p, char err[CONF_TEXT_MAX])
 	int r;
 
 	if (!cl->config) {
-		snprintf(err, CONF_TEXT_MAX,
+		snprintf(text, CONF_TEXT_MAX,
 			 "there is no configuration file to read again: start "
 			 "with --config FILE");
 		return -ENOENT;
 	}
-	r = gw_config_load(cl, p->started, &next, err);
+	r = gw_config_load(cl, p->started, &next, text);
 	if (r)
 		return r;
-	r = prepare(p, &next, &change, &looks, err);
+	r = prepare(p, &next, &change, &looks, text);
 	if (r) {
 		gw_config_deinit(&next);
 		return r;
@@ -267,7 +267,7 @@ reload(const struct reload_params *p, char err[CONF_TEXT_MAX])
 	post_looks(looks);
 	log_info(p->log, "reloaded %s: %u exports, %u rules", cl->config,
 		 next.opt.n_specs, n_rules);
-	warn_of_fixed(p, &next.opt);
+	warn_of_fixed(p, &next.opt, text);
 	gw_config_deinit(&next);
 	return 0;
 }

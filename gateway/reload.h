@@ -33,11 +33,12 @@ struct reload_params {
  * Reads the file and the command line of started again and judges everything;
  * only then exports, search path, rules, limits and log level change, and each
  * worker is told to close the mappings that are not allowed any more. Those
- * that are go on undisturbed. On failure nothing has changed, and err says in
+ * that are go on undisturbed. On failure nothing has changed, and text says in
  * one line why: errors of gw_config_load() and gw_exports_prepare(), -ENOENT
  * there is no file to read. Blocking; the control thread, while the workers
- * run.
+ * run. On success text is the keys whose new values need a restart, with ", "
+ * between them; "": none.
  */
-int reload(const struct reload_params *p, char err[CONF_TEXT_MAX]);
+int reload(const struct reload_params *p, char text[CONF_TEXT_MAX]);
 
 #endif

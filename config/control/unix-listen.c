@@ -31,7 +31,7 @@ clear_path(const struct unix_listen *p, const struct sockaddr_un *sun,
 		return 0; /* nothing there, or bind says what is wrong */
 	if (!S_ISSOCK(st.st_mode)) {
 		snprintf(err_text, UNIX_LISTEN_TEXT_MAX,
-			 "%s %s: the path exists and is not a socket; remove "
+			 "%s '%s': the path exists and is not a socket; remove "
 			 "it or choose another",
 			 p->what, p->path);
 		return -EADDRINUSE;
@@ -49,11 +49,11 @@ clear_path(const struct unix_listen *p, const struct sockaddr_un *sun,
 	}
 	if (r == -ENOENT)
 		return 0;
-	snprintf(
-		err_text, UNIX_LISTEN_TEXT_MAX,
-		"%s %s: another process answers on it; stop that one or choose "
-		"another path",
-		p->what, p->path);
+	snprintf(err_text, UNIX_LISTEN_TEXT_MAX,
+		 "%s '%s': another process answers on it; stop that one or "
+		 "choose "
+		 "another path",
+		 p->what, p->path);
 	return -EADDRINUSE;
 }
 
@@ -65,11 +65,11 @@ open_up(const struct unix_listen *p, int fd,
 	if (p->has_group && chown(p->path, (uid_t)-1, p->group) < 0) {
 		int r = -errno;
 
-		snprintf(
-			err_text, UNIX_LISTEN_TEXT_MAX,
-			"%s %s: cannot be given to group %u: %s; start as root "
-			"or as a member of the group",
-			p->what, p->path, (unsigned)p->group, strerror(-r));
+		snprintf(err_text, UNIX_LISTEN_TEXT_MAX,
+			 "%s '%s': cannot be given to group %u: %s; start as "
+			 "root "
+			 "or as a member of the group",
+			 p->what, p->path, (unsigned)p->group, strerror(-r));
 		return r;
 	}
 	return listen(fd, p->backlog) < 0 ? -errno : 0;
@@ -111,8 +111,8 @@ unix_listen(const struct unix_listen *p, char err_text[UNIX_LISTEN_TEXT_MAX],
 	return 0;
 err:
 	if (!*err_text)
-		snprintf(err_text, UNIX_LISTEN_TEXT_MAX, "%s %s: %s%s", p->what,
-			 p->path, strerror(-r), remedy_words(r));
+		snprintf(err_text, UNIX_LISTEN_TEXT_MAX, "%s '%s': %s%s",
+			 p->what, p->path, strerror(-r), remedy_words(r));
 	if (bound)
 		(void)unlink(p->path);
 	if (fd >= 0)

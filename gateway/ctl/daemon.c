@@ -217,9 +217,10 @@ print_access(const json_t *st)
 	char mem[32];
 	json_t *n;
 
-	printf("rules %d; held by %d addresses: sessions %d, paths %d, "
+	printf("rules %d; held by %d address%s: sessions %d, paths %d, "
 	       "connections %d, buffers %s\n",
 	       (int)json_num(st, "rules"), (int)json_num(st, "addresses"),
+	       json_num(st, "addresses") == 1 ? "" : "es",
 	       (int)json_num(st, "sessions"), (int)json_num(st, "paths"),
 	       (int)json_num(st, "connections"),
 	       bytes_text(json_num(st, "memory"), 0, mem, sizeof(mem)));
@@ -272,6 +273,27 @@ cmd_log_level(const struct ctl *ctl, char **args, unsigned n)
 	return r ? r : ctl_flush();
 }
 
+/* Whoever changed them would wait for an effect. */
+static void
+warn_of_restart(const json_t *keys)
+{
+	char text[1024] = "";
+	size_t i, len = 0;
+	json_t *key;
+
+	json_array_foreach(keys, i, key) {
+		const char *name = json_string_value(key);
+
+		if (name && len < sizeof(text))
+			len += (size_t)snprintf(text + len, sizeof(text) - len,
+						"%s%s", len ? ", " : "", name);
+	}
+	if (len)
+		ctl_warn("new values that need a restart, the old ones stay "
+			 "until then: %s",
+			 text);
+}
+
 int
 cmd_reload(const struct ctl *ctl, char **args, unsigned n)
 {
@@ -281,6 +303,7 @@ cmd_reload(const struct ctl *ctl, char **args, unsigned n)
 	if (r)
 		return r;
 	ctl_say(ctl, "the configuration was read again");
+	warn_of_restart(json_object_get(res, "need_restart"));
 	json_decref(res);
 	return ctl_flush();
 }

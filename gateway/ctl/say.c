@@ -7,19 +7,35 @@
 #include "gateway/ctl/client.h"
 #include "gateway/ctl/term.h"
 
+static void __attribute__((format(printf, 2, 0)))
+tell(const char *kind, const char *fmt, va_list ap)
+{
+	(void)fflush(stdout);
+	fprintf(stderr, "rnbdctl: %s: ", kind);
+	vfprintf(stderr, fmt, ap);
+	fputc('\n', stderr);
+}
+
 int
 ctl_fail(int code, const char *fmt, ...)
 {
 	va_list ap;
 
 	term_leave();
-	(void)fflush(stdout);
-	fputs("rnbdctl: error: ", stderr);
 	va_start(ap, fmt);
-	vfprintf(stderr, fmt, ap);
+	tell("error", fmt, ap);
 	va_end(ap);
-	fputc('\n', stderr);
 	return code;
+}
+
+void
+ctl_warn(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	tell("warning", fmt, ap);
+	va_end(ap);
 }
 
 void

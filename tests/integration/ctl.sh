@@ -83,6 +83,10 @@ expect 2 'give error, warning' log-level loud
 expect 3 'no client answers there' --control "$tmp/nothing" client session list
 expect 3 'is rnbd-gatewayd running' --control "$tmp/nothing" status
 
+expect 2 'a directory; name the socket in it' --control "$tmp" status
+expect 2 'no socket; name the socket' --control "$tmp/disk" status
+expect 2 'leave out the word .client.' --socket "$sock" client session list
+
 # --- disconnecting: the clients come back, and their load sees no error
 up() { # session
 	[ "$(ctl session list sessname,state csv noheaders | grep -c "^$1,connected")" = 1 ]
@@ -126,7 +130,7 @@ expect 2 'K, M, G or T' export resize extra much
 truncate -s 96M "$tmp/disk"
 expect 0 '96.0M, for clients' export resize disk verbose
 expect 4 'none of that name' export resize nix 1M
-expect 0 '^rules 0; held by 1 addresses: sessions 3, ' access stats
+expect 0 '^rules 0; held by 1 address: sessions 3, ' access stats
 hold "$uri_c"
 expect 0 'offered no more' export remove extra verbose
 no_device() {
@@ -148,8 +152,11 @@ start_gateway conf --config "$tmp/gw.conf" --control "$tmp/conf.sock"
 printf '[export]\nname = two\nbackend = memory:2M\n' >>"$tmp/gw.conf"
 expect 0 'was read again' --control "$tmp/conf.sock" reload verbose
 expect 0 '^two,2097152$' --control "$tmp/conf.sock" export list name,size csv
+# What it did not take over is told here too.
+printf '[gateway]\nworkers = 77\nqueue-depth = 64\n' >>"$tmp/gw.conf"
+expect 0 'warning: .* restart, .*: queue-depth, workers$' --control "$tmp/conf.sock" reload
 echo 'colour = green' >>"$tmp/gw.conf"
-expect 1 'gw.conf:7: colour' --control "$tmp/conf.sock" reload
+expect 1 'gw.conf:10: colour' --control "$tmp/conf.sock" reload
 expect 0 '^two,2097152$' --control "$tmp/conf.sock" export list name,size csv
 expect 0 '' --control "$tmp/conf.sock" drain wait
 wait "$pid_conf" || fail "told to drain, it ended with $?"

@@ -272,10 +272,14 @@ START_TEST(what_needs_a_restart_is_named_once)
 		"heartbeat-interval, heartbeat-missed, control, "
 		"control-group, metrics, foreground, pid-file, log-target, "
 		"sandbox, core-dumps");
+	/* Whoever asked for it is told too. */
+	ck_assert_ptr_nonnull(strstr(warnings, err));
+	ck_assert_int_eq(strncmp(err, "listen, queue-depth, ", 21), 0);
 	/* The rest of the file holds. */
 	ck_assert(has_export("b"));
 	/* The old values again: there is nothing to say. */
 	ck_assert_int_eq(again(G "workers = 2\n"), 0);
+	ck_assert_str_eq(err, "");
 	ck_assert_str_eq(warnings, "");
 }
 END_TEST
