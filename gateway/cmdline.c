@@ -183,6 +183,34 @@ take_option(struct cmdline *c, int i, FILE *out, char err[OPT_TEXT_MAX])
 	}
 }
 
+/* An option that getopt_long() did not take: which of its reasons it was. */
+static enum cmdline_result
+refuse_option(const struct option *opts, const char *arg,
+	      char err[OPT_TEXT_MAX])
+{
+	const char *name = arg + strspn(arg, "-");
+	size_t len = strcspn(name, "="), used = 0;
+	char found[OPT_TEXT_MAX / 2] = "";
+	bool exact = false;
+	unsigned n = 0;
+
+	for (const struct option *o = opts; o->name && len; o++) {
+		if (strncmp(o->name, name, len))
+			continue;
+		exact |= strlen(o->name) == len;
+		if (used < sizeof(found))
+			used += (size_t)snprintf(found + used,
+						 sizeof(found) - used, "%s--%s",
+						 n ? ", " : "", o->name);
+		n++;
+	}
+	if (n > 1 && !exact)
+		return usage(err, "%.200s: ambiguous: %s", arg, found);
+	if (n && name[len])
+		return usage(err, "%.200s: this option takes no value", arg);
+	return usage(err, "%.200s: unknown option; see --help", arg);
+}
+
 static enum cmdline_result
 take_all(struct cmdline *c, const struct option *opts, int argc, char **argv,
 	 FILE *out, char err[OPT_TEXT_MAX])
@@ -199,8 +227,7 @@ take_all(struct cmdline *c, const struct option *opts, int argc, char **argv,
 			return usage(err, "%s: a value is missing",
 				     argv[optind - 1]);
 		if (r == '?')
-			return usage(err, "%s: unknown option; see --help",
-				     argv[optind - 1]);
+			return refuse_option(opts, argv[optind - 1], err);
 		result = take_option(c, i, out, err);
 	}
 	if (result == CMDLINE_RUN && optind < argc)

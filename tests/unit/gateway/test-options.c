@@ -283,6 +283,12 @@ static const struct {
 	{{NULL},
 	 "nothing to offer: give --export NAME=SPEC or --search-path DIR"},
 	{{"--nonsense"}, "--nonsense: unknown option; see --help"},
+	{{"--list-keys=foo"}, "--list-keys=foo: this option takes no value"},
+	{{"--check=1"}, "--check=1: this option takes no value"},
+	{{"--l"},
+	 "--l: ambiguous: --list-keys, --listen, --log-level, "
+	 "--log-target"},
+	{{"--=x"}, "--=x: unknown option; see --help"},
 	{{EXPORT, "stray"}, "stray: unexpected argument; see --help"},
 	{{EXPORT, "--workers"}, "--workers: a value is missing"},
 	{{EXPORT, "--listen", "127.0.0.1"}, "--listen 127.0.0.1: " SCHEME},
