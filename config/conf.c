@@ -153,8 +153,13 @@ unknown_key(struct reading *rd, const struct conf_file *f, const char *name,
 {
 	const struct conf_section *def = rd->current->def;
 	struct nearest near = {.word = name};
+	const char *hint = def->elsewhere ? def->elsewhere(name) : NULL;
 	char text[NEAREST_TEXT_MAX];
 
+	if (hint)
+		return conf_file_fail(&rd->events, f->path, f->line, -EINVAL,
+				      "%s = %.80s: [%s] has no such key; %s",
+				      name, value, def->name, hint);
 	for (const struct conf_key *k = def->keys; k->name; k++)
 		nearest_add(&near, k->name);
 	return conf_file_fail(&rd->events, f->path, f->line, -EINVAL,

@@ -32,8 +32,10 @@ struct conf_key {
  * one. begin() gives the object that set() gets; end() judges the whole object
  * when it is complete, and takes it over. After a failure end() is not called:
  * abort() gets the object. begin, end and abort may be NULL: then obj is user.
- * at(), if not NULL, is told before each set() and end() where the key or the
- * section stands; path is borrowed until that returns.
+ * elsewhere(), if not NULL, says of a key that a section has not where it
+ * belongs; it returns NULL for any other. at(), if not NULL, is told before
+ * each set() and end() where the key or the section stands; path is borrowed
+ * until that returns.
  */
 struct conf_section {
 	const char *name;
@@ -43,6 +45,7 @@ struct conf_section {
 	int (*end)(void *user, void *obj, char err[CONF_TEXT_MAX]);
 	void (*abort)(void *user, void *obj);
 	void (*at)(void *user, const char *path, unsigned line);
+	const char *(*elsewhere)(const char *key);
 };
 
 /*

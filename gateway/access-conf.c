@@ -210,7 +210,8 @@ const struct conf_key gw_access_limit_keys[] = {
 	 "connections of one address; 0: no limit (0)", set_addr_connections,
 	 false},
 	{"address-memory", "BYTES",
-	 "buffers of one address; 0: no limit (half of max-memory)",
+	 "buffers of one address; 0: no limit (half of max-memory, "
+	 "but four paths at least)",
 	 set_addr_memory, false},
 	{"address-connect-rate", "N",
 	 "connections per second from one address; 0: no limit (1000)",

@@ -110,7 +110,7 @@ begin_limits(void *user, void **ret_obj, char err[CONF_TEXT_MAX])
 const struct conf_section gw_config_sections[] = {
 	{"gateway", gw_option_keys, false, begin_gateway, NULL, NULL, at_line},
 	{"export", gw_export_keys, true, begin_export, end_export, abort_export,
-	 at_line},
+	 at_line, gw_export_key_elsewhere},
 	{"rule", gw_rule_keys, true, begin_rule, end_rule, abort_rule},
 	{"limits", gw_access_limit_keys, false, begin_limits, NULL, NULL},
 	{0},

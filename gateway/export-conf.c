@@ -238,7 +238,9 @@ const struct conf_key gw_export_keys[] = {
 	{"name", "NAME", "what clients call it", set_name, false},
 	{"backend", "SPEC",
 	 "PATH or file:PATH of a file or block device, memory:SIZE, null:SIZE, "
-	 "or an NBD URI (nbd://, nbds://, nbd+unix://, nbds+unix://)",
+	 "or an NBD URI (nbd://, nbds://, nbd+unix://, nbds+unix://) with any "
+	 "of ,connections=N ,hold=S ,connect-timeout=S ,lost-writes=warn|fail "
+	 "behind it",
 	 set_backend, false},
 	{"read-only", "yes|no", "refuse writes (no)", set_read_only, false},
 	{"create", "SIZE",
@@ -271,3 +273,16 @@ const struct conf_key gw_export_keys[] = {
 	 set_bandwidth, false},
 	{0},
 };
+
+const char *
+gw_export_key_elsewhere(const char *key)
+{
+	static const char *const of_nbd[] = {"connections", "hold",
+					     "connect-timeout", "lost-writes"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(of_nbd); i++)
+		if (!strcmp(key, of_nbd[i]))
+			return "it goes behind the URI, as in "
+			       "backend = nbd://HOST/NAME,hold=60";
+	return NULL;
+}

@@ -10,5 +10,7 @@
  * gw_spec_check() judges it as a whole. Ended by a NULL name.
  */
 extern const struct conf_key gw_export_keys[];
+/* Where a key belongs that looks like one of these and is none; NULL. */
+const char *gw_export_key_elsewhere(const char *key);
 
 #endif

@@ -8,7 +8,8 @@
 
 #include "rtrs/base/util.h"
 
-#define FORMS "give ADDRESS:PORT, as 127.0.0.1:9100 or [::1]:9100, or unix:PATH"
+#define FORMS                                                                  \
+	"give ADDRESS:PORT, as 127.0.0.1:11234 or [::1]:11234, or unix:PATH"
 
 static int
 parse_unix(const char *path, struct http_addr *ret, char *err, size_t err_len)

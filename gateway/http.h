@@ -66,7 +66,7 @@ int http_new(const struct http_params *p, char err_text[HTTP_TEXT_MAX],
 	     struct http **ret);
 /* Ends all connections. Requests may still be replied to. NULL is fine. */
 void http_free(struct http *h);
-/* "http://127.0.0.1:9100/metrics", with the port that it got. */
+/* "http://127.0.0.1:11234/metrics", with the port that it got. */
 const char *http_uri(const struct http *h);
 
 /* Takes text over (from malloc()); NULL: out of memory, which is a 503. */

@@ -22,7 +22,7 @@ here() {
 		s#(^|[ =:'])/(run|tmp|srv|etc|var)/#\\1$tmp/\\2/#g
 		s#/dev/ram0=/dev/ram0#/dev/ram0=$tmp/dev/ram0#
 		s#(nbd://localhost)#\\1:$nbd_port#
-		s#127\\.0\\.0\\.1:9100#127.0.0.1:$metrics_port#
+		s#127\\.0\\.0\\.1:11234#127.0.0.1:$metrics_port#
 		s#build/gateway/rnbd-gatewayd#rnbd-gatewayd#
 		s#build/nbdkit-plugin/nbdkit-rnbd-plugin.so#rnbd#
 		s# \\.\\.\\.\$# --export x=null:1M#"
@@ -63,6 +63,10 @@ rnbd-gatewayd() {
 		[[ " $* " == *" --listen "* ]] || args+=(--listen tcp:127.0.0.1:0)
 		[[ " $* " == *" --pid-file "* ]] ||
 			args+=(--pid-file "$tmp/gateway$gateways.pid")
+	else
+		# Its pid file is that of an example before it.
+		end_daemons
+		until_true test ! -e "$tmp/run/rnbd/gatewayd.pid"
 	fi
 	if [[ " $* " == *" --foreground "* ]]; then
 		"$RNBD_GATEWAYD" "${args[@]}" >"$out" 2>>"$tmp/gw.log" &
@@ -119,7 +123,7 @@ cat >"$tmp/etc/rnbd-gatewayd.conf" <<END
 [gateway]
 listen = tcp:127.0.0.1:0
 export = disk=null:1M
-pid-file = $tmp/run/rnbd-gatewayd.pid
+pid-file = $tmp/run/rnbd/gatewayd.pid
 END
 
 # Daemons whose pid file an example puts elsewhere.

@@ -358,6 +358,9 @@ START_TEST(foreign_keys_are_told_which_there_are)
 		 "accepted: listen, export, "},
 		{EB "workers = 1\n", "c:6: workers = 1: [export] has no such "
 				     "key; accepted: name, backend, "},
+		{EB "hold = 3\n", "c:6: hold = 3: [export] has no such key; it "
+				  "goes behind the URI, as in backend = "
+				  "nbd://HOST/NAME,hold=60"},
 		{R "iops = 1\n", "c:4: iops = 1: [rule] has no such key; "
 				 "accepted: action, address, "},
 		{L "sessions = 5\n", "c:4: sessions = 5: [limits] has no such "

@@ -154,11 +154,11 @@ START_TEST(addresses_of_tcp)
 	char err[HTTP_TEXT_MAX];
 
 	ck_assert_int_eq(
-		http_addr_parse("127.0.0.1:9100", &a, err, sizeof(err)), 0);
+		http_addr_parse("127.0.0.1:11234", &a, err, sizeof(err)), 0);
 	memcpy(&sin, &a.tcp, sizeof(sin));
 	ck_assert_ptr_null(a.unix_path);
 	ck_assert_int_eq(sin.sin_family, AF_INET);
-	ck_assert_uint_eq(ntohs(sin.sin_port), 9100);
+	ck_assert_uint_eq(ntohs(sin.sin_port), 11234);
 	ck_assert_int_eq(http_addr_parse("[::1]:0", &a, err, sizeof(err)), 0);
 	memcpy(&sin6, &a.tcp, sizeof(sin6));
 	ck_assert_int_eq(sin6.sin6_family, AF_INET6);
@@ -170,12 +170,12 @@ END_TEST
 static const char *const bad_addresses[] = {
 	"",
 	"127.0.0.1",
-	":9100",
+	":11234",
 	"127.0.0.1:",
-	"::1:9100",
+	"::1:11234",
 	"[::1]",
-	"[::1:9100",
-	"localhost:9100",
+	"[::1:11234",
+	"localhost:11234",
 	"127.0.0.1:x",
 	"127.0.0.1:65536",
 	"127.0.0.1:-1",

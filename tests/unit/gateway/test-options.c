@@ -357,9 +357,9 @@ static const struct {
 	{{EXPORT, "--config", ""}, "--config: the path is empty"},
 	{{EXPORT, "--config", "/nowhere/c"},
 	 "/nowhere/c: No such file or directory"},
-	{{EXPORT, "--metrics", "9100"},
-	 "--metrics 9100: give ADDRESS:PORT, as 127.0.0.1:9100 or "
-	 "[::1]:9100, or unix:PATH"},
+	{{EXPORT, "--metrics", "11234"},
+	 "--metrics 11234: give ADDRESS:PORT, as 127.0.0.1:11234 or "
+	 "[::1]:11234, or unix:PATH"},
 	{{EXPORT, "--pid-file", ""}, "--pid-file: the path is empty"},
 };
 
