@@ -260,6 +260,21 @@ judge_durable(struct gw_req *req, int err)
 	return err;
 }
 
+/*
+ * What the main operation wrote may have been lost before the flush that was to
+ * make it durable: then that one says nothing about it, and both come again.
+ */
+static void
+look_for_losses(struct gw_req *req)
+{
+	unsigned losses = req->dev->backend->losses;
+
+	if (req->steps == GW_STEP_POSTFLUSH)
+		req->losses = losses;
+	else if (!req->steps && req->postflush && req->losses != losses)
+		req->steps = GW_STEP_MAIN | GW_STEP_POSTFLUSH;
+}
+
 static void
 step_done(struct backend_io *io, int err)
 {
@@ -270,6 +285,8 @@ step_done(struct backend_io *io, int err)
 		err = judge_durable(req, err);
 	else if (unlikely(err == -ECANCELED))
 		err = -EIO;
+	if (!err)
+		look_for_losses(req);
 	if (!err && req->steps) {
 		io_step(req);
 		return;
@@ -319,6 +336,7 @@ plan(struct gw_req *req, uint32_t rw)
 	if (RNBD_MUTANT(FUA_LOST))
 		fua = req->dev->writethrough;
 	req->steps = GW_STEP_MAIN;
+	req->postflush = false;
 	req->main_flags = 0;
 	if (req->main_op == BACKEND_READ || req->main_op == BACKEND_FLUSH)
 		return;
@@ -330,6 +348,7 @@ plan(struct gw_req *req, uint32_t rw)
 		req->main_flags |= BACKEND_F_FUA;
 	else if (fua && g->writeback)
 		req->steps |= GW_STEP_POSTFLUSH;
+	req->postflush = req->steps & GW_STEP_POSTFLUSH;
 }
 
 void

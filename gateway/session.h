@@ -44,6 +44,8 @@ struct gw_req {
 	unsigned steps;   /* still to be done: gw_step bits */
 	enum backend_op main_op;
 	unsigned main_flags;
+	bool postflush;  /* one of the steps, done or not */
+	unsigned losses; /* of the backend, when the main operation was done */
 	uint64_t off, len;  /* bytes; of the main operation */
 	gw_failure failure; /* that the answer tells */
 	struct backend_io io;

@@ -193,6 +193,9 @@ struct backend {
 	const struct backend_ops *ops;
 	struct backend_geometry geo; /* constant while open, but the size */
 	struct backend_identity id;
+	/* How often what had completed, and no FLUSH since, may have been lost
+	 * while b stayed open; on the worker. */
+	unsigned losses;
 };
 
 /*

@@ -232,6 +232,7 @@ note_lost_writes(struct nbd_backend *b)
 	if (!n || !b->first.flush)
 		return;
 	b->n_durable = b->n_written;
+	b->base.losses++;
 	b->flush_lies |= b->params.fail_lost_writes;
 	log_warn(b->log,
 		 "NBD server %s: it had acknowledged %llu writes that were not "

@@ -247,6 +247,41 @@ START_TEST(fua_is_a_write_and_a_flush)
 }
 END_TEST
 
+START_TEST(fua_is_both_again_after_a_loss)
+{
+	struct rig_op o;
+	struct backend *b;
+
+	rig_opened("disk", RNBD_ACCESS_RW);
+	rig.complete_at_once = false;
+	rig_io(&o, 0, WRITE_F(RNBD_F_FUA), 0, 512);
+	b = rig.held[0]->backend;
+	b->losses++; /* before: of others */
+	rig_complete(0);
+	b->losses++;
+	rig_complete(0);
+	ck_assert_int_eq(o.err, RIG_PENDING);
+	rig_complete(0);
+	rig_complete(0);
+	ck_assert_int_eq(o.err, 0);
+	ck_assert_uint_eq(rig.ios[2].len, 512);
+	ck_assert_ptr_eq(rig.ios[2].buf, o.data);
+	check_ios(4, BACKEND_WRITE, BACKEND_FLUSH, BACKEND_WRITE,
+		  BACKEND_FLUSH);
+	/* A FLUSH by itself is what it was. */
+	rig_io(&o, 0, RNBD_OP_FLUSH, 0, 0);
+	b->losses++;
+	rig_complete(0);
+	ck_assert_int_eq(o.err, 0);
+	/* Nor is there anything to repeat when it fails. */
+	rig_io(&o, 0, WRITE_F(RNBD_F_FUA), 0, 512);
+	rig_complete(0);
+	b->losses++;
+	rig_complete(-EIO);
+	ck_assert_int_eq(o.err, -EIO);
+}
+END_TEST
+
 START_TEST(fua_is_native_where_it_can_be)
 {
 	ex->geo.fua = true;
@@ -406,6 +441,7 @@ add_cases(TCase *tc)
 	tcase_add_test(tc, empty_write_is_a_flush);
 	tcase_add_test(tc, preflush_comes_first);
 	tcase_add_test(tc, fua_is_a_write_and_a_flush);
+	tcase_add_test(tc, fua_is_both_again_after_a_loss);
 	tcase_add_test(tc, fua_is_native_where_it_can_be);
 	tcase_add_test(tc, without_a_cache_nothing_is_flushed);
 	tcase_add_test(tc, fua_on_discard_and_zeroes_flushes);
