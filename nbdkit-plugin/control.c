@@ -277,7 +277,7 @@ clt_control_new(const struct clt_control_params *p,
 	};
 	int r = -ENOMEM;
 
-	snprintf(err_text, CONTROL_TEXT_MAX, "control socket %s: out of memory",
+	snprintf(err_text, CONTROL_TEXT_MAX, "control socket '%s': out of memory",
 		 p->path);
 	if (!cc)
 		return -ENOMEM;
@@ -302,7 +302,7 @@ clt_control_new(const struct clt_control_params *p,
 	r = start_thread(cc);
 	if (r) {
 		snprintf(err_text, CONTROL_TEXT_MAX,
-			 "control socket %s: cannot start a thread: %s",
+			 "control socket '%s': cannot start a thread: %s",
 			 p->path, strerror(-r));
 		control_free(cc->server);
 		goto err;

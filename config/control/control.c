@@ -306,7 +306,7 @@ control_new(const struct control_params *p, char err_text[CONTROL_TEXT_MAX],
 
 	err_text[0] = '\0';
 	if (!c) {
-		snprintf(err_text, CONTROL_TEXT_MAX, "control socket %s: %s%s",
+		snprintf(err_text, CONTROL_TEXT_MAX, "control socket '%s': %s%s",
 			 p->path, strerror(ENOMEM), remedy_words(-ENOMEM));
 		return -ENOMEM;
 	}
@@ -329,7 +329,7 @@ control_new(const struct control_params *p, char err_text[CONTROL_TEXT_MAX],
 	return 0;
 err:
 	if (!*err_text)
-		snprintf(err_text, CONTROL_TEXT_MAX, "control socket %s: %s%s",
+		snprintf(err_text, CONTROL_TEXT_MAX, "control socket '%s': %s%s",
 			 p->path, strerror(-r), remedy_words(r));
 	control_free(c);
 	return r;

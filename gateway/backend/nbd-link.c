@@ -436,6 +436,8 @@ on_alarm(void *user)
 		look(b, t);
 	if (t >= b->retry_at && !b->detach_io)
 		start_connecting(b);
+	/* The clock of the loop is another one: this may have been early. */
+	set_alarm(b);
 	nbd_settle(b);
 }
 

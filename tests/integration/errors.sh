@@ -126,7 +126,7 @@ for c in "$tmp/no/such=No such file" "$tmp/file=not a socket" \
 	rc=0
 	"${san_env[@]}" nbdkit -U "$tmp/w.sock" -P "$tmp/w.pid" "$RNBD_PLUGIN" sessname=s "${P[@]}" \
 		device_path=disk "control=${c%=*}" 2>"$tmp/out" || rc=$?
-	if [ $rc = 0 ] || ! grep -q "control socket ${c%=*}: .*${c#*=}" "$tmp/out"; then
+	if [ $rc = 0 ] || ! grep -q "control socket '${c%=*}': .*${c#*=}" "$tmp/out"; then
 		echo "control=${c%=*}: exit code $rc, said:"
 		cat "$tmp/out"
 		bad=1

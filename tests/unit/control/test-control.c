@@ -827,7 +827,7 @@ START_TEST(check_says_what_listening_would)
 	ck_assert_int_eq(access(path, F_OK), 0);
 	control_free(c);
 	ck_assert_int_eq(control_check("/dev/null/x", text), -ENOTDIR);
-	ck_assert_str_eq(text, "control socket /dev/null/x: Not a directory");
+	ck_assert_str_eq(text, "control socket '/dev/null/x': Not a directory");
 	remove_dir();
 }
 END_TEST
