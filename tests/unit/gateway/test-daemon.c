@@ -129,6 +129,11 @@ START_TEST(pid_file_is_before_the_listeners)
 	ck_assert_str_eq(out_text, "");
 	ck_assert_str_eq(last_error,
 			 "--pid-file /no/pid: No such file or directory");
+}
+END_TEST
+
+START_TEST(foreign_pid_file_is_a_wrong_option)
+{
 	ck_assert_int_eq(START(ANY_PORT, MEMORY, "--pid-file", "/dev/null"),
 			 DAEMON_USAGE);
 	ck_assert_str_eq(out_text, "");
@@ -314,6 +319,7 @@ main(void)
 	tcase_add_test(tc, each_listener_is_printed);
 	tcase_add_test(tc, port_in_use_is_named);
 	tcase_add_test(tc, pid_file_is_before_the_listeners);
+	tcase_add_test(tc, foreign_pid_file_is_a_wrong_option);
 	tcase_add_test(tc, foreign_address_is_named);
 	tcase_add_test(tc, missing_file_is_named);
 	tcase_add_test(tc, status_tells_what_there_is);
