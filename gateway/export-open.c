@@ -49,17 +49,18 @@ gw_exports_allow(struct gw_exports *x, const char *dev_name,
 }
 
 int
-gw_export_allow(struct gw_exports *x, const struct gw_export *ex,
+gw_export_allow(struct gw_exports *x, const struct gw_opened *o,
 		const struct gw_asker *who, uint64_t *ret_size,
 		char err_text[GW_TEXT_MAX])
 {
+	const struct gw_export *ex = o->export;
 	int err;
 
 	pthread_mutex_lock(&x->lock);
 	err = ex->listed ? allow(ex, who, err_text)
 			 : gw_text_err(err_text, -ENOENT,
 				       "the export is gone or was replaced");
-	*ret_size = ex->size_bytes;
+	*ret_size = ex->size_looks == o->size_looks ? 0 : ex->size_bytes;
 	pthread_mutex_unlock(&x->lock);
 	return err;
 }
@@ -181,7 +182,7 @@ open_searched(const struct gw_export *ex, const struct gw_open_params *p,
 
 /* A reference to the export of that name, or to the search path's. */
 static struct gw_export *
-find_ref(struct gw_exports *x, const char *dev_name,
+find_ref(struct gw_exports *x, const char *dev_name, unsigned *ret_size_looks,
 	 struct backend_open_params *ret_params)
 {
 	struct gw_export *ex;
@@ -192,6 +193,7 @@ find_ref(struct gw_exports *x, const char *dev_name,
 		ex = x->search;
 	if (ex) {
 		ex->refs++;
+		*ret_size_looks = ex->size_looks;
 		export_open_params(ex, ret_params);
 	}
 	pthread_mutex_unlock(&x->lock);
@@ -246,7 +248,7 @@ gw_exports_open(struct gw_exports *x, const struct gw_open_params *p,
 	err = check_request(p, err_text);
 	if (err)
 		return err;
-	o.export = find_ref(x, p->dev_name, &params);
+	o.export = find_ref(x, p->dev_name, &o.size_looks, &params);
 	if (!o.export)
 		return gw_text_err(err_text, -ENOENT, "no such export '%s'",
 				   gw_name_text(p->dev_name).s);

@@ -27,6 +27,8 @@ struct gw_export {
 	struct gw_throttle throttle;
 	/* Guarded by the lock: */
 	uint64_t size_bytes;
+	unsigned
+		size_looks; /* how often that was looked up since it was made */
 	unsigned refs;
 	unsigned mappings;
 	bool listed; /* in the table, or the search path in force */

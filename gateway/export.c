@@ -255,6 +255,7 @@ export_set_size(struct gw_exports *x, struct gw_export *ex, uint64_t size_bytes)
 	pthread_mutex_lock(&x->lock);
 	before = ex->size_bytes;
 	ex->size_bytes = size_bytes;
+	ex->size_looks++;
 	pthread_mutex_unlock(&x->lock);
 	if (size_bytes != before)
 		log_info(x->log,

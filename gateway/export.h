@@ -162,6 +162,7 @@ struct gw_opened {
 	struct gw_claim *claim;
 	struct gw_durable *durable;
 	struct gw_export *export; /* a reference; of the search path's too */
+	unsigned size_looks;      /* at its size, when the open began */
 };
 
 /*
@@ -194,9 +195,10 @@ int gw_exports_allow(struct gw_exports *x, const char *dev_name,
 		     const struct gw_asker *who, char err_text[GW_TEXT_MAX]);
 /*
  * The same for what is open already, and -ENOENT if the export left the table.
- * *ret_size: bytes that it has now; 0: not known.
+ * *ret_size: bytes that it was seen to have since then; 0: nobody looked, and
+ * what the open found is newer than what the table has.
  */
-int gw_export_allow(struct gw_exports *x, const struct gw_export *ex,
+int gw_export_allow(struct gw_exports *x, const struct gw_opened *o,
 		    const struct gw_asker *who, uint64_t *ret_size,
 		    char err_text[GW_TEXT_MAX]);
 /* Constant. The name is "" for what the search path found. */

@@ -243,7 +243,10 @@ judge_durable(struct gw_req *req, int err)
 	/* The storage was not asked: nothing is lost by that. */
 	if (err == -ECANCELED)
 		return -EIO;
-	err = gw_durable_result(dev->durable, err, dev->backend->geo.page_cache,
+	/* Written through, nothing that was acknowledged is in the cache. */
+	err = gw_durable_result(dev->durable, err,
+				dev->backend->geo.page_cache &&
+					!dev->writethrough,
 				&req->failure, &is_new);
 	if (is_new)
 		log_err(log,
@@ -264,15 +267,20 @@ judge_durable(struct gw_req *req, int err)
  * What the main operation wrote may have been lost before the flush that was to
  * make it durable: then that one says nothing about it, and both come again.
  */
-static void
+static int
 look_for_losses(struct gw_req *req)
 {
 	unsigned losses = req->dev->backend->losses;
 
 	if (req->steps == GW_STEP_POSTFLUSH)
 		req->losses = losses;
-	else if (!req->steps && req->postflush && req->losses != losses)
-		req->steps = GW_STEP_MAIN | GW_STEP_POSTFLUSH;
+	if (req->steps || !req->postflush || req->losses == losses)
+		return 0;
+	/* A request that makes each new server die ends, too. */
+	if (!req->repeats--)
+		return judge_durable(req, -EIO);
+	req->steps = GW_STEP_MAIN | GW_STEP_POSTFLUSH;
+	return 0;
 }
 
 static void
@@ -286,7 +294,7 @@ step_done(struct backend_io *io, int err)
 	else if (unlikely(err == -ECANCELED))
 		err = -EIO;
 	if (!err)
-		look_for_losses(req);
+		err = look_for_losses(req);
 	if (!err && req->steps) {
 		io_step(req);
 		return;
@@ -322,6 +330,9 @@ backend_op_of(enum rnbd_op rop)
 	}
 }
 
+/* Of a write that is lost each time before it is flushed. */
+#define MAX_REPEATS 3
+
 /*
  * Which flushes surround the operation. Without a volatile cache there is
  * nothing to flush: what has completed is durable.
@@ -349,6 +360,7 @@ plan(struct gw_req *req, uint32_t rw)
 	else if (fua && g->writeback)
 		req->steps |= GW_STEP_POSTFLUSH;
 	req->postflush = req->steps & GW_STEP_POSTFLUSH;
+	req->repeats = MAX_REPEATS;
 }
 
 void

@@ -36,7 +36,7 @@ rules_allow(const struct gw_device *dev, const struct gw_asker *who)
 }
 
 int
-gw_device_check_allowed(const struct gw_device *dev, const struct gw_export *ex,
+gw_device_check_allowed(const struct gw_device *dev, const struct gw_opened *o,
 			uint64_t *ret_size, char err_text[GW_TEXT_MAX])
 {
 	const struct gw_sess *sess = dev->sess;
@@ -49,12 +49,12 @@ gw_device_check_allowed(const struct gw_device *dev, const struct gw_export *ex,
 			rtrs_srv_sess_peers(sess->rtrs, peers, RTRS_MAX_PATHS),
 	};
 
-	if (!ex)
+	if (!o)
 		return gw_exports_allow(x, dev->name, &who, err_text);
 	if (!rules_allow(dev, &who))
 		return gw_text_err(err_text, -EACCES,
 				   "the access rules no longer allow it");
-	return gw_export_allow(x, ex, &who, ret_size, err_text);
+	return gw_export_allow(x, o, &who, ret_size, err_text);
 }
 
 int
@@ -79,8 +79,8 @@ gw_sess_check_path(struct gw_sess *sess, const struct sockaddr_storage *peer)
 					 dev->access_mode, err_text);
 		if (r < 0)
 			return r;
-		r = gw_export_allow(p->exports, dev->opened.export, &who,
-				    &unused, err_text);
+		r = gw_export_allow(p->exports, &dev->opened, &who, &unused,
+				    err_text);
 		if (r == -EACCES) {
 			log_warn(sess->srv->log,
 				 "session '%s': a path is refused while '%s' "
@@ -118,7 +118,7 @@ gw_sess_recheck(struct gw_sess *sess)
 		/* One that is opening is checked when it is open. */
 		if (dev->state != GW_DEV_OPEN)
 			continue;
-		err = gw_device_check_allowed(dev, dev->opened.export, &size,
+		err = gw_device_check_allowed(dev, &dev->opened, &size,
 					      dev->err_text);
 		if (err) {
 			gw_device_revoke(dev, dev->err_text);

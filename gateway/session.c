@@ -332,7 +332,7 @@ device_settle(struct gw_device *dev, uint64_t *ret_size)
 		return -ENOTCONN;
 	}
 	/* The export may have left while it was opened. */
-	err = gw_device_check_allowed(dev, dev->opened.export, ret_size,
+	err = gw_device_check_allowed(dev, &dev->opened, ret_size,
 				      dev->err_text);
 	if (err)
 		return err;

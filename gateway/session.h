@@ -44,8 +44,9 @@ struct gw_req {
 	unsigned steps;   /* still to be done: gw_step bits */
 	enum backend_op main_op;
 	unsigned main_flags;
-	bool postflush;  /* one of the steps, done or not */
-	unsigned losses; /* of the backend, when the main operation was done */
+	bool postflush;   /* one of the steps, done or not */
+	unsigned repeats; /* of both, that are left */
+	unsigned losses;  /* of the backend, when the main operation was done */
 	uint64_t off, len;  /* bytes; of the main operation */
 	gw_failure failure; /* that the answer tells */
 	struct backend_io io;
@@ -189,10 +190,10 @@ int gw_device_check_rules(const struct gw_device *dev,
 			  char err_text[GW_TEXT_MAX]);
 /*
  * 0 if the session may have the device; its name is looked up before the open,
- * its export after it. *ret_size as gw_export_allow().
+ * what it is after it. *ret_size as gw_export_allow().
  */
 int gw_device_check_allowed(const struct gw_device *dev,
-			    const struct gw_export *ex, uint64_t *ret_size,
+			    const struct gw_opened *o, uint64_t *ret_size,
 			    char err_text[GW_TEXT_MAX]);
 /*
  * May a path from peer join the session, with what it has open? -EACCES, which

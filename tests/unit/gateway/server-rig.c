@@ -283,11 +283,11 @@ gw_exports_allow(struct gw_exports *x, const char *dev_name,
 }
 
 int
-gw_export_allow(struct gw_exports *x, const struct gw_export *ex,
+gw_export_allow(struct gw_exports *x, const struct gw_opened *o,
 		const struct gw_asker *who, uint64_t *ret_size,
 		char err_text[GW_TEXT_MAX])
 {
-	const struct rig_export *r = (const void *)ex;
+	const struct rig_export *r = (const void *)o->export;
 
 	*ret_size = r->size_now;
 	if (r->gone) {

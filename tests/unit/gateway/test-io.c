@@ -268,6 +268,16 @@ START_TEST(fua_is_both_again_after_a_loss)
 	ck_assert_ptr_eq(rig.ios[2].buf, o.data);
 	check_ios(4, BACKEND_WRITE, BACKEND_FLUSH, BACKEND_WRITE,
 		  BACKEND_FLUSH);
+	/* Not for ever. */
+	rig_io(&o, 0, WRITE_F(RNBD_F_FUA), 0, 512);
+	for (int i = 0; i < 4; i++) {
+		ck_assert_int_eq(o.err, RIG_PENDING);
+		rig_complete(0);
+		b->losses++;
+		rig_complete(0);
+	}
+	ck_assert_int_eq(o.err, -EIO);
+	ck_assert_uint_eq(rig.n_held, 0);
 	/* A FLUSH by itself is what it was. */
 	rig_io(&o, 0, RNBD_OP_FLUSH, 0, 0);
 	b->losses++;
