@@ -2,6 +2,7 @@
 #include "nbdkit-plugin/resolve.h"
 
 #include <arpa/inet.h>
+#include <ctype.h>
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -67,11 +68,14 @@ has_unknown_scheme(const char *text, size_t *ret_len)
 	char number[INET6_ADDRSTRLEN];
 	struct in6_addr in6;
 
-	if (!colon || colon == text || *text == '[')
+	if (!colon || colon == text)
 		return false;
 	*ret_len = (size_t)(colon - text);
-	if (memchr(text, '.', *ret_len) ||
-	    !colon[1 + strspn(colon + 1, "0123456789")])
+	for (size_t i = 0; i < *ret_len; i++)
+		if (!isalpha((unsigned char)text[i]))
+			return false;
+	/* A port, perhaps with a slip in it. */
+	if (isdigit((unsigned char)colon[1]) && !strpbrk(colon + 1, ".:"))
 		return false;
 	if (len >= sizeof(number))
 		return true;

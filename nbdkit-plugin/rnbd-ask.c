@@ -112,6 +112,13 @@ ask_answered(struct device *d, int err, const struct rnbd_msg_open_rsp *m)
 		return;
 	}
 	dev_reshape(d, &g);
+	if (m->device_id != d->id && id_is_closing(d, m->device_id)) {
+		/* It was, and that CLOSE may come again: as dev_opened(). */
+		ask_finish(d, -EAGAIN, "the server has closed it meanwhile");
+		dev_leave(d, false);
+		dev_lost(d);
+		return;
+	}
 	if (m->device_id != d->id) {
 		/* It was closed there meanwhile, as if by a remap. */
 		d->id = m->device_id;

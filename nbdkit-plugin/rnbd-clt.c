@@ -63,6 +63,7 @@ admin_send(struct admin *a)
 	int r;
 
 	assert(!a->busy);
+	a->since = a->c->now;
 	permit = rtrs_clt_permit_get(a->c->rtrs, RTRS_PERMIT_ADMIN, 0);
 	if (!permit) {
 		a->waiter = (struct rtrs_permit_waiter){

@@ -105,6 +105,12 @@ close_is_out(const struct device *d)
 	return d->admin.busy && d->admin.dir == RTRS_WRITE;
 }
 
+uint64_t
+close_patience_ends(const struct device *d)
+{
+	return time_after_ms(d->admin.since, CLOSE_PATIENCE_MS);
+}
+
 /* The CLOSE of what nobody has any more. -ECONNABORTED is its end as well. */
 static void
 say_not_closed(const struct device *d, int err)
@@ -202,7 +208,7 @@ dev_useless(struct device *d, uint32_t id)
  * A CLOSE with this id is out. So the server has executed it, and given the id
  * again; but it may be sent once more.
  */
-static bool
+bool
 id_is_closing(const struct device *d, uint32_t id)
 {
 	for (const struct device *o = d->c->devices; o; o = o->next)
@@ -216,11 +222,18 @@ dev_opened(struct device *d, const struct rnbd_msg_open_rsp *m)
 {
 	struct rnbd_clt_geometry g;
 
-	if (id_is_closing(d, m->device_id)) {
-		/* It is looked for when that CLOSE has ended. */
+	/*
+	 * Or it was out, and came after this OPEN with the id of before. Then
+	 * the device is looked for once more.
+	 */
+	if (id_is_closing(d, m->device_id) ||
+	    (d->overtakes && d->closes_before != d->c->closes_ended)) {
 		dev_leave(d, false);
 		d->state = DEV_WANTED;
-		d->retry_at = 0;
+		d->retry_at =
+			strays_are_out(d->c)
+				? 0 /* when they are not any more */
+				: time_after_ms(d->c->now, REOPEN_RETRY_MS);
 		return;
 	}
 	if (dev_left_differs(d)) {
@@ -229,6 +242,7 @@ dev_opened(struct device *d, const struct rnbd_msg_open_rsp *m)
 		return;
 	}
 	d->left_modes = 0;
+	d->left_id = false;
 	if (!dev_shape(d->c, m, &g)) {
 		snprintf(d->text, sizeof(d->text),
 			 "the server describes an impossible disk: %" PRIu64
@@ -347,6 +361,7 @@ dev_admin_done(struct admin *a, int err)
 	struct rnbd_msg_open_rsp m;
 
 	dev_left_answered(d, err);
+	d->c->closes_ended += d->admin.dir == RTRS_WRITE;
 	switch (d->state) {
 	case DEV_OPENING:
 		if (err == -ECONNABORTED) {
@@ -383,6 +398,8 @@ dev_admin_done(struct admin *a, int err)
 		break;
 	case DEV_FAILED:
 	case DEV_GONE:
+		if (a->dir == RTRS_WRITE)
+			say_not_closed(d, err);
 		/* Nobody waits for it any more, but the server has opened it.
 		 */
 		if (err || a->data_len != RNBD_OPEN_RSP_LEN)
@@ -409,6 +426,15 @@ dev_admin_done(struct admin *a, int err)
 	}
 }
 
+static bool
+some_close_is_out(const struct rnbd_clt *c)
+{
+	for (const struct device *d = c->devices; d; d = d->next)
+		if (close_is_out(d))
+			return true;
+	return false;
+}
+
 int
 dev_send_open(struct device *d)
 {
@@ -420,5 +446,7 @@ dev_send_open(struct device *d)
 	d->admin.usr_len = RNBD_OPEN_LEN;
 	d->admin.data_len = RNBD_OPEN_RSP_LEN;
 	memset(d->admin.data, 0, sizeof(d->admin.data));
+	d->overtakes = some_close_is_out(d->c);
+	d->closes_before = d->c->closes_ended;
 	return admin_send(&d->admin);
 }

@@ -102,13 +102,15 @@ name_is_closing(const struct device *d)
  * Requests are under way with the id of a device that is not open any more: the
  * server may give it to the one that is opened next. So does a CLOSE whose
  * answer is still to come: it may have been executed, and be sent once more
- * when its path is lost.
+ * when its path is lost. But a CLOSE takes as long as a disk that hangs, and
+ * that must not keep the others away: see dev_opened().
  */
 bool
 strays_are_out(const struct rnbd_clt *c)
 {
 	for (const struct device *o = c->devices; o; o = o->next)
-		if ((o->state != DEV_OPEN && o->n_out) || close_is_out(o))
+		if ((o->state != DEV_OPEN && o->n_out) ||
+		    (close_is_out(o) && c->now < close_patience_ends(o)))
 			return true;
 	return false;
 }
@@ -210,6 +212,14 @@ err_free_opener:
 	return -ENOMEM;
 }
 
+/* Its turn has sent the CLOSE, or that waits for a permit. */
+static bool
+turn_closes(const struct device *d)
+{
+	return d->c->state == CLT_READY && d->state == DEV_TURNING &&
+	       close_is_out(d);
+}
+
 /* The server has it open, and no CLOSE is out. */
 static bool
 is_open_there(const struct device *d)
@@ -223,6 +233,10 @@ is_open_there(const struct device *d)
 static void
 dev_let_go(struct device *d)
 {
+	if (turn_closes(d)) {
+		d->state = DEV_CLOSING;
+		return;
+	}
 	if (!is_open_there(d)) {
 		dev_closed(d);
 		return;
@@ -382,7 +396,7 @@ openers_expire(struct device *d)
 		opener_finish(d, d->openers, err, d->text);
 	if (d->n_handles)
 		return;
-	if (is_open_there(d)) {
+	if (is_open_there(d) || turn_closes(d)) {
 		dev_let_go(d);
 		return;
 	}
@@ -475,6 +489,8 @@ devs_deadline(const struct rnbd_clt *c)
 			t = time_min(t, d->openers->deadline);
 		if (dev_left_find_is_due(d))
 			t = time_min(t, d->retry_at);
+		if (close_is_out(d) && c->now < close_patience_ends(d))
+			t = time_min(t, close_patience_ends(d));
 		if (d->state == DEV_GONE && !dev_is_left(d) && !d->admin.busy)
 			return 0;
 	}

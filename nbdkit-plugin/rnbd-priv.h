@@ -17,10 +17,12 @@
 #include "nbdkit-plugin/rnbd-clt.h"
 #include "nbdkit-plugin/rnbd-stats.h"
 
-#define REOPEN_RETRY_MS 500
+#define REOPEN_RETRY_MS   500
 /* CLOSE is tried so often, with such pauses, if there is no memory for it. */
-#define CLOSE_TRIES     10
-#define CLOSE_RETRY_MS  500
+#define CLOSE_TRIES       10
+#define CLOSE_RETRY_MS    500
+/* So long no other device is opened while a CLOSE is out. */
+#define CLOSE_PATIENCE_MS 5000
 
 enum clt_state {
 	CLT_DOWN,     /* no path is up, or was ever */
@@ -41,8 +43,9 @@ struct admin {
 	enum rtrs_dir dir;
 	uint16_t usr_len;
 	uint32_t data_len;
-	bool busy;    /* from admin_send() to done() */
-	bool waiting; /* for a permit */
+	uint64_t since; /* of admin_send() */
+	bool busy;      /* from admin_send() to done() */
+	bool waiting;   /* for a permit */
 	uint8_t usr[RNBD_USR_LEN_MAX];
 	uint8_t data[RNBD_EXPLAIN_RSP_LEN];
 };
@@ -98,11 +101,13 @@ struct device {
 	enum dev_state state;
 	enum rnbd_access_mode mode; /* of the mapping; see wanted_mode() */
 	bool was_open;              /* geo is what users rely on */
-	bool sync_writes;     /* the cache became volatile after users looked */
-	uint32_t id;          /* valid in DEV_OPEN */
-	unsigned left_modes;  /* BIT(mode): left open so, see rnbd-dev-left.c */
-	bool left_id;         /* as id, of the session that was lost */
-	unsigned incarnation; /* OPENs that succeeded */
+	bool sync_writes;    /* the cache became volatile after users looked */
+	uint32_t id;         /* valid in DEV_OPEN */
+	unsigned left_modes; /* BIT(mode): left open so, see rnbd-dev-left.c */
+	bool left_id;        /* as id, of the session that was lost */
+	bool overtakes;      /* its OPEN, a CLOSE that takes long */
+	unsigned closes_before; /* closes_ended when it was sent */
+	unsigned incarnation;   /* OPENs that succeeded */
 	struct rnbd_clt_geometry geo;
 	struct admin admin;
 	unsigned n_out;     /* pieces that are under way */
@@ -163,6 +168,7 @@ struct rnbd_clt {
 	struct admin greet;
 	struct ready *ready;
 	struct device *devices;
+	unsigned closes_ended; /* CLOSEs that were answered, or failed */
 	/*
 	 * An I/O with bytes still to be sent is on `queued`, round robin, or
 	 * on `held` while its device cannot take it. Pieces to be sent again
@@ -220,6 +226,10 @@ void dev_send_close(struct device *d);
 int dev_say_close(struct device *d);
 /* It was sent, or waits for a permit, and is not answered. */
 bool close_is_out(const struct device *d);
+/* Until then others wait for that. */
+uint64_t close_patience_ends(const struct device *d);
+/* A CLOSE of another device with this id is out. */
+bool id_is_closing(const struct device *d, uint32_t id);
 /* CLOSE, then OPEN in the mode that is wanted now; I/O waits meanwhile. */
 void dev_turn(struct device *d);
 /* Sends the CLOSE of a turn, if it can go. */

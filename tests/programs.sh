@@ -3,7 +3,7 @@
 # script that is started by hand takes what is in build/, or in $RNBD_BUILD.
 
 : "${RNBD_SRCDIR:=$(realpath "$(dirname "${BASH_SOURCE[0]}")/..")}"
-programs_dir=${RNBD_BUILD:-$RNBD_SRCDIR/build}
+programs_dir=$(realpath -m "${RNBD_BUILD:-$RNBD_SRCDIR/build}")
 : "${RNBD_GATEWAYD:=$programs_dir/gateway/rnbd-gatewayd}"
 : "${RNBD_CTL:=$programs_dir/gateway/rnbdctl}"
 : "${RNBD_PLUGIN:=$programs_dir/nbdkit-plugin/nbdkit-rnbd-plugin.so}"

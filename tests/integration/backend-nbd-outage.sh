@@ -321,6 +321,8 @@ while [ $((SECONDS - begin)) -le 7 ]; do
 	! run_nbdkit 'nbdsh -u "$uri" -c "h.pwrite(b\"2\" * 4096, 0)"' \
 		"${plugin_args[@]}" connect-timeout=1 2>"$tmp/early.log" ||
 		fail "written while the server still has an older write"
+	grep -q "in use" "$tmp/early.log" ||
+		fail "refused for another reason: $(cat "$tmp/early.log")"
 done
 ctl status >"$tmp/status.out" || fail "no status while the server hangs"
 ctl export add other=null:1M || fail "no export is added while the server hangs"

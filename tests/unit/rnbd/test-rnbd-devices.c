@@ -472,12 +472,53 @@ START_TEST(open_waits_for_the_close_of_another)
 	ck_assert_uint_eq(fake->n_sent, 1);
 	closes(0);
 	/* It is not asked again and again. */
-	ck_assert_uint_eq(rnbd_clt_deadline(clt), TIME_NEVER);
+	ck_assert_uint_eq(rnbd_clt_deadline(clt), time_after_ms(now, 5000));
 	fake_answer(0, 0, NULL, 0);
 	ck_assert_uint_le(rnbd_clt_deadline(clt), now);
 	turn(0);
 	ck_assert_uint_eq(fake->n_sent, _i == TURNS ? 2 : 1);
 	ck_assert(opens(fake->n_sent - 1, "b", RNBD_ACCESS_RW));
+}
+END_TEST
+
+/* A disk hangs, and the other devices are to be had. */
+START_TEST(open_overtakes_a_close_that_takes_long)
+{
+	enum {
+		NEW_ID,
+		ITS_ID,
+		ITS_ID_AND_END,
+	};
+	struct rnbd_msg_open_rsp m = shape(_i != NEW_ID ? 0 : 1, SECTORS, 512);
+	uint8_t b[RNBD_OPEN_RSP_LEN];
+	int calls;
+
+	be_ready();
+	rnbd_clt_dev_close(opened("a", RNBD_ACCESS_RW, shape(0, SECTORS, 512)),
+			   on_closed, NULL);
+	want("b", RNBD_ACCESS_RW);
+	calls = open_calls;
+	turn(4999);
+	ck_assert_uint_eq(fake->n_sent, 1);
+	turn(1);
+	ck_assert_uint_eq(fake->n_sent, 2);
+	ck_assert(opens(1, "b", RNBD_ACCESS_RW));
+	rnbd_msg_open_rsp_encode(&m, b);
+	if (_i == ITS_ID_AND_END)
+		fake_answer(0, 0, NULL, 0);
+	fake_answer(fake->n_sent - 1, 0, b, sizeof(b));
+	ck_assert_int_eq(open_calls, calls + (_i == NEW_ID));
+	if (_i == NEW_ID)
+		return;
+	/* The CLOSE may hit it still, or has: it is looked for again. */
+	if (_i == ITS_ID)
+		fake_answer(0, 0, NULL, 0);
+	turn(0);
+	ck_assert_uint_eq(rnbd_clt_deadline(clt), now + 500 * MS);
+	turn(500);
+	answer_open(m);
+	ck_assert_int_eq(open_calls, calls + 1);
+	ck_assert_int_eq(open_err, 0);
 }
 END_TEST
 
@@ -613,6 +654,7 @@ main(void)
 	tcase_add_loop_test(tc, device_is_closed_whatever_the_server_says, 0,
 			    3);
 	tcase_add_loop_test(tc, open_waits_for_the_close_of_another, 0, 4);
+	tcase_add_loop_test(tc, open_overtakes_a_close_that_takes_long, 0, 3);
 	tcase_add_test(tc, open_does_not_wait_for_a_close_that_is_not_out);
 	tcase_add_loop_test(tc, close_without_memory_is_tried_again, 0, 4);
 	tcase_add_loop_test(tc, freed_while_it_is_closed, 0, 2);
