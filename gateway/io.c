@@ -149,10 +149,14 @@ mark_vital(const struct gw_req *req)
 void
 gw_io_answer_fate(struct gw_sess *sess, const struct rtrs_srv_op *op, bool told)
 {
-	uint32_t low = (uint32_t)op->tag;
-	const struct gw_device *dev =
-		gw_sess_find_dev(sess, (uint32_t)(op->tag >> TAG_DEV_SHIFT));
+	uint32_t low = (uint32_t)op->tag, id = op->tag >> TAG_DEV_SHIFT;
+	const struct gw_device *dev;
 
+	/* One that is about to be closed, too. */
+	DL_FOREACH(sess->devs, dev)
+		if (dev->id == id && (dev->state == GW_DEV_OPEN ||
+				      dev->state == GW_DEV_DRAINING))
+			break;
 	if (!dev)
 		return;
 	if (told)

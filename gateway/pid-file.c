@@ -101,8 +101,11 @@ pid_file_check(const char *path, char err_text[GW_TEXT_MAX])
 	if (err)
 		return err;
 	fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	/* That of a daemon that runs may not be for who only checks. */
 	if (fd < 0)
-		return errno == ENOENT ? 0 : say(path, -errno, err_text);
+		return errno == ENOENT || errno == EACCES
+			       ? 0
+			       : say(path, -errno, err_text);
 	return check_content(path, fd, &pid, err_text);
 }
 

@@ -64,7 +64,8 @@ file_complete(struct file_backend *f, struct backend_io *io, int err)
 				f->name,
 				(unsigned long long)f->base.geo.size_bytes);
 		f->shrink_said = true;
-		err = -EIO;
+		/* A flush fails as long as that is so, and not longer. */
+		err = io->op == BACKEND_FLUSH ? -ECANCELED : -EIO;
 	}
 	io->done(io, err);
 }

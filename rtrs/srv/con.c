@@ -166,6 +166,12 @@ sq_room(const struct srv_con *con)
 }
 
 bool
+srv_con_seq_is(uint64_t posted, uint64_t completed)
+{
+	return !((posted ^ completed) & ID_SEQ_MASK);
+}
+
+bool
 srv_con_has_room(const struct srv_con *con, unsigned n)
 {
 	return sq_room(con) >= n + SRV_SQ_RESERVE;
@@ -353,7 +359,7 @@ srv_con_wc(struct srv_con *con, const struct fabric_wc *wc)
 	case SRV_WR_VITAL:
 		sent(con, wc);
 		srv_op_sent(con, (uint16_t)(wc->wr_id >> ID_OP_SHIFT),
-			    wc->wr_id & ID_SEQ_MASK);
+			    wc->wr_id);
 		break;
 	}
 }

@@ -54,7 +54,7 @@ srv_op_sent(struct srv_con *con, uint16_t id, uint64_t seq)
 {
 	const struct srv_op *op = &con->path->ops[id];
 
-	if (op->pub.vital && op->answer_seq == seq)
+	if (op->pub.vital && srv_con_seq_is(op->answer_seq, seq))
 		tell_fate(op, true);
 }
 
@@ -68,6 +68,14 @@ fate_is_proven(struct srv_op *op)
 	op->pub.vital = false;
 }
 
+static uint64_t
+doubt_ms(const struct rtrs_srv_params *p)
+{
+	uint64_t hb = (uint64_t)p->hb_interval_ms * (p->hb_missed_max + 2);
+
+	return hb > SRV_ANSWER_DOUBT_MS ? hb : SRV_ANSWER_DOUBT_MS;
+}
+
 /* The path leaves. */
 static void
 fate_is_open(struct srv_op *op)
@@ -76,7 +84,7 @@ fate_is_open(struct srv_op *op)
 		return;
 	if (!op->answer_seq ||
 	    op->path->srv->now <
-		    time_after_ms(op->answered_at, SRV_ANSWER_DOUBT_MS))
+		    time_after_ms(op->answered_at, doubt_ms(&op->path->srv->p)))
 		tell_fate(op, false);
 	op->pub.vital = false;
 }

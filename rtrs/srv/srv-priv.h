@@ -51,7 +51,7 @@
 /*
  * A path that is up for so long after an answer has brought it to the client:
  * heartbeats, and what the fabrics allow an acknowledgement to take, are
- * shorter.
+ * shorter. Or as long as heartbeats take, if they were made slower.
  */
 #define SRV_ANSWER_DOUBT_MS       60000
 #define SRV_MAX_CTXS              4
@@ -309,6 +309,8 @@ int srv_con_accept(struct srv_path *path, uint16_t cid,
 void srv_con_wc(struct srv_con *con, const struct fabric_wc *wc);
 /* Something could not be posted: closes the path, now or a little later. */
 void srv_con_post_failed(struct srv_con *con, const char *what, int err);
+/* Is a completion with this number that of what was posted as that? */
+bool srv_con_seq_is(uint64_t posted, uint64_t completed);
 /* True if n WRs of a reply have room. */
 bool srv_con_has_room(const struct srv_con *con, unsigned n);
 enum srv_wr_kind {
