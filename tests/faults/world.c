@@ -41,7 +41,7 @@ die(const char *fmt, ...)
 /* --- log of both sides */
 
 static pthread_mutex_t log_lock = PTHREAD_MUTEX_INITIALIZER;
-static char last_error[512];
+static char last_error[OPT_TEXT_MAX];
 
 static void
 sink(void *user, enum log_level level, const char *line)
