@@ -195,32 +195,44 @@ no_exports(int r, char err[CONF_TEXT_MAX])
 	return r;
 }
 
-int
-gw_config_exports(const struct gw_config *c, const struct log *log,
-		  struct gw_exports **ret, char err[CONF_TEXT_MAX])
+/* Each export by add(), then the search path; err says where a fault stands. */
+static int
+add_all(struct gw_exports *x, const struct options *o,
+	int (*add)(struct gw_exports *x, const struct gw_spec *spec,
+		   char err_text[GW_TEXT_MAX]),
+	char err[CONF_TEXT_MAX])
 {
-	const struct options *o = &c->opt;
 	const struct gw_spec *spec = NULL;
 	char text[GW_TEXT_MAX] = "";
-	struct gw_exports *x;
-	int r = gw_exports_new(log, &x);
+	int r = 0;
 
-	if (r < 0)
-		return no_exports(r, err);
 	for (unsigned i = 0; i < o->n_specs && !r; i++) {
 		spec = &o->specs[i];
-		r = gw_exports_add(x, spec, text);
+		r = add(x, spec, text);
 	}
 	if (!r && o->search_path) {
 		spec = NULL;
 		r = gw_exports_set_search_path(x, o->search_path, text);
 	}
-	if (r < 0) {
+	if (r < 0)
 		gw_config_place(spec, text, err);
+	return r;
+}
+
+int
+gw_config_exports(const struct gw_config *c, const struct log *log,
+		  struct gw_exports **ret, char err[CONF_TEXT_MAX])
+{
+	struct gw_exports *x;
+	int r = gw_exports_new(log, &x);
+
+	if (r < 0)
+		return no_exports(r, err);
+	r = add_all(x, &c->opt, gw_exports_add, err);
+	if (r < 0)
 		gw_exports_free(x);
-	} else {
+	else
 		*ret = x;
-	}
 	return r;
 }
 
@@ -241,25 +253,22 @@ int
 gw_config_check(const struct gw_config *c, char err[CONF_TEXT_MAX])
 {
 	const struct options *o = &c->opt;
-	const struct gw_spec *spec = NULL;
-	char text[GW_TEXT_MAX] = "";
 	struct gw_exports *x;
-	int r = gw_exports_new(NULL, &x);
+	int r;
 
+	if (o->pid_file) {
+		char text[GW_TEXT_MAX];
+
+		r = pid_file_check(o->pid_file, text);
+		if (r < 0) {
+			gw_config_place(NULL, text, err);
+			return r;
+		}
+	}
+	r = gw_exports_new(NULL, &x);
 	if (r < 0)
 		return no_exports(r, err);
-	if (o->pid_file)
-		r = pid_file_check(o->pid_file, text);
-	for (unsigned i = 0; i < o->n_specs && !r; i++) {
-		spec = &o->specs[i];
-		r = look_at_export(x, spec, text);
-	}
-	if (!r && o->search_path) {
-		spec = NULL;
-		r = gw_exports_set_search_path(x, o->search_path, text);
-	}
-	if (r < 0)
-		gw_config_place(spec, text, err);
+	r = add_all(x, o, look_at_export, err);
 	gw_exports_free(x);
 	return r;
 }
