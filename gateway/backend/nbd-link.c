@@ -216,7 +216,6 @@ look(struct nbd_backend *b, uint64_t t)
 			nbd_cut(c, reason);
 	}
 	b->look_at = b->sent ? t + b->silence_ns / LOOKS : TIME_NEVER;
-	set_alarm(b);
 	nbd_reap(b);
 }
 
