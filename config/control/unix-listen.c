@@ -51,8 +51,7 @@ clear_path(const struct unix_listen *p, const struct sockaddr_un *sun,
 		return 0;
 	snprintf(err_text, UNIX_LISTEN_TEXT_MAX,
 		 "%s '%s': another process answers on it; stop that one or "
-		 "choose "
-		 "another path",
+		 "choose another path",
 		 p->what, p->path);
 	return -EADDRINUSE;
 }
@@ -67,8 +66,7 @@ open_up(const struct unix_listen *p, int fd,
 
 		snprintf(err_text, UNIX_LISTEN_TEXT_MAX,
 			 "%s '%s': cannot be given to group %u: %s; start as "
-			 "root "
-			 "or as a member of the group",
+			 "root or as a member of the group",
 			 p->what, p->path, (unsigned)p->group, strerror(-r));
 		return r;
 	}
