@@ -10,7 +10,7 @@ struct rnbd_clt *clt;
 struct rnbd_clt_dev *dev;
 struct rnbd_stats *stats;
 uint64_t now;
-int open_calls, open_err;
+int open_calls, open_err, closed_calls;
 char open_text[512];
 uint8_t buf[1 << 20];
 char heard[512];
@@ -41,6 +41,13 @@ on_opened(void *user, struct rnbd_clt_dev *d, int err, const char *text)
 	strncpy(open_text, text, sizeof(open_text) - 1);
 }
 
+void
+on_closed(void *user)
+{
+	(void)user;
+	closed_calls++;
+}
+
 static void
 on_done(struct rnbd_clt_io *io, int err)
 {
@@ -69,6 +76,7 @@ setup(void)
 {
 	now = 1000 * MS;
 	open_calls = 0;
+	closed_calls = 0;
 	dev = NULL;
 	heard[0] = '\0';
 	the_log = (struct log){0};

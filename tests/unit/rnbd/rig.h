@@ -17,7 +17,7 @@ extern struct rnbd_clt *clt;
 extern struct rnbd_clt_dev *dev; /* the last that was opened */
 extern struct rnbd_stats *stats; /* of all sessions of a test */
 extern uint64_t now;
-extern int open_calls, open_err;
+extern int open_calls, open_err, closed_calls;
 extern char open_text[512];
 extern uint8_t buf[1 << 20];
 extern char heard[512]; /* the last line of the log, from hear() on */
@@ -45,6 +45,7 @@ void answer_greeting(void);
 struct rnbd_msg_open_rsp shape(uint32_t id, uint64_t nsectors, uint16_t lbs);
 void answer_open(struct rnbd_msg_open_rsp m);
 void on_opened(void *user, struct rnbd_clt_dev *d, int err, const char *text);
+void on_closed(void *user);
 void open_disk(void);
 /* OPEN is still to be sent; without a session it is not. */
 void want(const char *name, enum rnbd_access_mode mode);

@@ -6,22 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int closed_calls;
-
-static void
-on_closed(void *user)
-{
-	(void)user;
-	closed_calls++;
-}
-
-static void
-begin(void)
-{
-	setup();
-	closed_calls = 0;
-}
-
 /* The answer to the i-th OPEN that is out. */
 static void
 answer_open_at(unsigned i, struct rnbd_msg_open_rsp m)
@@ -628,7 +612,7 @@ main(void)
 	SRunner *sr = srunner_create(suite);
 	int failed;
 
-	tcase_add_checked_fixture(tc, begin, teardown);
+	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, device_that_fails_takes_only_its_own_io);
 	tcase_add_test(tc,
 		       lost_device_is_opened_once_however_many_requests_tell);

@@ -7,22 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int closed_calls;
-
-static void
-on_closed(void *user)
-{
-	(void)user;
-	closed_calls++;
-}
-
-static void
-begin(void)
-{
-	setup();
-	closed_calls = 0;
-}
-
 /* The OPEN that is out first. */
 static void
 opens(const char *name, enum rnbd_access_mode mode)
@@ -315,12 +299,11 @@ START_TEST(open_without_an_answer_in_another_mode)
 }
 END_TEST
 
-/* A server without memory is not asked for ever. */
-START_TEST(search_ends)
+/* An OPEN got no answer, nobody wants the device any more, and it is looked for
+ * in the next session. */
+static void
+search(void)
 {
-	unsigned tries = 0;
-
-	hear();
 	rnbd_clt_free(clt);
 	new_session(5000, 1000);
 	want("disk", RNBD_ACCESS_RW);
@@ -330,6 +313,15 @@ START_TEST(search_ends)
 	turn(1000);
 	be_ready();
 	turn(0);
+}
+
+/* A server without memory is not asked for ever. */
+START_TEST(search_ends)
+{
+	unsigned tries = 0;
+
+	hear();
+	search();
 	while (fake->n_sent) {
 		tries++;
 		fake_answer(0, -ENOMEM, NULL, 0);
@@ -345,15 +337,7 @@ END_TEST
 
 START_TEST(answer_that_is_none_ends_the_search)
 {
-	rnbd_clt_free(clt);
-	new_session(5000, 1000);
-	want("disk", RNBD_ACCESS_RW);
-	be_ready();
-	fake_link_down();
-	turn(0);
-	turn(1000);
-	be_ready();
-	turn(0);
+	search();
 	fake_answer(0, 0, NULL, 0);
 	nothing_is_left();
 }
@@ -411,7 +395,7 @@ main(void)
 	SRunner *sr = srunner_create(suite);
 	int failed;
 
-	tcase_add_checked_fixture(tc, begin, teardown);
+	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, let_go_while_the_link_is_down);
 	tcase_add_loop_test(tc, lost_while_it_is_closed, 0, 4);
 	tcase_add_test(tc, useless_device_is_closed_there);
